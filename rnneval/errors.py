@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
 
-_LONGEST_NAME = 255
-"""Most bytes of a file name on the usual file systems."""
+_LONGEST_NAME = 255  # bytes of a file name on the usual file systems
 _SHOWN = 38
 _AS_FLAGS = "RNNEVAL_ERRORS_NAME_FLAGS"
 """Variable of the environment, so that worker processes have it, too: errors name options as the command line does."""
@@ -90,10 +89,8 @@ class CheckpointError(RnnevalError):
 class WeightShapeError(CheckpointError):
     """Weights in a file have other shapes than those of the model that a builder made."""
 
-    def __init__(
-        self, message: str = "", *, pairs: Sequence[ShapePair] = (), cause: str = "", advice: str = ""
-    ) -> None:
-        super().__init__(message, cause=cause, advice=advice)
+    def __init__(self, message: str = "", *, pairs: Sequence[ShapePair] = (), **parts: str) -> None:
+        super().__init__(message, **parts)
         self.pairs = tuple(pairs)
         """Name, shape in the file and shape in the model of every weight whose shapes differ."""
 

@@ -24,16 +24,12 @@ def without_current_folder() -> Iterator[None]:
     A notebook and `python -m` put that folder first on the path, so that a `keras_hub/` or `h5py.py` beside a
     checkpoint would be imported in place of the package of that name.
     """
-    here = os.path.realpath(".")
-    removed = [(at, place) for at, place in enumerate(sys.path) if os.path.realpath(place or ".") == here]
-    removed = [(at, place) for at, place in removed if not place.endswith(("site-packages", "dist-packages"))]
-    for at, _ in reversed(removed):
-        del sys.path[at]
+    here, before, installed = os.path.realpath("."), list(sys.path), ("site-packages", "dist-packages")
+    sys.path[:] = [p for p in before if os.path.realpath(p or ".") != here or p.endswith(installed)]
     try:
         yield
     finally:
-        for at, place in removed:
-            sys.path.insert(at, place)
+        sys.path[:] = [*before, *(place for place in sys.path if place not in before)]
 
 
 @contextmanager

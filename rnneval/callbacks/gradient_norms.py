@@ -16,9 +16,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval._version import __version__
 from rnneval.callbacks.histories import Key, Parts
-from rnneval.callbacks.training_hook import HookedCallback, chosen, require_known
+from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.metrics.gradient_norms import together
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 from rnneval.records.tables import GRADIENT_HISTORY
@@ -31,19 +30,14 @@ WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not
 _RING = 256  # steps that the buffer holds; older ones are overwritten
 _NO_NORM = -1.0  # in place of the clipped norm in a step that only accumulates gradients
 
-Lines = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Numbers of steps, from 1, `(n,)`, and their statistics, `(n, variables, statistics)`; NaN if there is none."""
-
 
 class WatchedOptimizer:
     """Optimizer of a model, watched inside a block in which the training step is traced or run."""
 
     def __init__(self, model: Any, optimizer: Any) -> None:
         self._model, self._optimizer = model, optimizer
-        self.columns: tuple[LayerVariable, ...] = ()
-        """The trainable variables of the model; known from the first step on."""
-        self._places: dict[int, int] = {}
-        """By the id of a variable: its index in `columns`."""
+        self.columns: tuple[LayerVariable, ...] = ()  # the trainable variables, known from the first step on
+        self._places: dict[int, int] = {}  # by the id of a variable: its index in `columns`
         self._lines: Any = None
         self._count: Any = None
         self.fetched = 0  # steps that were fetched so far
@@ -59,8 +53,11 @@ class WatchedOptimizer:
             self._make_ready(self._optimizer._trainable_variables)
         return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
 
-    def fetch(self) -> Lines:
-        """Return the steps since the last call, in order."""
+    def fetch(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the numbers `(n,)` of the steps since the last call, from 1, and their statistics.
+
+        These are `(n, variables, statistics)`, NaN where there is none.
+        """
         count = 0 if self._count is None else int(self._count.numpy())
         first = max(self.fetched, count - _RING)
         steps, self.lost, self.fetched = np.arange(first, count), first - self.fetched, count
@@ -76,22 +73,21 @@ class WatchedOptimizer:
             grads = list(grads)
             every = list(self._optimizer._trainable_variables if trainable_variables is None else trainable_variables)
             self._make_ready(every)
-            seen = [
-                (g, v, self._places[id(v)])
+            seen = {
+                self._places[id(v)]: (g, v)
                 for g, v in zip(grads, every, strict=True)
                 if g is not None and id(v) in self._places
-            ]
-            variables = [v for _, v, _ in seen]
+            }
+            variables = [v for _, v in seen.values()]
             inner, scale = _unwrapped(self._optimizer)
-            unscaled = [_divided(g, scale) for g, _, _ in seen]
+            unscaled = [_divided(g, scale) for g, _ in seen.values()]
             given, before = [_plain(grad) for grad in unscaled], [_plain(v) for v in variables]
             clipped = _clipped_norms(inner, unscaled, variables)
             result = original(grads, trainable_variables)
             updates = [_plain(v) - w for v, w in zip(variables, before, strict=True)]
             bad = [tf.cast(tf.math.count_nonzero(~tf.math.is_finite(grad)), tf.float32) for grad in given]
             statistics = (_norms(given), clipped, _norms(before), _norms(updates), bad)
-            numbers = tf.transpose(tf.stack([tf.stack(column) for column in statistics]))
-            self._write([place for _, _, place in seen], numbers)
+            self._write([*seen], tf.transpose(tf.stack([tf.stack(column) for column in statistics])))
             return result
 
         return apply
@@ -146,8 +142,8 @@ def _norms(tensors: Sequence[Any]) -> list[Any]:
 
 def _divided(grad: Any, scale: Any) -> Any:
     if isinstance(grad, tf.IndexedSlices):
-        return tf.IndexedSlices(_divided(grad.values, scale), grad.indices, grad.dense_shape)
-    return tf.cast(tf.convert_to_tensor(grad), tf.float32) / scale
+        return tf.IndexedSlices(_plain(grad.values) / scale, grad.indices, grad.dense_shape)
+    return _plain(grad) / scale
 
 
 def _plain(grad: Any) -> Any:
@@ -199,14 +195,11 @@ class GradientNorms(HookedCallback):
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: `existing` or `logs` is not known.
         """
-        super().__init__()
-        require_known(logs)
-        self._parts = Parts(
-            path, "step", {"rnneval.schema": GRADIENT_HISTORY, "rnneval.version": __version__}, existing
-        )
-        self._steps_per_part, self._logged = steps_per_part, logs
+        super().__init__(logs)
+        self._parts = Parts(path, "step", {"rnneval.schema": GRADIENT_HISTORY}, existing)
+        self._steps_per_part = steps_per_part
         self._watched: WatchedOptimizer | None = None
-        self._waiting: list[Lines] = []
+        self._waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self._steps_of_earlier_fits = 0
         self.lost = 0
         """Steps that were overwritten in the buffer before they were collected."""
@@ -221,16 +214,10 @@ class GradientNorms(HookedCallback):
         watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
 
         def collecting(iterator: Any) -> Any:
-            try:
-                with watched.watching():
-                    found = function(iterator)
-            except (StopIteration, tf.errors.OutOfRangeError):  # the end of an epoch
-                raise
-            except BaseException:
-                self.on_train_end()
-                raise
+            with watched.watching():
+                found = function(iterator)
             numbers = self.collect()
-            return found | chosen(numbers, self._logged) if isinstance(found, dict) else found
+            return found | self.chosen(numbers) if isinstance(found, dict) else found
 
         return collecting
 
@@ -268,31 +255,27 @@ class GradientNorms(HookedCallback):
             step, place = bad[0]
             self.first_not_finite = (int(steps[step]), f"{columns[place].layer}.{columns[place].variable}")
         if sum(len(waiting) for waiting, _ in self._waiting) >= self._steps_per_part:
-            self._write(self._watched)
+            self._write(columns)
         keys, numbers = _tidy(columns, values[-1:])
         last = dict(zip(keys, numbers.filled(np.nan)[0].tolist(), strict=True))
-        return {
-            "grad_norm": last["", "", "grad_norm"],
-            "grad_norm_clipped": last["", "", "grad_norm_clipped"],
-            "update_ratio": last["", "", "update_ratio"],
-            "grad_not_finite": last["", "", "not_finite"],
-            **{f"grad_norm/{column.layer}": last[column.layer, "", "grad_norm"] for column in columns},
-        }
+        of_model = {name: last["", "", name] for name in ("grad_norm", "grad_norm_clipped", "update_ratio")}
+        of_layers = {f"grad_norm/{column.layer}": last[column.layer, "", "grad_norm"] for column in columns}
+        return {**of_model, "grad_not_finite": last["", "", "not_finite"], **of_layers}
 
     def close(self) -> None:
         """Write the steps that are left; a second call does nothing."""
         if (watched := self._watched) is not None:
             self.collect()
-            self._write(watched)
+            self._write(watched.columns)
             self._steps_of_earlier_fits += watched.fetched
             self._watched = None
 
-    def _write(self, watched: WatchedOptimizer) -> None:
+    def _write(self, columns: Sequence[LayerVariable]) -> None:
         """Write the collected steps as one part."""
         if self._waiting:
             steps, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting = []
-            self._parts.write(steps, *_tidy(watched.columns, values))
+            self._parts.write(steps, *_tidy(columns, values))
 
 
 def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tuple[list[Key], Any]:
@@ -301,26 +284,20 @@ def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tupl
     A variable without a gradient counts as 0. Masked are the statistics of a layer without any gradient, the clipped
     norm in a step that only accumulates, and the update ratio of weights that are all 0.
     """
-    groups: dict[tuple[str, str], list[int]] = {}
-    groups |= {(column.layer, column.variable): [k] for k, column in enumerate(columns)}
+    groups: dict[tuple[str, str], list[int]] = {(c.layer, c.variable): [k] for k, c in enumerate(columns)}
     for k, column in enumerate(columns):
         groups.setdefault((column.layer, ""), []).append(k)
     groups["", ""] = list(range(len(columns)))
-    keys: list[Key] = []
     numbers = []
-    for (layer, variable), places in groups.items():
+    for places in groups.values():
         part = values[:, places]
         seen = ~np.isnan(part[:, :, _BAD])  # a count: NaN only where there is no gradient
+        counted = np.where(seen[:, :, None], part, 0.0)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            norm, clipped, weight, update = (
-                together(np.where(seen, part[:, :, k], 0.0)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)
-            )
-            ratio = update / weight
-        accumulates = (part[:, :, _CLIPPED] == _NO_NORM).any(axis=1)
-        without, never = ~seen.any(axis=1), np.zeros(len(values), bool)
-        keys += [(layer, variable, statistic) for statistic in WRITTEN]
-        bad = np.where(seen, part[:, :, _BAD], 0.0).sum(axis=1)
-        absent = (never, accumulates, never, weight == 0, never)
-        for each, none in zip((norm, clipped, weight, ratio, bad), absent, strict=True):
-            numbers.append(np.ma.masked_array(each, without | none))
-    return keys, np.ma.stack(numbers, axis=1)
+            norm, clipped, weight, update = (together(counted[:, :, k]) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE))
+            written = np.stack([norm, clipped, weight, update / weight, counted[:, :, _BAD].sum(axis=1)], axis=1)
+        absent = np.stack([~seen.any(axis=1)] * len(WRITTEN), axis=1)
+        absent[:, _CLIPPED] |= (part[:, :, _CLIPPED] == _NO_NORM).any(axis=1)
+        absent[:, _UPDATE] |= weight == 0
+        numbers.append(np.ma.masked_array(written, absent))
+    return [(*group, statistic) for group in groups for statistic in WRITTEN], np.ma.hstack(numbers)

@@ -6,7 +6,6 @@ finite is written as it is, NaN or infinite, so that it cannot be taken for one 
 """
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rnneval._version import __version__
 from rnneval.errors import RecordError, UsageError
 from rnneval.paths import Places, require_apart
 from rnneval.records import table_written
@@ -42,28 +42,23 @@ class Parts:
         if existing not in EXISTING:
             raise UsageError(f"existing={existing!r} is not known: give {', '.join(EXISTING)}")
         self.folder = Path(folder)
-        require_apart({"path": [folder, *self.folder.glob("part-*.parquet")]}, inputs or {})
+        parts = sorted(self.folder.glob("part-*.parquet"))
+        require_apart({"path": [folder, *parts]}, inputs or {})
+        if self.folder.is_file():
+            raise RecordError(f"{self.folder}: is a file; a history is a folder of parts: give another name")
+        if parts and existing == "refuse":
+            held = f"holds a history of {len(parts)} parts already"
+            raise RecordError(f"{self.folder}: {held}: give another folder, or existing='replace' or 'append'")
         try:
-            parts = sorted(self.folder.glob("part-*.parquet")) if self.folder.is_dir() else []
-            if parts and existing == "refuse":
-                raise RecordError(
-                    f"{self.folder}: holds a history of {len(parts)} parts already: give another folder, or "
-                    "existing='replace' or 'append'"
-                )
-            if existing == "replace":
-                for part in parts:
-                    part.unlink()
-                parts = []
-            if self.folder.is_file():
-                raise RecordError(f"{self.folder}: is a file; a history is a folder of parts: give another name")
+            while parts and existing == "replace":
+                parts.pop().unlink()
             self.folder.mkdir(parents=True, exist_ok=True)
-            shutil.disk_usage(self.folder)
         except OSError as error:
             raise RecordError(f"{self.folder}: cannot be made: {error.strerror or error}") from error
         self._next = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
         fields: list[Any] = [(index, pa.int64()), ("layer", _WORD), ("variable", _WORD), ("statistic", _WORD)]
         self._schema = pa.schema([*fields, ("value", pa.float64())])
-        self.describe(described)
+        self.describe({"rnneval.version": __version__, **described})
 
     def describe(self, more: Mapping[str, str]) -> None:
         """Add to the metadata of the parts that are written from now on."""

@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from rnneval._version import __version__
 from rnneval.callbacks.histories import Key, Parts
-from rnneval.callbacks.training_hook import HookedCallback, chosen, require_known
+from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.errors import TextError, VocabularyError
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras.layers import model_variables
@@ -43,10 +42,6 @@ class StateNormsOptions(GivenGroup, EvaluateOptions):
     """Treatment of a history that is already there: `refuse`, `replace` or `append`."""
     logs: str = option("main", flag="")
     """Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_known(self.logs)
 
 
 class StateNorms(HookedCallback):
@@ -85,14 +80,11 @@ class StateNorms(HookedCallback):
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: an option is not known, or its value is not allowed.
         """
-        super().__init__()
+        super().__init__(options.logs)
         given = options.vocabulary
-        if isinstance(given, RecurrentLM):
-            if given.vocabulary is None:
-                why = "vocabulary: the model has no vocabulary: give its tokens"
-                raise VocabularyError(given.why_no_vocabulary or why)
-            given = given.vocabulary
-        self._vocabulary = given_vocabulary(given)
+        if isinstance(given, RecurrentLM) and given.vocabulary is None:
+            raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
+        self._vocabulary = given_vocabulary(given.vocabulary if isinstance(given, RecurrentLM) else given)
         if text is not None and not isinstance(text, (str, os.PathLike, list, tuple)):
             raise TextError(
                 f"StateNorms: text is a {type(text).__name__}: give the name of a file of held-out text, or several; "
@@ -102,8 +94,7 @@ class StateNorms(HookedCallback):
         self._text, self._options = text, options
         vocabulary = options.vocabulary if isinstance(options.vocabulary, str | os.PathLike) else None
         inputs = {"text": text, "vocabulary": vocabulary}
-        described = {"rnneval.schema": STATE_HISTORY, "rnneval.version": __version__}
-        self._parts = Parts(path, "epoch", described, options.existing, inputs)
+        self._parts = Parts(path, "epoch", {"rnneval.schema": STATE_HISTORY}, options.existing, inputs)
         self._due: int | None = None  # the epoch to be measured
         self._keys = _OF_EVERY_EPOCH  # numbers of the last epoch, which the next one has or lacks
         self.runs: list[Run] = []
@@ -128,11 +119,6 @@ class StateNorms(HookedCallback):
 
         self.model.__dict__[_LOGS] = with_ours  # past Keras' tracking of attributes
         return function
-
-    def set_model(self, model: Any) -> None:
-        """Add the hook for the fit that begins."""
-        super().set_model(model)
-        self._due = None  # an epoch of a fit that was broken off
 
     def ends(self) -> None:
         """Restore the model."""
@@ -179,7 +165,7 @@ class StateNorms(HookedCallback):
             f"{layer}.{slot}/{statistic}" if layer else f"heldout_{statistic}": value
             for (layer, slot, statistic), value in numbers.items()
         }
-        return chosen(logs, self._options.logs)
+        return self.chosen(logs)
 
 
 def _is_finite(model: Any) -> bool:

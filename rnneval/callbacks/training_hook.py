@@ -7,7 +7,7 @@ to its own fit. A later call belongs to another fit, and removes the hook before
 by which a fit learns that a layer was frozen, belongs to the same fit: the hook begins again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -23,14 +23,27 @@ _NAME = "make_train_function"
 class HookedCallback(keras.callbacks.Callback):
     """A callback that changes a model for one fit."""
 
+    def __init__(self, logs: str) -> None:
+        super().__init__()
+        if logs not in LOGS:
+            raise UsageError(f"logs={logs!r} is not known: give one of {', '.join(LOGS)}")
+        self._logs = logs
+
+    def chosen(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Return the numbers to put into `logs`."""
+        wanted = {"main": MAIN, "all": tuple(numbers), "none": ()}[self._logs]
+        return {name: numbers[name] for name in wanted if name in numbers}
+
     def set_model(self, model: Any) -> None:
         """Add the hook for the fit that begins."""
         super().set_model(model)
         self.ends()  # one that was broken off
         hooked = vars(model).get(_NAME)
-        if not isinstance(hooked, _HookedFunction):
+        if isinstance(hooked, _HookedFunction) and hooked.begun:
+            hooked.remove()
+        if not isinstance(hooked, _HookedFunction) or hooked.begun:
             hooked = vars(model)[_NAME] = _HookedFunction(model)  # past Keras' tracking of attributes
-        hooked.add(self)
+        hooked.hooks[id(self)] = self
 
     def begins(self, function: Any) -> Any:
         """Take the training function of this fit, and return the one to use in its place."""
@@ -44,74 +57,42 @@ class HookedCallback(keras.callbacks.Callback):
         """Restore the model, and write what is left."""
         hooked = vars(self.model).get(_NAME)
         if isinstance(hooked, _HookedFunction):
-            hooked.remove(self)
+            hooked.remove()
         self.ends()
 
 
 class _HookedFunction:
-    """Replacement of a model's `make_train_function` while it has hooks."""
+    """Replacement of a model's `make_train_function` for one fit."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.original = model, getattr(model, _NAME)
         self.was_own = _NAME in vars(model)  # whether the model itself had the attribute, and not only its class
-        self.waiting: list[HookedCallback] = []  # callbacks whose fit has not begun
-        self.active: list[HookedCallback] = []
+        self.hooks: dict[int, HookedCallback] = {}
+        self.begun = False
 
     def __call__(self, force: bool = False) -> Any:
-        if force:  # the model was changed within a fit: its hooks begin again
-            for hook in self.active:
-                hook.ends()
-            self.active, self.waiting = [], [*self.active, *self.waiting]
-        self._end(self.active)
-        self.model.train_function = None  # one that was made for other hooks
+        if self.begun and not force:  # another fit
+            self.remove()
+            return self.original(force)
+        for hook in self.hooks.values():  # of a forced call: they begin again
+            hook.ends()
+        self.begun = True
+        self.model.train_function = None  # one that was made without the hooks
         made = self.original(force)
         try:
-            for hook in self.waiting:
+            for hook in self.hooks.values():
                 self.model.train_function = hook.begins(self.model.train_function)
         except BaseException:
-            self._end(self.waiting)
+            self.remove()
             raise
-        self.active, self.waiting = self.waiting, []
         return made
 
-    def _end(self, hooks: Sequence[HookedCallback]) -> None:
-        for hook in tuple(hooks):
-            self.remove(hook)
-            hook.ends()
-
-    def add(self, hook: HookedCallback) -> None:
-        """Add a callback for the next fit; it may have been in one that was broken off."""
-        self.active = [each for each in self.active if each is not hook]
-        if hook not in self.waiting:
-            self.waiting.append(hook)
-
-    def remove(self, hook: HookedCallback) -> None:
-        """Remove a callback, and the training function that was made for it: the next use makes another."""
-        if hook not in (*self.waiting, *self.active):
-            return
-        self.waiting = [each for each in self.waiting if each is not hook]
-        self.active = [each for each in self.active if each is not hook]
+    def remove(self) -> None:
+        """Restore the model; the next use makes another training function."""
         self.model.train_function = None
-        if self.waiting or self.active:
-            return
         if self.was_own:
             vars(self.model)[_NAME] = self.original
         else:
             del vars(self.model)[_NAME]
-
-
-def require_known(logs: object) -> None:
-    """Refuse a value of `logs=` that is not one of `LOGS`."""
-    if logs not in LOGS:
-        raise UsageError(f"logs={logs!r} is not known: give one of {', '.join(LOGS)}")
-
-
-def chosen(numbers: Mapping[str, float], logs: str) -> dict[str, float]:
-    """Return the numbers to put into `logs`.
-
-    Example:
-        >>> chosen({"grad_norm": 0.5, "grad_norm/gru": 0.4}, "main")
-        {'grad_norm': 0.5}
-    """
-    wanted = {"main": MAIN, "all": tuple(numbers), "none": ()}[logs]
-    return {name: numbers[name] for name in wanted if name in numbers}
+        for hook in self.hooks.values():
+            hook.ends()

@@ -12,7 +12,7 @@ from rnneval.render.report import Given, draw, html_of, page_of
 
 def compare(files: Files) -> None:
     """Judge whether the second layer helped."""
-    candidate, baseline = (NamedRecord(name=name, record=read_run(files.of(name).run)) for name in (RIGHT, ONE))
+    candidate, baseline = (NamedRecord(name=name, record=read_run(files.of(name, "run.json"))) for name in (RIGHT, ONE))
     write(gate([candidate], [baseline]), files.comparison)
 
 

@@ -40,7 +40,7 @@ def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | No
     from rnneval.models.numpy.lm import NumpyLM
 
     if isinstance(model, NumpyLM):
-        from rnneval.wiring.by_construction import check_numpy
+        from rnneval.wiring.judging import check_numpy
 
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)

@@ -103,7 +103,6 @@ LONG = Plan(
 """For step functions: calls of 1, 3, and powers of two and their neighbours, where chunked forms err."""
 _SHOWN = 2  # failed comparisons of a test that are told
 _DRAWS = 2  # readings with moved numbers: one alone may be lucky
-_FEWEST = 8  # positions: fewer that can be judged leave a test open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +132,41 @@ class Subject:
     unlike_parts: Callable[[Ids, Sequence[int]], str] | None = None
     """(ids, first calls) → the arrays of the state that one call leaves unlike calls of one token, in words."""
 
+    @cached_property
+    def text(self) -> Ids:
+        """The ids of the tests, `(rows, tokens)`: random, always the same for a seed."""
+        generator = np.random.default_rng([self.seed, 0])
+        return generator.choice(np.array(self.ordinary, np.int32), (self.rows, self.plan.tokens))
+
+    @property
+    def ids(self) -> Ids:
+        """The part of the text that most tests read."""
+        return self.text[:, : sum(self.plan.calls)]
+
+    @property
+    def pieces(self) -> list[Ids]:
+        """This part, cut into calls."""
+        return cut(self.ids, self.plan.calls)
+
+    @property
+    def others(self) -> Ids:
+        """Another ordinary id at each position."""
+        known = np.array(self.ordinary, np.int32)
+        # Two ids further on, around the end; one further where there are few: of two, the second next is the same one.
+        return known[(np.searchsorted(known, self.ids) + 1 + (len(known) > 3)) % len(known)]
+
+    @property
+    def document(self) -> list[Ids]:
+        """Other ids, cut elsewhere."""
+        return cut(self.others, self.plan.document)
+
+    @property
+    def with_special(self) -> Ids:
+        """The ids that most tests read, with the special ids in row 0: the second begins a call."""
+        begins, altered = self.plan.starts[1], self.ids.copy()
+        altered[0, [1, begins, begins + 1, begins + 3][: len(self.special)]] = self.special
+        return altered
+
 
 def special_ids(width: int, newline: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the special ids of a model of `width` ids, and the ordinary ones: at least two, or none is special.
@@ -153,73 +187,44 @@ def ordinary_ids(width: int, shape: tuple[int, int], seed: Sequence[int]) -> Ids
     return np.random.default_rng(seed).choice(np.array(special_ids(width)[1], np.int32), shape)
 
 
-def random_ids(subject: Subject) -> Ids:
-    """Return the ids of the tests, `(rows, tokens)`: random, always the same for a seed."""
-    generator = np.random.default_rng([subject.seed, 0])
-    return generator.choice(np.array(subject.ordinary, np.int32), (subject.rows, subject.plan.tokens))
-
-
 def cut(ids: Ids, lengths: Sequence[int]) -> list[Ids]:
     """Cut ids into calls; tokens beyond them are left out."""
     return [ids[:, end - length : end] for length, end in zip(lengths, accumulate(lengths), strict=True)]
 
 
-def other_document(subject: Subject, ids: Ids) -> list[Ids]:
-    """Return other ids, cut elsewhere."""
-    return cut(_other(subject, ids), subject.plan.document)
-
-
 class Alteration(NamedTuple):
-    """Two texts that differ where it must not matter for what is watched."""
+    """Ids that differ from those of the subject where it must not matter for what is watched."""
 
     what: str
-    plain: Ids
-    altered: Ids
+    ids: Ids
     rows: slice  # the rows that are watched
     before: int | None = None  # only positions before this one are watched
 
 
-def later_changes(subject: Subject, ids: Ids) -> Iterator[Alteration]:
+def later_changes(subject: Subject) -> Iterator[Alteration]:
     """Yield texts with one later token altered, also to each special id."""
-    plan, ids = subject.plan, ids[:, : sum(subject.plan.calls)]
-    changes = [(at, _other(subject, ids[:, at]), "altered") for at in plan.altered]
+    plan, ids = subject.plan, subject.ids
+    changes = [(at, subject.others[:, at], "altered") for at in plan.altered]
     last = plan.starts[1] + plan.calls[1] - 1
     changes += [(last, np.full(len(ids), id_, np.int32), f"replaced by id {id_}") for id_ in subject.special]
     for at, column, how in changes:
         altered = ids.copy()
         altered[:, at] = column
-        yield Alteration(f"the token at position {at} {how}, the logits before it", ids, altered, slice(None), at)
+        yield Alteration(f"the token at position {at} {how}, the logits before it", altered, slice(None), at)
 
 
-def row_changes(subject: Subject, ids: Ids) -> Iterator[Alteration]:
+def row_changes(subject: Subject) -> Iterator[Alteration]:
     """Yield texts with rows altered that are not watched, also to a row with special ids."""
-    ids = ids[:, : sum(subject.plan.calls)]
-    first, others = slice(0, 1), slice(1, None)
-    changed = _other(subject, ids)
-    yield Alteration("the other rows altered, row 0", ids, np.concatenate([ids[first], changed[others]]), first)
+    ids, changed, first, others = subject.ids, subject.others, slice(0, 1), slice(1, None)
+    yield Alteration("the other rows altered, row 0", np.concatenate([ids[first], changed[others]]), first)
     if subject.special:
-        yield Alteration(f"{_listed(subject)} in row 0, the other rows", ids, with_special(subject, ids), others)
+        yield Alteration(f"{_listed(subject)} in row 0, the other rows", subject.with_special, others)
     else:
-        yield Alteration("row 0 altered, the other rows", ids, np.concatenate([changed[first], ids[others]]), others)
-
-
-def with_special(subject: Subject, ids: Ids) -> Ids:
-    """Return ids with the special ids in row 0: the second begins a call."""
-    begins = subject.plan.starts[1]
-    altered = ids.copy()
-    altered[0, [1, begins, begins + 1, begins + 3][: len(subject.special)]] = subject.special
-    return altered
+        yield Alteration("row 0 altered, the other rows", np.concatenate([changed[first], ids[others]]), others)
 
 
 def _listed(subject: Subject) -> str:
     return f"ids {', '.join(map(str, subject.special))}"
-
-
-def _other(subject: Subject, ids: Ids) -> Ids:
-    """Return another ordinary id at each position."""
-    known = np.array(subject.ordinary, np.int32)
-    # Two ids further on, around the end; one further where there are few: of two ids, the second next is the same one.
-    return known[(np.searchsorted(known, ids) + 1 + (len(known) > 3)) % len(known)]
 
 
 class _WrongLogitsError(Exception):
@@ -268,12 +273,11 @@ class _Tests:
 
     def __init__(self, subject: Subject) -> None:
         self.subject, self.plan = subject, subject.plan
-        self.ids = random_ids(subject)
-        self.short = self.ids[:, : sum(self.plan.calls)]
+        self.ids = subject.ids
         self.epsilon = HALF_TYPES.get(subject.half, EPSILON)
         self.remembers = False
         # The limits of the noise, once this is measured; equal calls must agree more closely.
-        self.limits = Limits.of_noise(np.zeros(self.plan.tokens), half=subject.half)
+        self.limits = Limits.of_noise(0.0, half=subject.half)
 
     def run(self, name: str) -> Oracle:
         """Run one test; it is inconclusive where the logits cannot be compared, or the user's code raises anything."""
@@ -288,16 +292,16 @@ class _Tests:
     @cached_property
     def base(self) -> _ReadLogits:
         """The reading that most tests compare with."""
-        return self.read(self.short, self.plan.calls)
+        return self.read(self.ids, self.plan.calls)
 
     @cached_property
     def special(self) -> _ReadLogits:
         """The same reading with special ids in row 0."""
-        return self.read(with_special(self.subject, self.short), self.plan.calls)
+        return self.read(self.subject.with_special, self.plan.calls)
 
     @cached_property
     def by_token(self) -> _ReadLogits:
-        return self.read(self.ids, [1] * self.plan.tokens)
+        return self.read(self.subject.text, [1] * self.plan.tokens)
 
     @cached_property
     def spread(self) -> float:
@@ -305,41 +309,41 @@ class _Tests:
 
     def repeat(self) -> Oracle:
         """Read the same twice; measure the noise where this agrees."""
-        seen = self.compare("the same calls, made twice", self.base, self.read(self.short, self.plan.calls))
+        seen = self.compare("the same calls, made twice", self.base, self.read(self.ids, self.plan.calls))
         if seen.position is None:
-            self.limits = self._limits()
+            self.limits = Limits.of_noise(self._noise(), half=self.subject.half)
             return self.judged([seen])
-        other, again = cut(_other(self.subject, self.short), self.plan.calls), []
+        again = []
         for _ in range(2):
-            self.subject.read(other)
-            again.append(self.read(self.short, self.plan.calls))
+            self.subject.read(cut(self.subject.others, self.plan.calls))
+            again.append(self.read(self.ids, self.plan.calls))
         self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
         how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
         return self.oracle(f"{seen}{how}", seen.largest, passed=False)
 
-    def _limits(self) -> Limits:
-        """Measure the noise at each position, by moving numbers by one unit in the last place."""
+    def _noise(self) -> float:
+        """Measure the noise, by moving numbers by one unit in the last place."""
         moved = self.subject.read_moved
         # The rounding inside of one long call is not seen where no weight can be moved: a parallel scan has much of it.
-        noise = np.full(self.plan.tokens, 0.0 if moved and self.subject.moved == "weights" else ASSUMED_NOISE)
+        noise = 0.0 if moved and self.subject.moved == "weights" else ASSUMED_NOISE
         if moved is not None:
             steady = self.by_token if set(self.plan.noise) == {1} else self.base
-            moving, at = moving_ids(self.base.logits), steady.positions
+            moving = moving_ids(self.base.logits)
             for draw in range(_DRAWS):
-                seen = self.read(self.ids, self.plan.noise, partial(moved, draw=draw))
+                seen = self.read(self.subject.text, self.plan.noise, partial(moved, draw=draw))
                 found = differences(steady.logits[..., moving], seen.logits[..., moving], self.spread, epsilon=0)
-                noise[at] = np.maximum(noise[at], found.max(axis=0))
-        return Limits.of_noise(noise, half=self.subject.half)
+                noise = max(noise, float(found.max()))
+        return noise
 
     def chunk(self) -> Oracle:
         found: list[Distance] = []
         for lengths in self.plan.cuts:
-            seen = self.base if lengths == self.plan.calls else self.read(self.ids, lengths)
+            seen = self.base if lengths == self.plan.calls else self.read(self.subject.text, lengths)
             found.append(self.compare(f"one token a call against {_called(lengths)}", self.by_token, seen))
             if found[-1].position is not None and sum(lengths) < self.plan.tokens:
                 break  # longer beginnings would say the same
         if self.subject.special:
-            ids = with_special(self.subject, self.short)
+            ids = self.subject.with_special
             by_token, at_once = (self.read(ids, lengths) for lengths in ([1] * ids.shape[1], [ids.shape[1]]))
             what = f"{_listed(self.subject)} in row 0, one call over {ids.shape[1]} tokens against"
             # Each special id begins a call: one that clears the state only there shows.
@@ -347,28 +351,28 @@ class _Tests:
                 found.append(self.compare(f"{what} {how}", other, at_once, watched=ids))
         parts = ""
         if self.subject.unlike_parts is not None and any(each.position is not None for each in found):
-            parts = self.subject.unlike_parts(self.ids, sorted({lengths[0] for lengths in self.plan.cuts[2:]}))
+            parts = self.subject.unlike_parts(self.subject.text, sorted({lengths[0] for lengths in self.plan.cuts[2:]}))
         return self.judged(found, parts)
 
     def causal(self) -> Oracle:
-        if len(self.base.positions) < self.short.shape[1]:
+        if len(self.base.positions) < self.ids.shape[1]:
             return self.oracle("one prediction a call, after its last token", 0.0)
-        return self.judged(map(self._changed, later_changes(self.subject, self.ids)))
+        return self.judged(map(self._changed, later_changes(self.subject)))
 
     def batch(self) -> Oracle:
         if self.subject.rows < 2:
             return self.oracle("the model reads one row at a time", 0.0)
-        return self.judged(map(self._changed, row_changes(self.subject, self.ids)))
+        return self.judged(map(self._changed, row_changes(self.subject)))
 
     def _changed(self, change: Alteration) -> Distance:
-        seen = self.read(change.altered, self.plan.calls_before(change.before))
+        seen = self.read(change.ids, self.plan.calls_before(change.before))
         wanted, seen = (each.of_rows(change.rows) for each in (self.base, seen))
         return self.compare(change.what, wanted, seen, before=change.before)
 
     def alone(self) -> Oracle:
         rounds = [(self.ids, row, self.base, "") for row in range(self.subject.alone)]
         if self.subject.special:
-            rounds.append((with_special(self.subject, self.ids), 0, self.special, f", with {_listed(self.subject)}"))
+            rounds.append((self.subject.with_special, 0, self.special, f", with {_listed(self.subject)}"))
         found = []
         for ids, row, beside, more in rounds:
             rows = slice(row, row + 1)
@@ -379,12 +383,11 @@ class _Tests:
 
     def used(self) -> Oracle:
         begins = self.plan.starts[-1]
-        ids = self.short.copy()
-        ids[:, :begins] = _other(self.subject, ids[:, :begins])
+        ids = np.concatenate([self.subject.others[:, :begins], self.ids[:, begins:]], axis=1)
         later = self.base.positions >= begins
         wanted = _ReadLogits(self.base.logits[:, later], self.base.positions[later])
-        effect = self.compare("", wanted, self.read(ids, self.plan.calls), effect=True)
-        if effect.position is None and effect.open:
+        effect = self.compare("", wanted, self.read(ids, self.plan.calls))
+        if self._is_open(effect):
             return self.open(self._noisy())
         used = effect.position is not None
         said = "differ" if used else f"of the next {self.plan.calls[-1]} tokens are equal"
@@ -393,17 +396,15 @@ class _Tests:
     def leaves(self) -> Oracle:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
         assert exchanged is not None  # noqa: S101 - else the test is left out
-        past, later = self.short[:, :begins], self.short[:, begins:]
+        past, other, later = self.ids[:, :begins], self.subject.others[:, :begins], self.ids[:, begins:]
         found = {
             path: self._joined(outputs, [later.shape[1]], begins) if outputs else None
-            for path, outputs in exchanged(past, _other(self.subject, past), later)
+            for path, outputs in exchanged(past, other, later)
         }
         wanted, same = found.pop(""), [path for path, seen in found.items() if seen is None]
         assert wanted is not None  # noqa: S101 - the text itself is read first
-        effects = {
-            path: self.compare(path, wanted, seen, effect=True) for path, seen in found.items() if seen is not None
-        }
-        unused = [path for path, effect in effects.items() if effect.position is None and not effect.open]
+        effects = {path: self.compare(path, wanted, seen) for path, seen in found.items() if seen is not None}
+        unused = [path for path, each in effects.items() if each.position is None and not self._is_open(each)]
         smallest = min((effect.largest for effect in effects.values()), default=np.inf)
         said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
         if unused:
@@ -415,7 +416,7 @@ class _Tests:
     def fresh(self) -> Oracle:
         after = self.subject.read_after
         assert after is not None  # noqa: S101 - else the test is left out
-        pieces, others = cut(self.short, self.plan.calls), other_document(self.subject, self.ids)
+        pieces, others = self.subject.pieces, self.subject.document
         first = self._joined(after([], pieces), self.plan.calls)
         documents = {"another": after(others, pieces)}
         if self.subject.read_training is not None:
@@ -434,7 +435,7 @@ class _Tests:
         tests.limits = self.limits
         if tests.compare("", self.base, tests.base).largest == 0:
             return self.oracle("training=True against training=False: no difference", 0.0)
-        if tests.compare("", tests.base, tests.read(self.short, self.plan.calls)).position is not None:
+        if tests.compare("", tests.base, tests.read(self.ids, self.plan.calls)).position is not None:
             return self.open("with training=True equal calls differ, so looking ahead cannot be told from noise")
         if tests.batch().verdict != "pass":
             return self.open("with training=True rows depend on each other (means over the batch?)")
@@ -477,25 +478,16 @@ class _Tests:
         *,
         before: int | None = None,
         watched: Ids | None = None,
-        effect: bool = False,
     ) -> Distance:
-        """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`.
-
-        With `effect`, the logits should differ.
-        """
+        """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`."""
         positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
         found = differences(wanted.logits[:, here], seen.logits[:, there], self.spread, epsilon=self.epsilon)
         if watched is not None:
             found = np.where(np.isin(watched[:, positions], self.subject.special), 0.0, found)
         within = positions < (self.plan.tokens if before is None else before)
         largest = np.where(within, found.max(axis=0, initial=0.0), 0.0)
-        beyond = positions[largest > (self.limits.effects if effect else self.limits.at)[positions]]
-        judged = self.limits.judged[positions] & within
-        hidden = bool((largest[~judged] > 0).any())
-        is_open = hidden and int(judged.sum()) < min(_FEWEST, int(within.sum()))
-        shown = largest if beyond.size or effect else largest[judged]
-        first = int(beyond[0]) if beyond.size else None
-        return Distance(what, float(shown.max(initial=0.0)), first, hidden, is_open)
+        beyond = positions[largest > self.limits.tolerance]
+        return Distance(what, float(largest.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
 
     def judged(self, compared: Iterable[Distance], after: str = "") -> Oracle:
         """Return the result of a test that passes if no readings differ."""
@@ -504,13 +496,14 @@ class _Tests:
         failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
         if failed:
             return self.oracle(f"{'; '.join(map(str, failed[:_SHOWN]))}{after}", worst.largest, passed=False)
-        if any(each.open for each in found):
+        if self._is_open(worst):
             return self.open(self._noisy())
-        count = int(self.limits.judged.sum())
-        hidden = any(each.hidden for each in found)
-        later = f" (only the first {count} tokens: later, {self._noisy()})" if hidden else ""
         half = f", as far as {self.subject.half} shows" if self.subject.half else ""
-        return self.oracle(f"{worst}{half}{later}", worst.largest)
+        return self.oracle(f"{worst}{half}", worst.largest)
+
+    def _is_open(self, compared: Distance) -> bool:
+        """Return whether readings differ by no more than much noise, which hides faults and effects."""
+        return compared.position is None and compared.largest > 0 and not self.limits.judged
 
     def _noisy(self) -> str:
         moved = f"moving its {self.subject.moved} by one unit in the last place"

@@ -7,7 +7,6 @@ measured by moving its numbers by one unit in the last place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +37,8 @@ def as_logits(outputs: Sequence[NDArray[np.generic]]) -> list[Logits]:
         ([[-1.386, -0.288]], [[0.0, 2.0]])
     """
     logits = [output.astype(np.float64) for output in outputs]
-    if all(
-        each.shape[-1] > 1 and (each >= 0).all() and np.allclose(each.sum(axis=-1), 1, atol=1e-2) for each in logits
-    ):
+    wide = all(each.shape[-1] > 1 and (each >= 0).all() for each in logits)
+    if wide and all(np.allclose(each.sum(axis=-1), 1, atol=1e-2) for each in logits):
         return [np.log(np.maximum(each, _LEAST_PROBABILITY)) for each in logits]
     return logits
 
@@ -112,37 +110,23 @@ def _centred(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return numbers - np.median(numbers, axis=-1, keepdims=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The largest difference at each position that is rounding, from the noise of the model.
+class Limits(NamedTuple):
+    """The largest difference that is rounding, from the noise of the model.
 
     Example:
-        >>> limits = Limits.of_noise(np.array([1e-7, 2e-6, 1.5e-6, 5e-3]))
-        >>> limits.at.round(9).tolist(), limits.judged.tolist()  # no position after much noise is judged
-        ([2e-05, 2e-05, 2e-05, 0.05], [True, True, True, False])
+        >>> Limits.of_noise(1e-7), Limits.of_noise(5e-3)
+        (Limits(tolerance=1e-05, noise=1e-07, judged=True), Limits(tolerance=0.05, noise=0.005, judged=False))
     """
 
-    tolerance: float  # the limit of all positions that are judged
-    at: NDArray[np.float64]  # the limit of each position: a larger difference is a fault; after much noise, all counts
-    effects: NDArray[np.float64]  # the same of a difference that shows that something has an effect
-    judged: NDArray[np.bool_]  # whether so little noise has added up before a position that equal logits can be told
-    noise: float  # the largest noise
+    tolerance: float  # a larger difference is a fault, or shows that something has an effect
+    noise: float
+    judged: bool  # whether there is so little noise that readings which differ by less can be said to agree
 
     @classmethod
-    def of_noise(cls, noise: NDArray[np.float64], *, half: str = "") -> "Limits":
-        """Return the limits for the noise of each position; half precision shows large faults alone."""
-        grown = np.maximum.accumulate(noise)
-        judged = np.full(len(grown), bool(half)) | (grown <= _MOST_NOISE)
+    def of_noise(cls, noise: float, *, half: str = "") -> "Limits":
+        """Return the limits for the largest noise; half precision shows large faults alone."""
         times = _TIMES_HALF_NOISE if half else _TIMES_NOISE
-        tolerance = max(_SMALLEST_TOLERANCE, times * float(grown[judged].max(initial=0.0)))
-        most = float(grown.max(initial=0.0))
-        return cls(
-            tolerance=tolerance,
-            at=np.where(judged, tolerance, times * most),
-            effects=np.maximum(tolerance, times * grown),
-            judged=judged,
-            noise=most,
-        )
+        return cls(max(_SMALLEST_TOLERANCE, times * noise), noise, bool(half) or noise <= _MOST_NOISE)
 
 
 class Distance(NamedTuple):
@@ -150,9 +134,7 @@ class Distance(NamedTuple):
 
     what: str  # which readings they are
     largest: float  # in units of the context spread; infinite where a number is not finite
-    position: int | None  # the first position beyond its limit; None where they agree
-    hidden: bool = False  # whether they differ where noise hides a fault
-    open: bool = False  # whether this is so in all but a few positions
+    position: int | None  # the first position beyond the tolerance; None where they agree
 
     def __str__(self) -> str:
         size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
@@ -163,10 +145,9 @@ class Distance(NamedTuple):
 
 def oracle_of(detail: str, largest: float, limits: Limits, *, passed: bool) -> Oracle:
     """Return the result of a test; a difference that is not finite has no number."""
-    finite = float(largest) if np.isfinite(largest) else None
     return Oracle(
         verdict="pass" if passed else "fail",
-        largest_difference=finite,
+        largest_difference=float(largest) if np.isfinite(largest) else None,
         tolerance=limits.tolerance,
         detail=detail,
     )

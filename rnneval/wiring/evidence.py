@@ -25,15 +25,15 @@ class Detection:
     """A fault that a finder saw in a model that ran, still without the text of its page."""
 
     seen: str  # words for what was seen, without a full stop
-    group: "Group | None" = None  # the arrivals that it is about
     severity: Severity | None = None  # another severity than that of the fault
     at: Spot = Spot()  # noqa: RUF009 - it is frozen
+    source_layer: str | None = None  # the layer whose state it is, where another one got it
 
 
 def evidence(facts: WiringFacts) -> "Evidence":
     """Classify every arrival of the facts, by layer and place."""
     facts = by_place(facts)
-    own: list[int | None] = []  # the unit's event before each event
+    own: list[int | None] = []  # the unit's event before each event, whose state it may carry on
     last: dict[int, int] = {}
     for index, event in enumerate(facts.events):
         own.append(last.get(event.unit))
@@ -67,8 +67,7 @@ def by_place(facts: WiringFacts) -> WiringFacts:
     for number, place in keys:
         fact = facts.units[number]
         name, twin = place_name(fact.name, place), None if fact.twin is None else new.get((fact.twin, place))
-        is_reused = number in reused or fact.reused
-        units.append(replace(fact, name=name, layer=fact.name, place=place, reused=is_reused, twin=twin))
+        units.append(replace(fact, name=name, layer=fact.name, place=place, reused=number in reused, twin=twin))
     events = tuple(replace(e, unit=new[e.unit, place]) for e, place in zip(facts.events, places, strict=True))
     return replace(facts, units=tuple(units), events=events)
 
@@ -100,11 +99,10 @@ def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places
 
 
 def _with_kind(facts: WiringFacts, arrival: StateArrival, before: int | None) -> StateArrival:
-    """Return an arrival with its kind; `before` is the unit's last event, whose state this one may carry on."""
+    """Return an arrival with its kind; `before` is the unit's last event."""
     own = frozenset[StateSource]() if before is None else frozenset({StateSource(before, arrival.slot)})
-    if arrival.unknown:
-        kind = "unknown"
-    else:
+    kind = "unknown"
+    if not arrival.unknown:
         kind = _kind_of_sources(facts, arrival, own) if arrival.sources else _kind_of_nothing(facts, arrival)
     foreign = tuple(sorted(arrival.sources - own)) if kind not in SEEN_RIGHT else ()
     return replace(arrival, kind=kind, foreign=foreign)
@@ -200,12 +198,9 @@ def fold(facts: WiringFacts) -> tuple[Flow, ...]:
 
     calls: dict[tuple[Slot, Slot | str, str], set[int]] = {}
     for arrival in facts.arrivals:
+        nothing = "random" if arrival.random else "outputs" if arrival.outputs else "initial"
         sources: list[Slot | str] = [*dict.fromkeys(map(slot_of, sorted(arrival.sources)))]
-        if arrival.kind == "unknown":
-            sources = ["unknown"]
-        elif not sources:
-            sources = ["random" if arrival.random else "outputs" if arrival.outputs else "initial"]
-        for source in sources:
+        for source in ["unknown"] if arrival.kind == "unknown" else sources or [nothing]:
             calls.setdefault((slot_of(arrival), source, arrival.kind), set()).add(facts.events[arrival.event].call)
     return tuple(
         Flow(into=into, source=source, kind=kind, calls=tuple(sorted(seen)))
@@ -226,7 +221,7 @@ class Evidence(WiringFacts):
                 givers: list[int | None] = [*sorted({*map(self.unit_of, arrival.foreign)} - {unit})]
                 for giver in givers or [None]:
                     found.setdefault((unit, giver), []).append(arrival)
-        return tuple(self.group(unit, arrivals, giver) for (unit, giver), arrivals in found.items())
+        return tuple(Group(self, unit, arrivals, giver) for (unit, giver), arrivals in found.items())
 
     def crossed(self, *, same_call: bool) -> "list[Group]":
         """Return the groups of crossed arrivals whose foreign state comes from the same call, or from earlier ones."""
@@ -234,47 +229,31 @@ class Evidence(WiringFacts):
         for group in self.groups("crossed"):
             arrivals = [arrival for arrival in group.arrivals if group.is_of_one_call(arrival) is same_call]
             if arrivals:
-                found.append(replace(group, arrivals=tuple(arrivals)))
+                found.append(replace(group, arrivals=arrivals))
         return found
 
-    def group(self, unit: int, arrivals: Iterable[StateArrival], giver: int | None = None) -> "Group":
-        """Return arrivals at one unit as a group."""
-        return Group(facts=self, unit=unit, giver=giver, arrivals=tuple(arrivals))
-
-    def transformed_between_calls(self) -> tuple[UnitFact, ...]:
-        """Return the units whose state goes through arithmetic between two calls, and not between steps of one.
+    def transformed_between_calls(self) -> list[str]:
+        """Name the units whose state goes through arithmetic between two calls, and not between steps of one.
 
         What happens at each step (a zoneout or a clock in the author's loop over cells) belongs to the recurrence.
         """
-        first = dict[tuple[int, int], int]()
-        for index, event in enumerate(self.events):
-            first.setdefault((event.unit, event.call), index)
-        begin_calls, between, within = set(first.values()), set[int](), set[int]()
-        for arrival in self.arrivals:
-            if arrival.kind == "carried-transformed":
-                (between if arrival.event in begin_calls else within).add(self.unit_of(arrival))
-        return tuple(self.units[unit] for unit in sorted(between - within))
+        first = {(event.unit, event.call): k for k, event in reversed([*enumerate(self.events)])}
+        transformed = [arrival for arrival in self.arrivals if arrival.kind == "carried-transformed"]
+        between = {self.unit_of(arrival) for arrival in transformed if arrival.event in first.values()}
+        within = {self.unit_of(arrival) for arrival in transformed if arrival.event not in first.values()}
+        return [self.units[unit].name for unit in sorted(between - within)]
 
     def kinds(self) -> set[str]:
         """Return the kinds of all arrivals."""
         return {arrival.kind for arrival in self.arrivals}
 
-    def all_seen(self) -> bool:
-        """Return whether there are recurrent layers or cells, and each state was seen to be right."""
-        return bool(self.arrivals) and self.kinds() <= {*SEEN_RIGHT}
-
     def has(self, *kinds: str) -> bool:
         """Return whether any arrival is of one of these kinds."""
         return not self.kinds().isdisjoint(kinds)
 
-    def hands_states_on(self) -> bool:
-        """Return whether the model takes or returns states, or was seen to carry one."""
-        return self.takes_states or self.gives_states or self.has("carried", "carried-transformed")
-
     def failed(self, oracle: str) -> bool:
         """Return whether a test of behaviour failed."""
-        found = self.oracles.get(oracle)
-        return found is not None and found.verdict == "fail"
+        return oracle in self.oracles and self.oracles[oracle].verdict == "fail"
 
     def failed_test(self, oracle: str, seen: str) -> Detection:
         """Return the detection of a failed test of behaviour: what was seen, the test's detail, and where it fails."""
@@ -302,22 +281,22 @@ class Evidence(WiringFacts):
             place = f"{spot.layer} is the only recurrent layer"
         else:
             place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
-        seen = f"{seen}: {self.oracles[oracle].detail}; {place}"
-        return Detection(seen=seen, severity=severity, at=spot or Spot())
+        return Detection(seen=f"{seen}: {self.oracles[oracle].detail}; {place}", severity=severity, at=spot or Spot())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Group:
     """Arrivals at one unit, from one other unit if there is one: the subject of one finding."""
 
     facts: WiringFacts
     unit: int
-    giver: int | None
-    arrivals: tuple[StateArrival, ...]
+    arrivals: Sequence[StateArrival]
+    giver: int | None = None
 
     def found(self, seen: str) -> Detection:
         """Return the detection of a fault of this group, at the first event that shows it."""
-        return Detection(seen=seen, group=self, at=replace(self.event.at, layer=self.into.name))
+        at = replace(self.facts.events[self.arrivals[0].event].at, layer=self.into.name)
+        return Detection(seen=seen, at=at, source_layer=self.source.name if self.source else None)
 
     @property
     def into(self) -> UnitFact:
@@ -328,11 +307,6 @@ class Group:
     def source(self) -> UnitFact | None:
         """The unit that gave it."""
         return None if self.giver is None else self.facts.units[self.giver]
-
-    @property
-    def event(self) -> UnitEvent:
-        """The first event at which it was seen."""
-        return self.facts.events[self.arrivals[0].event]
 
     def is_of_one_call(self, arrival: StateArrival) -> bool:
         """Return whether the foreign state of an arrival was made in the same call."""

@@ -5,14 +5,15 @@ the order in which they ran. An *arrival* is one part of the state (an LSTM's h,
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
 
 ONE_ROW, TRAINING = "for a batch of one row", "with training=True"  # the other settings in which a model is probed
 _OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
+_FLAGS = {"causal": "causal", "chunked": "depends_on_cuts"}  # declarations of true or false, and their fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,6 @@ class Spot:
     layer: str | None = None
     file: str | None = None
     line: int | None = None
-    code: str = ""  # the statement at the line, as its author wrote it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,29 +146,25 @@ def parse_declarations(given: Iterable[str]) -> Declarations:
     Raises:
         UsageError: a key or value that is not allowed.
     """
-    given = tuple(given)
-    names: dict[str, set[str]] = {key: set() for key in _OF_A_LAYER}
-    flags = {"causal": True, "chunked": False}
-    for declaration in given:
+    declared = Declarations(given=tuple(given))
+    for declaration in declared.given:
         key, separator, value = (part.strip() for part in declaration.partition("="))
-        if key in flags and value.lower() in {"true", "false"}:
-            flags[key] = value.lower() == "true"
-        elif key in names and value:
-            names[key].add(value)
+        if key in _FLAGS and value.lower() in {"true", "false"}:
+            flag: Any = {_FLAGS[key]: value.lower() == "true"}
+            declared = replace(declared, **flag)
+        elif key in _OF_A_LAYER and value:
+            declared = replace(declared, **{key: getattr(declared, key) | {value}})
         else:
             what = declaration if separator else f"{declaration} (there is no = in it)"
             allowed = ", ".join(["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER), "chunked=true"])
             raise UsageError(f"--declare {what}: allowed are {allowed}")
-    of_layers = {key: frozenset(value) for key, value in names.items()}
-    return Declarations(causal=flags["causal"], depends_on_cuts=flags["chunked"], given=given, **of_layers)
+    return declared
 
 
 def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
     """Refuse a declaration about a layer that the model does not have: it would be believed to hold."""
-    known = frozenset[str]().union(*(unit.names for unit in units))
-    unknown = sorted((declared.stateless | declared.shared | declared.mixed | declared.chunked) - known)
+    named = declared.stateless | declared.shared | declared.mixed | declared.chunked
+    unknown = ", ".join(sorted(named.difference(*(unit.names for unit in units))))
     if unknown:
         there_are = ", ".join(sorted({unit.name for unit in units})) or "none"
-        raise UsageError(
-            f"--declare: the model has no layer {', '.join(unknown)}; its recurrent layers are: {there_are}"
-        )
+        raise UsageError(f"--declare: the model has no layer {unknown}; its recurrent layers are: {there_are}")

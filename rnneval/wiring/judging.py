@@ -1,17 +1,16 @@
 """From facts to the record: run the finders, join what they see with the faults' pages, give the verdict."""
 
-import ast
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
 
+from rnneval.models.numpy.lm import NumpyLM
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.wiring.evidence import Detection, Evidence, evidence, fold
-from rnneval.wiring.facts import WiringFacts
-from rnneval.wiring.faults import FAULTS
+from rnneval.wiring.facts import UnitFact, WiringFacts, parse_declarations, require_known
+from rnneval.wiring.faults import FAULTS, find_faults
 
 _SEVERITIES = ("error", "warning", "info")
 _BESIDE = ("alone", "fresh", "training")
@@ -22,11 +21,11 @@ def wiring_of(facts: WiringFacts) -> Wiring:
     """Judge the facts of one probing."""
     seen = evidence(facts)
     found = _with_variants(seen)
-    verdict, reason = _judge(seen, found)
+    verdict, reason = verdict_of(found, _doubts(seen), _right(seen))
     return Wiring(
         verdict=verdict,
         reason=reason,
-        layers=tuple(WiredLayer(name=u.name, path=u.path, kind=u.kind, slots=u.slots) for u in seen.units),
+        layers=_wired(seen.units),
         flow=fold(seen),
         findings=found,
         oracles=dict(seen.oracles),
@@ -36,33 +35,46 @@ def wiring_of(facts: WiringFacts) -> Wiring:
     )
 
 
+def check_numpy(lm: NumpyLM, *, declare: Iterable[str] = ()) -> Wiring:
+    """Return the record of a chain of layers that NumPy runs, each with its own last state: nothing is run."""
+    declared = parse_declarations(declare)
+    units = [UnitFact(name=e.name, path=e.path, kind=e.kind, slots=e.slots) for e in lm.layers]
+    require_known(declared, units)
+    states = ", ".join(f"{unit.name}.{slot}" for unit in units for slot in unit.slots)
+    return Wiring(
+        verdict="pass",
+        reason=f"right by construction: rnneval runs each layer itself, and gives it its own last state ({states})",
+        layers=_wired(units),
+        flow=(),
+        findings=(),
+        oracles={},
+        declared=declared.given,
+        calls=0,
+        wired_by="rnneval",
+    )
+
+
+def _wired(units: Iterable[UnitFact]) -> tuple[WiredLayer, ...]:
+    return tuple(WiredLayer(name=unit.name, path=unit.path, kind=unit.kind, slots=unit.slots) for unit in units)
+
+
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
     """Return everything that the finders see: errors first, each severity in the order of the faults."""
-    return errors_first(
-        finding_of(name, detection)
-        for name, fault in FAULTS.items()
-        if fault.find is not None
-        for detection in fault.find(evidence)
-    )
+    return errors_first(finding_of(name, detection) for name, detection in find_faults(evidence))
 
 
 def finding_of(fault: str, detection: Detection) -> Finding:
     """Put a finding together: what was seen, and from the fault's page why it matters and what to write instead."""
-    group, about = detection.group, page(fault)
-    instead = about.paragraph("What to write instead")
-    if group is not None and FAULTS[fault].corrects and group.into.is_layer and group.into.place == 1:
-        line = corrected(group.event.at.code, group.into.path, group.into.slots)
-        if line:
-            instead = f"write `{line}`, and return that state too: {instead[0].lower()}{instead[1:]}"
+    about = page(fault)
     return Finding(
         rule=fault,
-        severity=detection.severity or FAULTS[fault].severity,
+        severity=detection.severity or FAULTS[fault],
         layer=detection.at.layer,
-        source_layer=group.source.name if group and group.source else None,
+        source_layer=detection.source_layer,
         file=detection.at.file,
         line=detection.at.line,
         message=f"{detection.seen}. {about.paragraph('Why it is wrong')}",
-        help=instead,
+        help=about.paragraph("What to write instead"),
     )
 
 
@@ -94,21 +106,25 @@ def errors_first(found: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
-def _judge(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
+def verdict_of(
+    findings: Iterable[Finding], doubts: Iterable[str], right: str
+) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
     """Return verdict and reason: any error fails, even where something could not be seen; what is clean passes."""
-    errors = list(dict.fromkeys(finding.rule for finding in findings if finding.severity == "error"))
-    if errors:
-        return ("fail", ", ".join(errors))
-    doubts = [evidence.failure] if evidence.failure else [*_doubts(evidence)]
-    if doubts:
-        return ("inconclusive", "; ".join(doubts))
+    if errors := dict.fromkeys(finding.rule for finding in findings if finding.severity == "error"):
+        return "fail", ", ".join(errors)
+    doubt = "; ".join(doubts)
+    return ("inconclusive", doubt) if doubt else ("pass", right)
+
+
+def _right(evidence: Evidence) -> str:
+    """Return the words about a model without a fault."""
     count = len({(evidence.unit_of(arrival), arrival.slot) for arrival in evidence.arrivals})
     states = f"{count} {'state' if count == 1 else 'states'}"
     if evidence.wired_by == "rnneval":
-        return ("pass", f"no state crosses between layers in the author's graph; rnneval carries the {states}")
+        return f"no state crosses between layers in the author's graph; rnneval carries the {states}"
     if declared := evidence.declared.given:
-        return ("pass", f"{states} seen over {evidence.calls} calls, and {as_declared(declared)}")
-    return ("pass", f"{states} seen carried into the same layer over {evidence.calls} calls, and the behaviour agrees")
+        return f"{states} seen over {evidence.calls} calls, and {as_declared(declared)}"
+    return f"{states} seen carried into the same layer over {evidence.calls} calls, and the behaviour agrees"
 
 
 def as_declared(declared: Sequence[str]) -> str:
@@ -118,6 +134,9 @@ def as_declared(declared: Sequence[str]) -> str:
 
 def _doubts(evidence: Evidence) -> Iterator[str]:
     """Yield what could not be seen, or was seen and proves nothing."""
+    if evidence.failure:
+        yield evidence.failure
+        return
     if not evidence.events:
         yield (
             "no recurrent layer or cell ran that could be watched (a recurrence written by hand, or a loaded "
@@ -125,51 +144,19 @@ def _doubts(evidence: Evidence) -> Iterator[str]:
         )
     if evidence.trace.uncompared:
         yield evidence.trace.uncompared
-    unknown, dropped = (
-        ", ".join(dict.fromkeys(evidence.named(arrival) for arrival in evidence.arrivals if arrival.kind == kind))
-        for kind in ("unknown", "dropped")
-    )
-    if unknown:
+    of_kind: dict[str, dict[str, None]] = {}
+    for arrival in evidence.arrivals:
+        of_kind.setdefault(arrival.kind, {})[evidence.named(arrival)] = None
+    if "unknown" in of_kind:
         why = next(arrival.unknown for arrival in evidence.arrivals if arrival.unknown)
-        yield f"the sources of {unknown} could not be followed: {why}"
-    if dropped:
+        yield f"the sources of {', '.join(of_kind['unknown'])} could not be followed: {why}"
+    if "dropped" in of_kind:
         yield (
-            f"the model neither takes nor returns states, so {dropped} begins anew at every call and there is no "
-            "wiring to prove (declare stateless=LAYER if that is meant)"
+            f"the model neither takes nor returns states, so {', '.join(of_kind['dropped'])} begins anew at every "
+            "call and there is no wiring to prove (declare stateless=LAYER if that is meant)"
         )
     for name, oracle in evidence.oracles.items():
         if oracle.verdict == "inconclusive" and name not in _BESIDE:
             yield f"oracle {name}: {oracle.detail}"
         elif name == "repeat" and oracle.verdict == "fail":
             yield f"the model gives different logits for the same calls: {oracle.detail}"
-
-
-def corrected(code: str, path: str, slots: Sequence[str]) -> str | None:
-    """Rewrite the call of a layer so that it takes and gives its own state; None where the statement is not plain.
-
-    Example:
-        >>> corrected("x, states = self.gru_2(x, initial_state=states)", "gru_2", ["h"])
-        'x, gru_2_state = self.gru_2(x, initial_state=gru_2_state)'
-    """
-    try:
-        body = ast.parse(code).body
-    except SyntaxError:
-        return None
-    match body:
-        case [ast.Assign(targets=[ast.Tuple(elts=[output, _, *_])], value=ast.Call() as call)]:
-            stem = re.sub(r"\W+", "_", path).strip("_")
-        case _:
-            return None
-    if not f".{ast.unparse(call.func)}".endswith(f".{path}"):
-        return None
-    parts = ["state"] if len(slots) == 1 else [re.sub(r"\W+", "_", slot) for slot in slots]
-    names = ", ".join(f"{stem}_{part}" for part in parts)
-    own = ast.Name(names if len(slots) == 1 else f"[{names}]")
-    keyword = next((each for each in call.keywords if each.arg == "initial_state"), None)
-    if keyword:
-        keyword.value = own
-    elif len(call.args) > 1:
-        call.args[1] = own
-    else:
-        call.keywords.insert(0, ast.keyword("initial_state", own))
-    return f"{ast.unparse(output)}, {names} = {ast.unparse(call)}"

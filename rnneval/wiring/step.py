@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from msgspec import structs
@@ -19,10 +20,7 @@ from rnneval.wiring.difference import EPSILON, HALF_TYPES
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
 from rnneval.wiring.faults import SEEN_OF_CUTS
-from rnneval.wiring.judging import as_declared, errors_first, finding_of
-
-if TYPE_CHECKING:
-    from rnneval.wiring.torch.modules import ModuleEvidence
+from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdict_of
 
 _LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
 _FAULTS = {
@@ -66,22 +64,25 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         found = [structs.replace(f, severity="warning") if f.rule == "call-variance" else f for f in found]
     if step is not None:
         found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
-    return _record(errors_first(found), oracles, declared, inside, untested, right_by_token=right_by_token)
-
-
-def _record(
-    found: Sequence[Finding],
-    oracles: Mapping[str, Oracle],
-    declared: Declarations,
-    inside: "ModuleEvidence | None",
-    untested: Sequence[str],
-    *,
-    right_by_token: bool,
-) -> Wiring:
-    """Return the record: any error fails, a test that could not be made is no pass."""
-    errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
-    verdict: Literal["pass", "fail", "inconclusive"] = "fail" if errors else "inconclusive" if doubts else "pass"
+    verdict, reason = verdict_of(found, doubts, _right(oracles, declared, untested))
+    return Wiring(
+        verdict=verdict,
+        reason=reason,
+        layers=inside.flow.layers if inside else (),
+        flow=inside.flow.flow if inside else (),
+        findings=errors_first(found),
+        oracles=oracles,
+        declared=declared.given,
+        calls=max(map(len, LONG.cuts)) + (inside.flow.calls if inside else 0),
+        wired_by="author",
+        right_by_token=(verdict == "fail" and right_by_token) or None,
+        script=next(iter(inside.calls.scripts.values()), None) if inside else None,
+    )
+
+
+def _right(oracles: Mapping[str, Oracle], declared: Declarations, untested: Sequence[str]) -> str:
+    """Return the words about a model without a fault."""
     agreeing = sum(oracle.verdict == "pass" for name, oracle in oracles.items() if name != "chunk")
     right = (
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
@@ -89,21 +90,7 @@ def _record(
     )
     if declared.given:
         right = f"{agreeing} tests of the step function agree, and {as_declared(declared.given)}"
-    if untested:
-        right = f"{right}; not tested: {'; '.join(untested)}"
-    return Wiring(
-        verdict=verdict,
-        reason=", ".join(errors) or "; ".join(doubts) or right,
-        layers=inside.flow.layers if inside else (),
-        flow=inside.flow.flow if inside else (),
-        findings=tuple(found),
-        oracles=dict(oracles),
-        declared=declared.given,
-        calls=max(map(len, LONG.cuts)) + (inside.flow.calls if inside else 0),
-        wired_by="author",
-        right_by_token=(verdict == "fail" and right_by_token) or None,
-        script=next(iter(inside.calls.scripts.values()), None) if inside else None,
-    )
+    return f"{right}; not tested: {'; '.join(untested)}" if untested else right
 
 
 def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> Finding:
@@ -145,14 +132,13 @@ def _subject(lm: StepLM, seed: int) -> Subject:
     )
     if lm.leaves is None:
         return subject
-    state = _StateInParts(lm)
     return replace(
         subject,
         half=next((half for half in HALF_TYPES for leaf in lm.leaves if half in _type(leaf.like)), ""),
-        read_moved=state.read_moved,
+        read_moved=partial(_read_moved, lm),
         moved="state",
-        exchanged=state.exchanged if lm.leaves else None,
-        unlike_parts=state.unlike_parts,
+        exchanged=partial(_exchanged, lm) if lm.leaves else None,
+        unlike_parts=partial(_unlike_parts, lm),
     )
 
 
@@ -165,53 +151,51 @@ def _read(lm: StepLM, pieces: Pieces, state: Any) -> list[NDArray[Any]]:
     return outputs
 
 
-@dataclass(frozen=True)
-class _StateInParts:
-    """The readings of a step function for which its state is taken apart."""
+def _read_moved(lm: StepLM, pieces: Pieces, draw: int) -> Outputs:
+    """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
+    generator, outputs = np.random.default_rng(draw), []
+    state = lm.initial_state(len(pieces[0]))
+    for ids in pieces:
+        logits, state = lm.step(ids, state)
+        outputs.append(logits)
+        state = filled(state, (_moved(leaf, path, generator) for path, leaf in leaves_of(state).items()))
+    return outputs
 
-    lm: StepLM
 
-    def read_moved(self, pieces: Pieces, draw: int) -> Outputs:
-        """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
-        generator, outputs = np.random.default_rng(draw), []
-        state = self.lm.initial_state(len(pieces[0]))
-        for ids in pieces:
-            logits, state = self.lm.step(ids, state)
-            outputs.append(logits)
-            state = filled(state, (_moved(leaf, path, generator) for path, leaf in leaves_of(state).items()))
-        return outputs
+def _exchanged(lm: StepLM, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[str, Outputs]]:
+    """Yield the logits of `later` after a text, and those with one array of the state from another text."""
+    after = _after(lm, text)
+    yield "", _read(lm, [later], after)
+    mine, others = leaves_of(after), leaves_of(_after(lm, other))
+    for path in _compared(lm):
+        array = as_array(mine[path], path)
+        if np.array_equal(array, as_array(others[path], path)):  # as a position is
+            yield f"{path}{'' if array.any() else ' (all zero)'}", []
+        else:
+            yield path, _read(lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
 
-    def exchanged(self, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[str, Outputs]]:
-        """Yield the logits of `later` after a text, and those with one array of the state from another text."""
-        after = self._after(text)
-        yield "", _read(self.lm, [later], after)
-        mine, others = leaves_of(after), leaves_of(self._after(other))
-        for path in self._compared():
-            array = as_array(mine[path], path)
-            if np.array_equal(array, as_array(others[path], path)):  # as a position is
-                yield f"{path}{'' if array.any() else ' (all zero)'}", []
-            else:
-                yield path, _read(self.lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
 
-    def unlike_parts(self, ids: Ids, firsts: Sequence[int]) -> str:
-        """Name the arrays of the state that one call leaves unlike several calls of one token."""
-        state = self.lm.initial_state(len(ids))
-        for count in range(1, max(firsts) + 1):
-            _, state = self.lm.step(ids[:, count - 1 : count], state)
-            if count in firsts:
-                by_token, at_once = leaves_of(state), leaves_of(self._after(ids[:, :count]))
-                wrong = [path for path in self._compared() if not _alike(at_once[path], by_token[path], path)]
-                if wrong:
-                    return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
-        return ""
+def _unlike_parts(lm: StepLM, ids: Ids, firsts: Sequence[int]) -> str:
+    """Name the arrays of the state that one call leaves unlike several calls of one token."""
+    state = lm.initial_state(len(ids))
+    for count in range(1, max(firsts) + 1):
+        _, state = lm.step(ids[:, count - 1 : count], state)
+        if count in firsts:
+            by_token, at_once = leaves_of(state), leaves_of(_after(lm, ids[:, :count]))
+            wrong = [path for path in _compared(lm) if not _alike(at_once[path], by_token[path], path)]
+            if wrong:
+                return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
+    return ""
 
-    def _after(self, ids: Ids) -> Any:
-        """Return the state after one call over ids."""
-        return self.lm.step(ids, self.lm.initial_state(len(ids)))[1]
 
-    def _compared(self) -> Iterator[str]:
-        """Yield the paths of the arrays that are compared."""
-        return (leaf.path for leaf in self.lm.leaves or () if leaf.kind in {"state", "memory"})
+def _after(lm: StepLM, ids: Ids) -> Any:
+    """Return the state after one call over ids."""
+    return lm.step(ids, lm.initial_state(len(ids)))[1]
+
+
+def _compared(lm: StepLM) -> list[str]:
+    """Return the paths of the arrays that are compared."""
+    return [leaf.path for leaf in lm.leaves or () if leaf.kind in {"state", "memory"}]
 
 
 def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.wiring.facts import TRAINING, StateSource, WiringFacts, parse_declarations, require_known
-from rnneval.wiring.judging import corrected, wiring_of
+from rnneval.wiring.judging import wiring_of
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
 
@@ -57,21 +57,6 @@ def test_declarations_are_read_and_refused():
             parse_declarations([wrong])
     with pytest.raises(UsageError, match="no layer a, b, c, d, e; its recurrent layers are: gru, gru_2"):
         require_known(declared, stack().units)
-
-
-@pytest.mark.parametrize(
-    ("code", "path", "slots", "line"),
-    [
-        ("x, s = self.gru(x, initial_state=s)", "gru", ["h"], "x, gru_state = self.gru(x, initial_state=gru_state)"),
-        ("x, h, c = self.l(x, initial_state=[h, c])", "l", "hc", "x, l_h, l_c = self.l(x, initial_state=[l_h, l_c])"),
-        ("x, (h, c) = self.cell(x, (h, c))", "gru", "h", None),
-        ("x, s = self.core.b(x)", "core.b", ["h"], "x, core_b_state = self.core.b(x, initial_state=core_b_state)"),
-        ("x, s = layer(x, initial_state=s)", "stack[1]", ["h"], None),
-        ("not python (", "gru", ["h"], None),
-    ],
-)
-def test_a_corrected_line_is_given_where_the_call_is_plain(code, path, slots, line):
-    assert corrected(code, path, list(slots)) == line
 
 
 def in_training(*runs):

@@ -35,16 +35,15 @@ def command(*, options: DemoOptions, output: Printed) -> None:
 
         recipe = files.recipe_for(seed=options.seed, quick=options.quick)
         prepared = files.prepare(Path(options.out), text.topics_text()[: recipe.characters])
-        with work.workers() as pool:
-            with progress_bar("training and measuring three models", quiet=output.quiet, unit="models") as progress:
-                # While this process has nothing else to do:
-                Thread(target=import_module, args=("rnneval.demo.page",)).start()
-                work.measure(pool, prepared, recipe, progress)
-            with progress_bar("writing the page", quiet=output.quiet):
-                from rnneval.demo import page
+        with progress_bar("training and measuring three models", quiet=output.quiet, unit="models") as progress:
+            # While this process has nothing else to do:
+            Thread(target=import_module, args=("rnneval.demo.page",)).start()
+            work.measure(prepared, recipe, progress)
+        with progress_bar("writing the page", quiet=output.quiet):
+            from rnneval.demo import page
 
-                page.compare(prepared)
-                said = page.report(prepared)
+            page.compare(prepared)
+            said = page.report(prepared)
     if output.form == "json":
         records = [str(path) for path in prepared.records()]
         click.echo(json.dumps({"page": str(prepared.page), "records": records, "learnt": said}, indent=2))

@@ -1,5 +1,1 @@
-"""The dynamic wiring check: is each layer's state given back to the same layer?
-
-Facts are gathered here, by running the model; the rules and the verdict are in `rnneval.wiring`, and know no
-TensorFlow.
-"""
+"""The wiring check of Keras models: here a model runs and facts are gathered; rules and verdict know no TensorFlow."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from rnneval.models.keras.layers import is_graph, predicts_once
 from rnneval.models.keras.lm import RecurrentLM, eagerly, wrap
 from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import Oracle, Wiring
-from rnneval.wiring.behaviour import KEYS, run_behaviour
+from rnneval.wiring.behaviour import KEYS, Outputs, Pieces, run_behaviour
 from rnneval.wiring.evidence import by_place, evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, Trace, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
@@ -88,27 +89,29 @@ def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int
         carrier = lm or wrap(ready.model)
     except Exception as error:
         reason = Oracle(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=str(error))
-        carried = {"chunk": reason, "used": reason}
+        found |= {"chunk": reason, "used": reason}
     else:
-
-        def read(pieces: Any) -> list[Any]:
-            state, logits = carrier.initial_state(int(pieces[0].shape[0])), []
-            for ids in pieces:
-                step = carrier.step(tf.constant(ids), state)
-                state = step.state
-                logits.append(np.asarray(tf.cast(step.logits, tf.float64)))
-            return logits
-
-        def read_moved(pieces: Any, draw: int) -> list[Any]:
-            ready.move_weights(draw)
-            try:
-                return read(pieces)
-            finally:
-                ready.snapshot.restore()
-
-        moved = None if subject.read_moved is None else read_moved
+        moved = None if subject.read_moved is None else partial(_read_moved, ready, carrier)
+        carried = replace(subject, read=partial(_read, carrier), read_moved=moved)
         # The other tests do not depend on who carries the state.
-        others = set(KEYS) - {"chunk", "used", "repeat"}
-        carried = run_behaviour(replace(subject, read=read, read_moved=moved), without=others)
-    found |= {"chunk": carried["chunk"], "used": carried["used"]}
+        seen = run_behaviour(carried, without=set(KEYS) - {"chunk", "used", "repeat"})
+        found |= {"chunk": seen["chunk"], "used": seen["used"]}
     return {key: found[key] for key in KEYS if key in found}
+
+
+def _read(carrier: RecurrentLM, pieces: Pieces) -> Outputs:
+    """Read pieces, the states carried by rnneval."""
+    state, logits = carrier.initial_state(len(pieces[0])), []
+    for ids in pieces:
+        step = carrier.step(tf.constant(ids), state)
+        state = step.state
+        logits.append(np.asarray(tf.cast(step.logits, tf.float64)))
+    return logits
+
+
+def _read_moved(ready: Ready, carrier: RecurrentLM, pieces: Pieces, draw: int) -> Outputs:
+    ready.move_weights(draw)
+    try:
+        return _read(carrier, pieces)
+    finally:
+        ready.snapshot.restore()

@@ -6,7 +6,7 @@ differ where they must not. What depends on the cuts begins at the first op whos
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.behaviour import Alteration, cut, later_changes, other_document, random_ids, row_changes
+from rnneval.wiring.behaviour import Alteration, Subject, cut, later_changes, row_changes
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.keras.names import frames_of_call
 from rnneval.wiring.keras.probe import listening
@@ -35,7 +35,6 @@ class _Ran:
 
 
 _Tape = list[_Ran]
-_Search = Callable[[Ready, int], _Ran | None]
 
 
 def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, Spot]:
@@ -45,14 +44,14 @@ def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, 
         ran = search(ready, seed) if name in oracles and oracles[name].verdict == "fail" else None
         layer = ready.names.of(ran.layer)[1] if ran is not None and ran.layer is not None else None
         if ran is not None and (layer or ran.line.file):
-            found[name] = Spot(layer=layer, file=ran.line.file, line=ran.line.line)
+            found[name] = replace(ran.line, layer=layer)
     return found
 
 
-def _leak(ready: Ready, seed: int, changes: Callable[..., Iterator[Alteration]]) -> _Ran | None:
+def _leak(ready: Ready, seed: int, changes: Callable[[Subject], Iterator[Alteration]]) -> _Ran | None:
     """Find the op that lets a later token into earlier predictions, or one row into another."""
     subject = ready.subject(seed)
-    for change in changes(subject, random_ids(subject)):
+    for change in changes(subject):
         calls = subject.plan.calls_before(change.before)
         begins = sum(calls[:-1])
 
@@ -62,9 +61,7 @@ def _leak(ready: Ready, seed: int, changes: Callable[..., Iterator[Alteration]])
             inside = values.ndim > 2 and values.shape[:2] == (subject.rows, length)
             return values[:, : change.before - begins] if inside else None
 
-        plain, altered = (
-            _taped(partial(ready.run, cut(text, calls), seeds=True)) for text in (change.plain, change.altered)
-        )
+        plain, altered = (_taped(partial(ready.run, cut(ids, calls), seeds=True)) for ids in (subject.ids, change.ids))
         if [ran.name for ran in plain] == [ran.name for ran in altered]:
             ran = _first_difference(plain, altered, watched, partial(np.allclose, rtol=1e-5, atol=1e-7))
             if ran is not None:
@@ -76,7 +73,7 @@ def _at_a_cut(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op whose outputs for a token depend on where the text is cut into calls."""
     if ready.call.is_stateless_graph:
         return None  # the test carries the states in another way
-    ids = random_ids(ready.subject(seed))
+    ids = ready.subject(seed).text
     whole = _by_token(_taped(partial(ready.run, [ids])), ids.shape)
     for parts in (3, ids.shape[1]):
         pieces = np.split(ids, parts, axis=1)
@@ -108,28 +105,26 @@ def _by_token(tape: _Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran,
 
 def _noise(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op whose outputs differ between two equal runs."""
-    subject = ready.subject(seed)
-    pieces = cut(random_ids(subject), subject.plan.calls)
-    one, other = (_taped(partial(ready.run, pieces)) for _ in range(2))
-    return _first_difference(one, other)
+    run = partial(ready.run, ready.subject(seed).pieces)
+    return _first_difference(_taped(run), _taped(run))
 
 
 def _leftover(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op of a document whose outputs depend on what was read before it."""
     subject = ready.subject(seed)
-    ids = random_ids(subject)
-    pieces, others = cut(ids, subject.plan.calls), other_document(subject, ids)
+    pieces, others = subject.pieces, subject.document
 
     def second(before: Any, training: bool = False) -> _Tape:
         ready.leave_behind(before, training=training)
-        return _taped(lambda: ready.read(pieces))
+        return _taped(partial(ready.read, pieces))
 
     pairs: list[tuple[Any, Any, bool]] = [(pieces, others, False), ([], pieces, False), ([], pieces, True)]
-    for one, other, training in pairs if ready.trains else pairs[:2]:
-        ran = _first_difference(second(one), second(other, training))
-        if ran is not None:
-            return ran
-    return None
+    differing = (
+        _first_difference(second(one), second(other, training))
+        for one, other, training in pairs
+        if ready.trains or not training
+    )
+    return next((ran for ran in differing if ran is not None), None)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -153,7 +148,7 @@ def _first_difference(
     return None
 
 
-_SEARCHES: Mapping[str, _Search] = {
+_SEARCHES: Mapping[str, Callable[[Ready, int], _Ran | None]] = {
     "causal": partial(_leak, changes=later_changes),
     "training": lambda ready, seed: _leak(ready.in_training, seed, later_changes),
     "batch": partial(_leak, changes=row_changes),

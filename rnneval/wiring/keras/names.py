@@ -1,11 +1,7 @@
 """The names of the units that the probe meets, and the author's lines that call them."""
 
-import ast
-import linecache
 import os
-import textwrap
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +11,10 @@ import tensorflow as tf
 
 from rnneval.models.keras.layers import is_recurrent, key_of, slot_names, walk_below
 from rnneval.wiring.facts import Spot, UnitFact
+
+_OURS = str(Path(__file__).resolve().parents[2]) + os.sep
+_FOREIGN = tuple(str(Path(module.__file__ or "").resolve().parent) + os.sep for module in (keras, tf))
+_LIBRARY = os.sep + "site-packages" + os.sep
 
 
 class UnitNames:
@@ -60,10 +60,9 @@ def is_composite(cell: Any) -> bool:
 
     Keras' own StackedRNNCells is known to be right, unless a composite cell is in it.
     """
-    inner = [thing for _, thing in walk_below(cell, into_recurrent=True) if is_recurrent(thing)]
     if isinstance(cell, keras.layers.StackedRNNCells) and type(cell).call is keras.layers.StackedRNNCells.call:
-        return any(is_composite(thing) for thing in cell.cells)
-    return bool(inner)
+        return any(map(is_composite, cell.cells))
+    return any(is_recurrent(thing) for _, thing in walk_below(cell, into_recurrent=True))
 
 
 def fact_of(thing: Any, names: UnitNames, indices: dict[int, int], slots: int) -> UnitFact:
@@ -93,13 +92,6 @@ def _stacked(cell: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield from _stacked(inner, f"{place}.cells[{index}]".removeprefix("."))
 
 
-_OURS = str(Path(__file__).resolve().parents[2]) + os.sep
-_FOREIGN = tuple(
-    str(Path(module.__file__).resolve().parent) + os.sep for module in (keras, tf) if module.__file__
-)  # fmt: skip
-_LIBRARY = os.sep + "site-packages" + os.sep
-
-
 def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Spot]:
     """Return the frames from `frame` out to the author's own, that one included, and its line.
 
@@ -110,7 +102,7 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Spot]:
         frames.append(frame)
         name = frame.f_code.co_filename
         if not _is_library(name):
-            return frames, Spot(file=name, line=frame.f_lineno, code=_statement(name, frame.f_lineno))
+            return frames, Spot(file=name, line=frame.f_lineno)
         if name.startswith(_OURS) and frame.f_code.co_name == "call_model":
             break  # all the way out: the model is a graph, no line of the author's called the layer
         frame = frame.f_back
@@ -123,16 +115,3 @@ def _is_library(name: str) -> bool:
         or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
         or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
     )
-
-
-@lru_cache(maxsize=1024)
-def _statement(file: str, line: int) -> str:
-    """Return the smallest whole statement at a line; empty where the file cannot be read or parsed."""
-    source = "".join(linecache.getlines(file))
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return ""
-    around = [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and n.lineno <= line <= (n.end_lineno or n.lineno)]
-    innermost = max(around, key=lambda node: node.lineno, default=None)
-    return textwrap.dedent(ast.get_source_segment(source, innermost) or "") if innermost else ""

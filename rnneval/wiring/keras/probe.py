@@ -33,7 +33,6 @@ from rnneval.wiring.keras.subject import Ready
 
 Listener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]
 """Called with op type, inputs, attributes, outputs of each op that ran eagerly."""
-_SYMBOLIC: Any = getattr(getattr(tf, "__internal__", None), "SymbolicTensor", ())
 
 
 @contextmanager
@@ -41,12 +40,10 @@ def listening(listener: Listener) -> Iterator[None]:
     """Report every op that runs eagerly on this thread."""
     from tensorflow.python.framework import op_callbacks
 
-    def callback(
-        op_type: Any, inputs: Any, attributes: Any, outputs: Any, *_: Any, graph: Any = None, **__: Any
-    ) -> None:
+    def callback(name: Any, inputs: Any, attributes: Any, outputs: Any, *_: Any, graph: Any = None, **__: Any) -> None:
         if graph is None:
-            name = op_type.decode() if isinstance(op_type, bytes) else op_type
-            listener(name, inputs, dict(zip((attributes or ())[::2], (attributes or ())[1::2], strict=False)), outputs)
+            given = attributes or ()
+            listener(tf.compat.as_str(name), inputs, dict(zip(given[::2], given[1::2], strict=True)), outputs)
 
     op_callbacks.add_op_callback(callback)
     try:
@@ -117,7 +114,8 @@ class Probe:
 
     def _observe(self, run: LayerRun, proceed: Proceed) -> LayerResult:
         """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
-        if self._quiet or run.state is None or not _is_eager(run.inputs):
+        is_symbol = not hasattr(run.inputs, "numpy") or tf.is_symbolic_tensor(run.inputs)  # a graph is being built
+        if self._quiet or run.state is None or is_symbol:
             return proceed(run)
         if is_composite(run.layer.cell if run.is_layer else run.layer):
             return _step_by_step(run) if run.is_layer else proceed(run)
@@ -164,15 +162,13 @@ class Probe:
         sources = _emitted(every)
         if not sources or _is_constant(tensor, trail):
             computed = frozenset(origin for origin in trail.origins if isinstance(origin, int))
-            born = trail.born  # the call in which a state that holds no other was made; None for a variable
-            if trail.variable:
-                born = None
-            elif every and not sources:
+            # What is computed from outputs is no initial state of an earlier call.
+            born = self.walk.call if computed or trail.recurrent or trail.born is None else trail.born
+            if every and not sources:
                 born = min(self.events[source.event].call for source in every)
-            elif computed or trail.recurrent or born is None:
-                born = self.walk.call  # what is computed from outputs is no initial state of an earlier call
             outputs = frozenset() if sources else computed
-            return StateArrival(event=event, slot=slot, random=trail.random, born=born, outputs=outputs)
+            when = None if trail.variable else born
+            return StateArrival(event=event, slot=slot, random=trail.random, born=when, outputs=outputs)
         planes = [self.emissions.without_marks(plane) for plane in trail.planes]
         labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
         # Whatever arithmetic they went through, the numbers may be those emitted, to the bit.
@@ -205,19 +201,16 @@ class Probe:
         drawn = [self.emissions.draw(StateSource(event, slot), tuple(part.shape)) for slot, part in enumerate(new)]
         emitted = [self._emit(event, values, part, labels) for (labels, values), part in zip(drawn, new, strict=True)]
         slot = _output_slot(result)
-        if slot is None:
-            last = self.emissions.noise(tuple(result.output.shape))
-            output = self._emit(event, last, result.output)
-        else:
-            output, last = emitted[slot], drawn[slot][1]
+        labels, last = drawn[slot] if slot is not None else (None, self.emissions.noise(tuple(result.output.shape)))
+        output = emitted[slot] if slot is not None else self._emit(event, last, result.output)
         outputs = None
         if result.outputs is not None:
-            every = self.emissions.noise(tuple(result.outputs.shape))
+            every, of_every = self.emissions.noise(tuple(result.outputs.shape)), None
             every[:, -1] = last
-            labels = None if slot is None else np.full(every.shape, -1, np.int64)
-            if labels is not None and slot is not None:
-                labels[:, -1] = drawn[slot][0]
-            outputs = self._emit(event, every, result.outputs, labels)
+            if labels is not None:
+                of_every = np.full(every.shape, -1, np.int64)
+                of_every[:, -1] = labels
+            outputs = self._emit(event, every, result.outputs, of_every)
         return LayerResult(output, outputs, keras.tree.pack_sequence_as(result.state, emitted))
 
     def _emit(self, event: int, values: NDArray[np.float32], like: Any, labels: Labels | None = None) -> Any:
@@ -267,13 +260,13 @@ def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[
     try:
         found, why = intervene(ready, seed, wanted), ""
     except RuntimeError as error:
-        found, why = dict.fromkeys(wanted, frozenset[StateSource]()), str(error)
+        found, why = {}, str(error)
 
     def completed(arrival: StateArrival) -> StateArrival:
-        sources = found.get((arrival.event, arrival.slot))
-        if sources:
+        if sources := found.get((arrival.event, arrival.slot)):
             return replace(arrival, unknown="", sources=sources, transformed=True, in_place=True, missing=0.0)
-        return arrival if sources is None else replace(arrival, unknown=why and (arrival.unknown or why))
+        is_wanted = (arrival.event, arrival.slot) in wanted
+        return replace(arrival, unknown=why and (arrival.unknown or why)) if is_wanted else arrival
 
     return tuple(map(completed, probe.arrivals))
 
@@ -285,26 +278,23 @@ def intervene(ready: Ready, seed: int, wanted: Collection[tuple[int, int]]) -> d
     generators are put back afterwards (TensorFlow's cannot be read).
     """
 
-    def states(altered: StateSource | None) -> list[list[NDArray[Any]]]:
+    def states(altered: StateSource | None) -> dict[tuple[int, int], NDArray[Any]]:
         keras.utils.set_random_seed(seed)
-        return Probe(ready, seed, listen=False, altered=altered).states
-
-    def same(one: list[list[NDArray[Any]]], other: list[list[NDArray[Any]]], event: int, slot: int) -> bool:
-        return event < min(len(one), len(other)) and np.array_equal(one[event][slot], other[event][slot])
+        ran = Probe(ready, seed, listen=False, altered=altered).states
+        return {(event, slot): part for event, parts in enumerate(ran) for slot, part in enumerate(parts)}
 
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the author's, not ours
     try:
         plain, again = states(None), states(None)
-        places = [(event, slot) for event, parts in enumerate(plain) for slot in range(len(parts))]
-        if len(plain) != len(again) or not all(same(plain, again, *place) for place in places):
+        if plain.keys() != again.keys() or not all(np.array_equal(plain[key], again[key]) for key in plain):
             raise RuntimeError("two equal runs differ: the model draws random numbers")
         last = max((event for event, _ in wanted), default=0)
         found: dict[tuple[int, int], set[StateSource]] = {key: set() for key in wanted}
-        for source in (StateSource(event, slot) for event, slot in places if event < last):
+        for source in (StateSource(event, slot) for event, slot in plain if event < last):
             changed = states(source)
-            for event, slot in wanted:
-                if event > source.event and not same(plain, changed, event, slot):
-                    found[event, slot].add(source)
+            for key in wanted:
+                if key[0] > source.event and not np.array_equal(plain.get(key, np.nan), changed.get(key, np.nan)):
+                    found[key].add(source)
     finally:
         np.random.set_state(of_numpy)  # noqa: NPY002
         random.setstate(of_python)
@@ -320,11 +310,6 @@ def _is_constant(tensor: Any, trail: Trail) -> bool:
     """Return whether arithmetic left nothing of the state: a state times zero is one number everywhere."""
     values = np.asarray(tensor).astype(np.float64) if trail.transformed else np.empty(0)
     return bool(values.size > 1 and (values == values.flat[0]).all())
-
-
-def _is_eager(thing: Any) -> bool:
-    """Return whether an object is a tensor with a value (or a variable), and not a symbol of a graph being built."""
-    return hasattr(thing, "numpy") and not isinstance(thing, _SYMBOLIC)
 
 
 def _step_by_step(run: LayerRun) -> LayerResult:

@@ -35,7 +35,7 @@ class Emissions:
         self.count = 0
         self._seed, self._altered = seed, altered  # altered: the state that gets other numbers this time
         self._others = 0
-        self._bases: list[int] = []
+        self._bases: list[int] = []  # the first label of each state
         self._sources: list[StateSource] = []
         self._arrays: list[NDArray[np.float32]] = []
         self._sorted: tuple[Labels, NDArray[np.float32]] = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -97,14 +97,13 @@ class Emissions:
                 if array.shape == values.shape and (array.astype(values.dtype) == values).all():
                     return np.arange(base, base + array.size, dtype=np.int64).reshape(array.shape)
             return None
-        wanted = values.astype(np.float32)
         if self._sorted[0].size != self.count:
             emitted = np.concatenate([array.ravel() for array in self._arrays])
             by_value = np.argsort(emitted)
             self._sorted = by_value.astype(np.int64), emitted[by_value]
-        order, known = self._sorted
-        at = np.minimum(np.searchsorted(known, wanted.ravel()), known.size - 1)
-        found = np.where(known[at] == wanted.ravel(), order[at], -1).reshape(values.shape)
+        (order, known), wanted = self._sorted, values.astype(np.float32)
+        at = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+        found = np.where(known[at] == wanted, order[at], -1)
         return found if (found >= 0).any() else None
 
 
@@ -178,6 +177,10 @@ class Walk:
         self._trails[id(tensor)] = trail
         self._kept.append(tensor)
 
+    def sources(self, trail: Trail) -> Sources:
+        """Return every state that is in a tensor."""
+        return trail.pool.union(*map(self._emissions.sources, trail.planes))
+
     def trail(self, tensor: Any) -> Trail:
         """Return the trail of a tensor; one that no op made, as from NumPy, is looked up by its numbers."""
         if id(tensor) not in self._trails:
@@ -194,10 +197,10 @@ class Walk:
         """Work out the outputs of an op that ran."""
         if name in {"VarHandleOp", "DestroyResourceOp", "NoOp"}:
             return
+        variable = self._variables.get(id(inputs[0])) if inputs else None
         if name.startswith("Assign") and name.endswith("VariableOp"):
-            value = self.trail(inputs[1])
+            value, before = self.trail(inputs[1]), variable or Trail()
             if name != "AssignVariableOp":  # something is added to the variable's value
-                before = self._variables.get(id(inputs[0]), Trail())
                 value = Trail(
                     planes=before.planes + value.planes,
                     pool=before.pool | value.pool,
@@ -207,8 +210,10 @@ class Walk:
             self._variables[id(inputs[0])] = value
             self._kept.append(inputs[0])
             return
-        trails = [self._variables.get(id(inputs[0]), Trail(variable=True))] if name == "ReadVariableOp" else None
-        trails = trails or self._outputs(name, inputs, attributes, outputs)
+        if name == "ReadVariableOp":
+            trails = [variable or Trail(variable=True)]
+        else:
+            trails = self._outputs(name, inputs, attributes, outputs)
         for tensor, trail in zip(outputs, trails, strict=True):
             dated = not (trail.recurrent or trail.variable) and trail.born is None
             made = replace(trail, born=self.call) if dated else trail
@@ -220,18 +225,20 @@ class Walk:
         self, name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]
     ) -> list[Trail]:
         trails = [self.trail(tensor) for tensor in inputs]
+        if name in VALUELESS:
+            return [Trail(born=self.call)] * len(outputs)
         base = self._passed_on(name, trails, outputs)
         if name in IDENTITY:
             return [trail if _is_float(tensor) else base for tensor, trail in zip(outputs, trails, strict=True)]
         recurrent = [trail for trail in trails if trail.recurrent]
-        if not recurrent or name in VALUELESS:
+        if not recurrent:
             return [base] * len(outputs)
         planes = None
         if name in MOVES:
             planes = _moved(name, trails, inputs, attributes, outputs)
         elif name in ELEMENTWISE:
             planes = _blended(trails, outputs)
-        every: Sources = frozenset().union(*(self.sources(trail) for trail in trails))
+        every: Sources = frozenset().union(*map(self.sources, trails))
         # Random numbers beside a state in one tensor leave it as it is; random places do not.
         beside = [t for tensor, t in zip(inputs, trails, strict=True) if name not in MOVES or not _is_float(tensor)]
         meets_noise = any(trail.random for trail in beside if not trail.recurrent)
@@ -250,8 +257,6 @@ class Walk:
 
     def _passed_on(self, name: str, trails: Sequence[Trail], outputs: Sequence[Any]) -> Trail:
         """Return the part of a trail that passes through any op, recurrent or not."""
-        if name in VALUELESS:
-            return Trail(born=self.call)
         origins: frozenset[Any] = frozenset().union(*(trail.origins for trail in trails))
         if outputs and not _is_float(outputs[0]):
             origins = frozenset(origin for origin in origins if isinstance(origin, str))  # a sampled token is no state
@@ -263,20 +268,13 @@ class Walk:
             origins=origins,
         )
 
-    def sources(self, trail: Trail) -> Sources:
-        """Return every state that is in a tensor."""
-        return trail.pool.union(*map(self._emissions.sources, trail.planes))
-
 
 def _moved(
     name: str, trails: list[Trail], inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]
 ) -> list[tuple[Labels, ...]] | None:
     """Return the planes of each output of an op that moves elements: the same op with labels in their place."""
-    settings = {
-        key: tf.int64.as_datatype_enum if key in ("T", "Tparams") else value
-        for key, value in attributes.items()
-        if value is not None
-    }
+    settings = {key: value for key, value in attributes.items() if value is not None}
+    settings |= dict.fromkeys(settings.keys() & {"T", "Tparams"}, tf.int64.as_datatype_enum)
     flat = tuple(part for setting in settings.items() for part in setting)
     moved = []
     for plane in range(max(len(trail.planes) for trail in trails)):
@@ -298,8 +296,6 @@ def _moved(
 
 def _blended(trails: list[Trail], outputs: Sequence[Any]) -> list[tuple[Labels, ...]] | None:
     """Return the planes of an op that works element by element: labels keep their places, values change."""
-    if len(outputs) != 1:
-        return None
     planes: list[Labels] = []
     for plane in (plane for trail in trails for plane in trail.planes):
         try:

@@ -182,8 +182,7 @@ class Ready:
     names: UnitNames
     cells: tuple[Any, ...]
     batch: int
-    low: int
-    high: int
+    width: int  # ids are below it
     main: int  # the index of the text that the model predicts, among the texts that it reads
     newline: int | None = None  # the id of a new line, if it is known
     half: str = ""  # the type of half precision in which it computes, if there is one
@@ -193,7 +192,7 @@ class Ready:
     @property
     def ordinary(self) -> tuple[int, ...]:
         """The ids that no model treats in a way of its own, as it may an end of the text."""
-        return special_ids(self.high, self.newline)[1]
+        return special_ids(self.width, self.newline)[1]
 
     @property
     def text_names(self) -> list[str]:
@@ -203,7 +202,8 @@ class Ready:
 
     def segment(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """Return the texts of one call: the ids, and the same source for each of the others."""
-        source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
+        shape, lowest = (self.batch, _SOURCE_TOKENS), int(self.width > 2)
+        source = np.random.default_rng(7).integers(lowest, self.width, shape, dtype=np.int32)
         return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
     def start(self, *, seeds: bool = True) -> None:
@@ -234,7 +234,7 @@ class Ready:
     def _movable(self) -> list[tuple[Any, NDArray[Any]]]:
         """The variables that hold weights: not half precision, and no counters and initial values."""
         single = [pair for pair in self.snapshot.variables if pair[1].dtype in (np.float32, np.float64)]
-        return [(variable, values) for variable, values in single if (values != np.rint(values)).any()]
+        return [pair for pair in single if (pair[1] != np.rint(pair[1])).any()]
 
     @contextmanager
     def in_float32(self) -> Iterator[bool]:
@@ -261,16 +261,15 @@ class Ready:
 
     def _computes_in_float32(self) -> bool:
         self.start()
-        state, types = None, set()
+        state, types = None, ""
+        texts = self.segment(np.ones((self.batch, self.call.time or _SOURCE_TOKENS), np.int32))
         try:
             for _ in range(2):
-                ids = np.ones((self.batch, self.call.time or _SOURCE_TOKENS), np.int32)
-                answer = self.call([tf.constant(text) for text in self.segment(ids)], state)
-                state = answer.state
-                types |= {str(getattr(leaf, "dtype", "")) for leaf in keras.tree.flatten((answer.logits, state))}
+                logits, state = self.call([tf.constant(text) for text in texts], state)
+                types += str([getattr(leaf, "dtype", "") for leaf in keras.tree.flatten((logits, state))])
         except Exception:  # the author's code casts to half precision itself
             return False
-        return not any(half in name for name in types for half in HALF_TYPES)
+        return not any(half in types for half in HALF_TYPES)
 
     def run_after(self, before: Pieces, pieces: Pieces, *, training: bool = False) -> Outputs:
         """Read one document, then another as the model's user would begin it; return the logits of the second."""
@@ -296,11 +295,8 @@ class Ready:
 
     def _begin(self) -> None:
         """Begin a new document where that takes more than a call without a state."""
-        reset = reset_of(self.model)
-        if reset is not None:
-            reset()
-        else:
-            _reset(recurrent_layers(self.model))
+        begin = reset_of(self.model) or partial(_reset, recurrent_layers(self.model))
+        begin()
 
     @property
     def in_training(self) -> "Ready":
@@ -326,7 +322,7 @@ class Ready:
             read=self.run,
             rows=self.batch,
             ordinary=self.ordinary,
-            special=special_ids(self.high, self.newline)[0],
+            special=special_ids(self.width, self.newline)[0],
             plan=SHORT,
             seed=seed,
             alone=(1 if self.call.texts > 1 else self.batch) if self.takes_one_row else 0,  # other texts: of row 0
@@ -352,9 +348,9 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
             # those that wait for their values: it would raise again while the next model of the process is built.
             if global_state.get_global_attribute("uninitialized_variables"):
                 global_state.set_global_attribute("uninitialized_variables", [])
-            before.restore()
             continue
-        before.restore()
+        finally:
+            before.restore()
         _reset(fresh)
         ready.snapshot = Snapshot(model, built=not call.takes_training)
         if call.takes_training:  # twice: the first call builds what only training uses
@@ -386,7 +382,6 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
     second = call(texts, first.state)
     shape = tuple(second.logits.shape)
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
-    low = 1 if size > 2 else 0
     length = shape[1] if len(shape) == 3 else None
     names = UnitNames(model)
     types = {str(getattr(thing, "compute_dtype", "")) for thing in names.kept} | {second.logits.dtype.name}
@@ -397,8 +392,7 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
         names=names,
         cells=tuple(t for t in names.kept if is_recurrent(t) and not isinstance(t, keras.layers.RNN)),
         batch=fixed_batch(model) or batch,
-        low=low,
-        high=max(size, low + 1),
+        width=max(size, 1),
         main=next((at for at, text in enumerate(texts) if text.shape[1] == length), 0),
         half=next((name for name in HALF_TYPES if name in types), ""),
     )

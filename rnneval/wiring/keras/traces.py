@@ -17,7 +17,6 @@ import tensorflow as tf
 from rnneval.errors import type_and_message
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, walk_below
 from rnneval.models.keras.lm import eagerly
-from rnneval.wiring.behaviour import cut, random_ids
 from rnneval.wiring.difference import EPSILON, as_logits, context_spread, differences
 from rnneval.wiring.facts import Spot, Trace
 from rnneval.wiring.keras.names import frames_of_call
@@ -43,11 +42,9 @@ def compare_traces(model: Any) -> Trace:
     if not _is_function(function):
         return Trace()
     trap = "" if getattr(model, "built", True) else f"{type(model).__name__}.call"
-    try:  # a private part of TensorFlow
-        signatures = [each.structured_input_signature for each in function._list_all_concrete_functions()]
-    except AttributeError:
-        signatures = []
-    if not signatures:
+    # A private part of TensorFlow.
+    traces = function._list_all_concrete_functions() if hasattr(function, "_list_all_concrete_functions") else []
+    if not traces:
         return Trace(trap=trap)
     snapshot, frozen, uncompared = Snapshot(model), False, ""
     try:
@@ -55,9 +52,9 @@ def compare_traces(model: Any) -> Trace:
             if np.issubdtype(values.dtype, np.floating):
                 variable.assign(values * 1.5 + 0.01)
         altered = Snapshot(model)
-        for signature in signatures:
+        for each in traces:
             try:
-                frozen |= not _agrees(function, signature, altered)
+                frozen |= not _agrees(function, each.structured_input_signature, altered)
             except Exception as error:  # the author's code may raise anything
                 uncompared = type_and_message(error)
     finally:
@@ -71,9 +68,7 @@ def _agrees(function: Any, signature: Any, begin: Snapshot) -> bool:
     def filled(spec: Any) -> Any:
         if not isinstance(spec, tf.TensorSpec):
             return spec
-        return tf.ones(
-            [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])], spec.dtype
-        )
+        return tf.ones([size or 2 for size in (spec.shape if spec.shape.rank is not None else [2, 2])], spec.dtype)
 
     positional, named = tf.nest.map_structure(filled, signature)
     results = []
@@ -93,8 +88,7 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
 
     Nothing is added where no trace ran, and where equal calls differ anyway.
     """
-    subject = ready.subject(seed)
-    pieces = cut(random_ids(subject), subject.plan.calls)
+    pieces = ready.subject(seed).pieces
     ran: list[tuple[str, Spot]] = []
 
     def listen(name: str, *_: Any) -> None:
@@ -102,8 +96,7 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         if found:
             ran.append((found[1] or "", frames_of_call(sys._getframe(1))[1]))
 
-    called: Sequence[Any] = ()
-    problem = ""
+    called, problem = None, ""
     with eagerly(False), listening(listen):
         try:
             called = ready.run(pieces)
@@ -119,7 +112,7 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         again = ready.run(pieces)
     except Exception:  # it raises in either way: nothing that a trace does
         return trace
-    if problem:
+    if called is None:
         return replace(trace, uncompared=f"called as a tf.function, the model raises {problem}")
     by_call = _differences(called, eager)
     late = next((call for call, difference in enumerate(by_call) if not difference <= _AGREE), None)
@@ -132,7 +125,10 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         f"eagerly, from call {late} on ({max(by_call):.2g} of the context spread)"
     )
     seen += f"; Python values that change between calls: {', '.join(changed)}" if changed else ""
-    spot = spot if spot.file else _definition(getattr(ready.model, "call", None))
+    call: Any = getattr(ready.model, "call", None)
+    code = getattr(inspect.unwrap(call.python_function), "__code__", None) if _is_function(call) else None
+    if code and not spot.file:  # the place at which the author defined it
+        spot = Spot(file=code.co_filename, line=code.co_firstlineno)
     return replace(trace, frozen=(*trace.frozen, (seen, spot)))
 
 
@@ -145,12 +141,6 @@ def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:
 
 def _is_function(function: Any) -> bool:
     return hasattr(function, "get_concrete_function") and hasattr(function, "python_function")
-
-
-def _definition(function: Any) -> Spot:
-    """Return the place at which the author defined a `tf.function`."""
-    code = getattr(inspect.unwrap(function.python_function), "__code__", None) if _is_function(function) else None
-    return Spot(file=code.co_filename, line=code.co_firstlineno) if code else Spot()
 
 
 def _python_values(model: Any) -> Mapping[str, Any]:

@@ -104,7 +104,7 @@ class _CallTests:
         steady = self.reader.logits(one)[..., moving]
         moved = [self.reader.moved(one, draw)[..., moving] for draw in range(_DRAWS)]
         noise = [differences(steady, each, self.spread, epsilon=0) for each in moved]
-        self.limits = Limits.of_noise(np.max(noise, axis=(0, 1)))
+        self.limits = Limits.of_noise(float(np.max(noise)))
 
     def run(self) -> CallTests:
         """Run all tests, with ordinary ids and with special ones."""
@@ -252,7 +252,7 @@ class _CallTests:
         if special:  # a model may treat a special id as it likes
             found = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, found)
         largest = found.max(axis=0)
-        beyond = np.flatnonzero(largest > self.limits.at[at])
+        beyond = np.flatnonzero(largest > self.limits.tolerance)
         first = int(beyond[0]) + begins if beyond.size else None
         return Distance(f"{reading} against {case.seen}", float(largest.max()), first)
 
