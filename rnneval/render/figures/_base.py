@@ -86,7 +86,7 @@ class Figure:
     """How to read it, from the figure's page; the package fills it in."""
     diverged: bool = False
     """Whether the title says that a training run diverged; a report puts it first."""
-    chapter: Literal["wiring", "inside", "numbers"] = "inside"
+    chapter: Literal["wiring", "inside", "numbers", "baselines"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 
     def draw(self, ax: Any = None) -> Any:

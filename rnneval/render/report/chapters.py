@@ -215,6 +215,8 @@ def baselines(gathered: Gathered) -> Iterator[doc.Block]:
             rows.append((doc.TableCell(text=name, code=name in losses), figure(nats), perplexity, more))
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
         head = ("", "nats a token", "perplexity", "nats more")
+        if len(group) == 1:
+            yield from pictures(group[0][0].given, chapter="baselines")
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 

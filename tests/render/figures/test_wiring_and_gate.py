@@ -1,5 +1,6 @@
-"""Flow matrix, comparison, learning curve: what stands where."""
+"""Flow matrix, comparison, baselines, learning curve: what stands where."""
 
+import numpy as np
 import pytest
 
 from rnneval.render import figures
@@ -70,3 +71,16 @@ def test_a_checkpoint_worse_than_guessing_is_not_best(scores, title, ax):
     assert (figure.title, figure.diverged) == (title, True)
     figure.draw(ax=ax)
     assert ("best" in {line.get_gid() for line in ax.lines}) == (scores[0] < 6)
+
+
+def test_models_stand_between_the_baselines(ax):
+    run = made.run(np.full(4, 1.5), baselines={"uniform": 4.0, "unigram": 3.0})
+    figure = drawn("baselines", run, ax)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    bars = {round(patch.get_y() + patch.get_height() / 2): patch.get_width() for patch in ax.patches}
+    assert [(name, bars[k]) for k, name in enumerate(names)] == [
+        ("uniform", 4.0), ("unigram", 3.0), ("model", 1.5),
+    ]  # fmt: skip
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the worst is on top
+    assert figure.title == "model is 1.50 nats a token better than unigram"
+    assert ax.get_xlim()[0] == 0
