@@ -68,8 +68,7 @@ def option(default: Any = MISSING, **settings: Any) -> Any:
     return field(default=default, metadata={"option": settings})
 
 
-@cache
-def options_of(group: type) -> tuple[Option, ...]:
+def options_of(group: type) -> list[Option]:
     """Return the options of a group. One that a class defines again keeps its place, its heading and its help."""
     found = []
     for each in fields(group):
@@ -83,7 +82,7 @@ def options_of(group: type) -> tuple[Option, ...]:
                 **each.metadata["option"],
             }
             found.append(Option(name=each.name, kind=each.type, default=each.default, **settings))
-    return tuple(found)
+    return found
 
 
 @cache
@@ -128,8 +127,7 @@ class Options:
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        group: type = type(self)
-        for option in options_of(group):
+        for option in options_of(type(self)):
             option.require(getattr(self, option.name))
 
 

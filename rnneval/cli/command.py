@@ -100,7 +100,7 @@ def from_function(
                 params.append(_argument(each))
                 continue
             groups[each.name] = each.annotation
-            known = filter(lambda option: option.flag, options_of(each.annotation))
+            known = [option for option in options_of(each.annotation) if option.flag]
             params += [GroupedOption(replace(one, seldom=one.seldom or one.name in seldom)) for one in known]
 
         def callback(**typed: Any) -> int | None:
