@@ -1,7 +1,6 @@
 """The first module at which two readings part, in models whose fault is written down here."""
 
 import dataclasses
-from functools import partial
 
 import numpy as np
 import pytest
@@ -129,7 +128,7 @@ def test_positions_are_counted_after_padding_and_one_row_is_watched():
     found = first_diverging(model, in_calls(step, IDS, (13,)), padded)
     # A bias moves the state of a GRU although its inputs are zero.
     assert (found.module, found.kind, found.position) == ("layers.0", "GRU", 0)
-    unpadded = WatchedReading(calls=partial(calls, 4), tokens=(13,), rows=2, row=0)
+    unpadded = WatchedReading(calls=lambda: calls(4), tokens=(13,), rows=2, row=0)
     assert first_diverging(model, in_calls(step, IDS, (13,)), unpadded) is None
 
 
