@@ -19,7 +19,7 @@ def figure(run: Run) -> Figure | None:
     known = {label(name): nats for name, nats in run.baselines.items() if math.isfinite(nats)}
     if score is None or not known or not run.valid:
         return None
-    model = label(*model_names([run.title]))
+    model = label(model_names([run.title])[0])
     best = min(known, key=known.__getitem__)
     title = f"{model} is no better than {best}: {number(score.value)} against {number(known[best])} nats a token"
     if score.value < known[best]:
