@@ -31,8 +31,7 @@ from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
 
-_CUT = 100
-"""Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
+_CUT = 100  # tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise
 
 
 class ReaderOptions(GivenGroup, EvaluateOptions):

@@ -16,11 +16,9 @@ from rnneval.render.phrasing import Level, annotation, counted, figure, interval
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
-WORSE = "worse-than-uniform"
-"""Code of the warning of a run that is worse than guessing."""
+WORSE = "worse-than-uniform"  # code of the warning of a run that is worse than guessing
 _NO_NGRAMS = "none: fitted to the training text (--fit-on), they say how good the model is"
-_TABLE = "How to read the table"
-"""Section of a page."""
+_TABLE = "How to read the table"  # section of a page
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 

@@ -12,8 +12,7 @@ from rnneval.render.run_document import WORSE, said_once, warnings
 
 _SCORES = ("perplexity", "bits_per_char", "cross_entropy")
 _PLACES = ("epoch", "step")
-Rows = Sequence[Mapping[str, Any]]
-"""Rows of a sweep, as dictionaries of its columns."""
+Rows = Sequence[Mapping[str, Any]]  # rows of a sweep, as dictionaries of its columns
 
 
 def sweep_document(sweep: Sweep) -> Iterator[doc.Block]:

@@ -25,8 +25,7 @@ from rnneval.paths import read_regular, reason_of, unique_keys
 from rnneval.text.documents import TextOptions, decoded, final_text
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
-UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
-"""Usual names of the token for what a vocabulary lacks."""
+UNKNOWN = ("<unk>", "<UNK>", "[UNK]")  # usual names of the token for what a vocabulary lacks
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
 """Tokens that no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
 _NAMES = re.compile(
@@ -35,11 +34,9 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 _READABLE = (".json", ".txt", ".npy", ".model")
-_MOST_CANDIDATES = 50
-"""Most candidates that are read; a folder with more is no folder of a model."""
+_MOST_CANDIDATES = 50  # most candidates that are read; a folder with more is no folder of a model
 _PICKLES = (".pkl", ".pickle", ".p")
-_LARGEST_FILE = 1 << 26
-"""Bytes; no vocabulary is larger."""
+_LARGEST_FILE = 1 << 26  # bytes; no vocabulary is larger
 _MOST_TOKENS = 1 << 20
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 _Content = tuple[object, str | None, Subword | None]

@@ -33,8 +33,7 @@ Size = tuple[float, float | None, int]
 """Width and height in inches, and dots an inch; without a height it is the figure's own."""
 SIZES: dict[str, Size] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 """A slide has 1920 × 1080 dots, and larger text than a page."""
-LOWEST = 440 / 96
-"""Inches: no picture is lower than one that is as wide."""
+LOWEST = 440 / 96  # inches: no picture is lower than one that is as wide
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
 _OURS = {
@@ -66,26 +65,19 @@ class Figure:
 
     name: str = ""
     """The file in `rnneval/render/figures`, `--figure NAME`, and `rnneval.plot.NAME`; the package fills it in."""
-    title: str
-    """The main observation as a sentence; it stands above the picture."""
-    alt: str
-    """The observation with its numbers, for readers who do not see the picture."""
-    height: float = 0.6
-    """Height of the whole picture on a page, as a share of its width."""
-    x: str = ""
-    """Label of the horizontal axis, with its unit; empty: `paint` sets it."""
+    title: str  # the main observation as a sentence; it stands above the picture
+    alt: str  # the observation with its numbers, for readers who do not see the picture
+    height: float = 0.6  # height of the whole picture on a page, as a share of its width
+    x: str = ""  # label of the horizontal axis, with its unit; empty: `paint` sets it
     y: str = ""
     grid: Literal["", "x", "y"] = "y"
     paint: Callable[[Any, Look], None] | None = None
     """Draws on Axes with the colours of a look; `None` for a figure that is text."""
     text: Callable[[], Text] | None = None
     """Makes the coloured text of a figure that is text, for a terminal or a notebook."""
-    html: Callable[[], str] | None = None
-    """Makes the same as an HTML element of a report."""
-    reading: str = ""
-    """How to read it, from the figure's page; the package fills it in."""
-    diverged: bool = False
-    """Whether the title says that a training run diverged; a report puts it first."""
+    html: Callable[[], str] | None = None  # makes the same as an HTML element of a report
+    reading: str = ""  # how to read it, from the figure's page; the package fills it in
+    diverged: bool = False  # whether the title says that a training run diverged; a report puts it first
     chapter: Literal["wiring", "inside", "numbers", "baselines"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 
@@ -132,13 +124,10 @@ class TidyTable:
     """One tidy table."""
 
     schema: str
-    frame: Any
-    """A pandas DataFrame."""
+    frame: Any  # A pandas DataFrame
     metadata: Mapping[str, str] = field(default_factory=dict)
-    text: str | None = None
-    """The scored text as it was scored; only for losses."""
-    at: int | None = None
-    """Byte of the text to show; only for losses."""
+    text: str | None = None  # the scored text as it was scored; only for losses
+    at: int | None = None  # byte of the text to show; only for losses
 
     def with_text(self, text: Paths | InMemory, part: str | None = None, at: int | None = None) -> "TidyTable":
         """Return a table of losses with the text, or its part, that they are of; another text is an error."""

@@ -27,8 +27,7 @@ class Look:
     grid: str
     palette: tuple[str, ...]
     """Distinct under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
-    hot: str
-    """Ground of the most surprising text: ink is legible on every mixture of it with the paper."""
+    hot: str  # ground of the most surprising text: ink is legible on every mixture of it with the paper
 
     @property
     def good(self) -> str:
@@ -77,10 +76,8 @@ _LEGEND = {
     "legend.title_fontsize": "small",
 }
 _PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
-_NARROW = 280.0
-"""Points; on narrower Axes, nothing stands beside them, and names are shorter."""
-SMALLEST = 7.2
-"""Points of the smallest text; 9 pixels at least on a phone."""
+_NARROW = 280.0  # points; on narrower Axes, nothing stands beside them, and names are shorter
+SMALLEST = 7.2  # points of the smallest text; 9 pixels at least on a phone
 
 
 # Axes

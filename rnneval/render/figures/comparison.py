@@ -13,8 +13,7 @@ from rnneval.render.phrasing import counted, framed, listed, model_names
 
 KINDS = ("rnneval.gate/1",)
 ORDER = 10
-_MOST = 40
-"""Rows that can be read."""
+_MOST = 40  # rows that can be read
 _URGENCY = ("fail", "inconclusive")
 _MARKS = {"pass": ("o", "good"), "fail": ("X", "bad")}
 
@@ -25,8 +24,7 @@ class _ForestRow(NamedTuple):
     name: str
     middle: float
     bounds: tuple[float, float]
-    text: str
-    """The difference and its bounds, in the metric's own unit."""
+    text: str  # the difference and its bounds, in the metric's own unit
     verdict: str
 
 

@@ -14,8 +14,7 @@ KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
 _LARGEST_NORM = 1e5
 """Largest norm of a gradient in a sound training run, also where the loss is a sum over a large batch."""
-_LARGEST_UPDATE = 10.0
-"""Largest change of all weights in one step, as a multiple of their norm."""
+_LARGEST_UPDATE = 10.0  # largest change of all weights in one step, as a multiple of their norm
 
 
 def figure(table: TidyTable) -> Figure | None:

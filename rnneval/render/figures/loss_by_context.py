@@ -10,8 +10,7 @@ from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 40
-CLOSE = 0.01
-"""Largest difference to the loss with full context, in nats a token, that counts as none."""
+CLOSE = 0.01  # largest difference to the loss with full context, in nats a token, that counts as none
 
 
 def figure(run: Run) -> Figure | None:

@@ -13,8 +13,7 @@ from rnneval.render.phrasing import counted, interval, number
 KINDS = ("rnneval.run/1",)
 ORDER = 20
 _WINDOW = 20  # parts of the text
-_DOTS = 600
-"""More blocks are drawn as bands."""
+_DOTS = 600  # more blocks are drawn as bands
 
 
 def figure(run: Run) -> Figure | None:

@@ -18,8 +18,7 @@ from rnneval.render.phrasing import number, visible
 
 KINDS = (LOSSES,)
 ORDER = 10
-LENGTH, LINES = 700, 12
-"""Most characters and lines of an excerpt."""
+LENGTH, LINES = 700, 12  # most characters and lines of an excerpt
 MARKED, TOP = 8, 12
 """Bits from which on a character is underlined, and at which the colours end; `report.css` has the same."""
 

@@ -33,14 +33,11 @@ from rnneval.text import InMemory, Paths, text_given
 
 __all__ = ["Given", "Report", "draw", "has_losses", "html_of", "page_of", "report", "sources", "with_text"]
 
-WIDTH = 360
-"""Width of a figure in CSS pixels: about that of a phone. It grows and shrinks with its place."""
+WIDTH = 360  # width of a figure in CSS pixels: about that of a phone. It grows and shrinks with its place.
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
 _NAMED = 3
-Said = tuple[Kind, str, str]
-"""A claim: whether it is right, the anchor of its chapter, and its sentence."""
-_UNKNOWN = 0.01
-"""Share of unknown tokens from which numbers do not stand for the text."""
+Said = tuple[Kind, str, str]  # A claim: whether it is right, the anchor of its chapter, and its sentence
+_UNKNOWN = 0.01  # share of unknown tokens from which numbers do not stand for the text
 _ABSOLUTE = re.compile(r"(?:^|(?<=[\s=('\"`]))(?:/|[A-Za-z]:[\\/])[^\s:'\"`)]+")
 """An absolute path at the start of a word, or behind `--option=`; a blank in it ends it."""
 

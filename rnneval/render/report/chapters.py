@@ -45,8 +45,7 @@ _CONTENTS = {
     TRACE: "States along the text",
 }
 """Titles of tables that belong to no model, by their schemas."""
-_OPEN = ("state_norms", "gradient_history", "state_history")
-"""Figures that are shown of each of several models."""
+_OPEN = ("state_norms", "gradient_history", "state_history")  # figures that are shown of each of several models
 _MADE = (
     "created", "rnneval", "signature", "checkpoint.path", "checkpoint.sha256", "checkpoint.builder.name",
     "checkpoint.builder.sha256", "vocabulary.sha256", "text.part", "text.sha256",

@@ -28,8 +28,7 @@ class Given:
     """One record or table, and its name on the command line."""
 
     name: str
-    record: Any
-    """A record, or a `TidyTable`."""
+    record: Any  # A record, or a `TidyTable`
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
@@ -99,8 +98,7 @@ class ReportedModel:
         return max(known, key=lambda wiring: verdicts.index(wiring.verdict), default=None)
 
 
-Scored = tuple[ReportedModel, Run]
-"""One evaluation, and the model that it is of."""
+Scored = tuple[ReportedModel, Run]  # one evaluation, and the model that it is of
 
 
 class Gathered:
