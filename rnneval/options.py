@@ -255,7 +255,7 @@ class TraceOptions(DiagnosticOptions):
     """Options of `rnneval.trace`."""
 
     out: PathLike | None = option(None, metavar="FILE.parquet", endings=(".parquet",), heading="Output")
-    """Parquet file to write: every state and gate at the stride, histograms, and figures of each unit."""
+    """Parquet file to write: every state and gate at the stride, and time constants."""
     stride: int | None = option(None, metavar="N", least=1, unset="16, more in texts above a million tokens")
     """Tokens from one row of the table to the next."""
     context: bool = option(False)

@@ -176,12 +176,7 @@ class GradientNorms(HookedCallback):
     """
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        steps_per_part: int = 100,
-        existing: str = "refuse",
-        logs: str = "main",
+        self, path: str | os.PathLike[str], *, steps_per_part: int = 100, existing: str = "refuse", logs: str = "main"
     ) -> None:
         """Prepare a history.
 

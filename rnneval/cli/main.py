@@ -5,6 +5,7 @@ import os
 import traceback
 from contextlib import suppress
 from itertools import chain, pairwise
+from typing import Any
 
 import click
 
@@ -40,6 +41,13 @@ class Commands(click.Group):
             return None
         command: click.Command = module(commands.__name__, cmd_name).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would take the end of a file that is cut off for an interrupt."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise RuntimeError(f"the end of a file came too soon: {error}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups, each with the first sentence of its help."""

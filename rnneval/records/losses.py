@@ -1,5 +1,6 @@
 """Tables of losses by any program: Parquet, CSV, or columns in memory; a row is a scored token."""
 
+import csv
 import hashlib
 import io
 import os
@@ -67,13 +68,17 @@ def _csv(path: str, raw: bytes) -> Any:
     most, allowed = raw.count(b"\n") + raw.count(b"\r"), MOST_BYTES // (8 * len(COLUMNS))
     if most > allowed:
         raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
-    types = {name: pa.int64() if kind is int else pa.float64() for name, kind in COLUMNS.items()}
+    names = next(csv.reader([raw.partition(b"\n")[0].decode("utf-8-sig", errors="replace").rstrip("\r")]), [])
+    found = [name for name in COLUMNS if name in names]
+    for name in found:
+        if names.count(name) > 1:
+            raise RecordError(f"{path}: has more than one column {name!r}: keep one of them")
+    if not found:
+        return pa.table({})
+    types = {name: pa.int64() if COLUMNS[name] is int else pa.float64() for name in found}
     # Only an empty cell is a missing value: `nan` is a number that is not finite, and is named as such.
-    options = arrow_csv.ConvertOptions(
-        column_types=types, include_columns=[*COLUMNS], include_missing_columns=True, null_values=[""]
-    )
-    table = arrow_csv.read_csv(io.BytesIO(raw), convert_options=options)
-    return table.drop_columns([name for name in COLUMNS if table[name].null_count == len(table) > 0])
+    options = arrow_csv.ConvertOptions(column_types=types, include_columns=found, null_values=[""])
+    return arrow_csv.read_csv(io.BytesIO(raw), convert_options=options)
 
 
 def _in_memory(source: Any) -> dict[str, Any]:

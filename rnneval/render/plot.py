@@ -24,7 +24,7 @@ from rnneval.text import Paths, text_given
 _ARGUMENTS = """Args:
     source: A record, its path, the path of a table, or its DataFrame.
     ax: Axes to draw on; by default the current ones, or new ones where these hold a figure.
-    text: For `passage`: the files that were scored, of `part`; `at` is the byte to show.
+    text: For `passage`: the files that were scored, of `part`.
     string: For `passage`: the text that was scored, in place of files.
 """
 
@@ -35,21 +35,15 @@ def __getattr__(name: str) -> Callable[..., Any]:
         raise AttributeError(f"there is no figure {name!r}: rnneval.plot has {', '.join(names)}")
 
     def plot(
-        source: Any,
-        ax: Any = None,
-        *,
-        text: Paths | None = None,
-        string: str | None = None,
-        part: str | None = None,
-        at: int | None = None,
+        source: Any, ax: Any = None, *, text: Paths | None = None, string: str | None = None, part: str | None = None
     ) -> Any:
         found = figures.source_of(source)
         if name == "passage":
             if not isinstance(found, figures.TidyTable) or found.schema != figures.LOSSES:
                 raise UsageError("passage shows one table of losses: give the file that evaluate(losses=FILE) wrote")
-            found = found.with_text(text_given(text, string), part, at)
-        elif (text, string, part, at) != (None,) * 4:
-            raise UsageError(f"{name} takes no text, string, part or at: passage does")
+            found = found.with_text(text_given(text, string), part)
+        elif (text, string, part) != (None,) * 3:
+            raise UsageError(f"{name} takes no text, string or part: passage does")
         return figures.figure_of(found, name).draw(ax)
 
     plot.__name__ = plot.__qualname__ = name

@@ -83,13 +83,7 @@ class Plan:
         return tuple(length for length, at in begun if position is None or at <= position)
 
 
-SHORT = Plan(
-    calls=(3, 3, 3),
-    cuts=((9,), (3, 3, 3), (1, 8)),
-    altered=(2, 5, 7, 8),
-    document=(2, 7),
-    noise=(3, 3, 3),
-)
+SHORT = Plan(calls=(3, 3, 3), cuts=((9,), (3, 3, 3), (1, 8)), altered=(2, 5, 7, 8), document=(2, 7), noise=(3, 3, 3))
 """For models that run eagerly, op by op: a fault that begins late shows in calls of one token."""
 _LENGTHS = (1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 _AFTER = 8  # tokens of the call after a first one

@@ -61,8 +61,8 @@ def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
     assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:"]) == 0
     assert "The most surprising excerpt has 7." in capsys.readouterr().out
     (files / "text.txt").write_text(TEXT.replace("\n", "\r\n"), newline="")
-    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0"]) == 0
-    assert "This excerpt has" in capsys.readouterr().out
+    assert run(["plot", "losses.parquet", "--text", "text.txt"]) == 0
+    assert "The most surprising excerpt has" in capsys.readouterr().out
 
 
 def test_a_passage_is_printed(files, capsys, refused):

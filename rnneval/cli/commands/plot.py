@@ -30,8 +30,6 @@ class PlotOptions(Options):
     """For the figure passage: the text that was scored."""
     part: str | None = option(None, metavar="SLICE", unset="the whole text")
     """For the figure passage: the part that was scored, as in evaluate."""
-    at: int | None = option(None, metavar="BYTE", least=0, unset="the most surprising")
-    """For the figure passage: the byte to show."""
     list: bool = option(False)
     """List the figures of each record and draw nothing."""
     quiet: bool = option(False, short="-q", heading="Output")
@@ -51,7 +49,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     sources: dict[str, Any] = {path: load(path) for path in records}
     for path, source in sources.items() if options.text else ():
         if _wants_text(source):
-            sources[path] = source.with_text(options.text, options.part, options.at)
+            sources[path] = source.with_text(options.text, options.part)
     wanting = [path for path, source in sources.items() if _wants_text(source)]
     if options.list:
         for path, source in sources.items():

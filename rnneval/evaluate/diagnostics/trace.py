@@ -1,7 +1,7 @@
 """`rnneval.trace`: the states of a model along a text, as a table and as a run record.
 
-The table holds every state and gate at a stride, histograms of gates and time constants: one observation a row, in
-Parquet that pandas reads with no help (docs/reference/tables.md). Numbers that are not finite are left out.
+The table holds every state and gate at a stride, and time constants: one observation a row, in Parquet that pandas
+reads with no help (docs/reference/tables.md). Numbers that are not finite are left out.
 """
 
 import os
@@ -190,16 +190,15 @@ class TraceWatch(StateWatch):
         return np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
 
     def _sums_of_gates(self, gated: Any, part: slice) -> Iterator[Doubles]:
-        """Yield the histogram of each gate, its sums, and Σ ln f a unit of one that keeps."""
+        """Yield the sums of each gate, and Σ ln f a unit of one that keeps."""
         for values, log_kept in gated.values():
             gate = values[part]
-            yield gates.histogram(gate)
             yield np.array([gate.size, gate.sum(dtype=np.float64), (gate < gates.LOW).sum(), (gate > gates.HIGH).sum()])
             if log_kept is not None:
                 yield log_kept[part].sum(axis=0, dtype=np.float64)
 
-    def over_gates(self) -> Iterator[tuple[str, str, Doubles, list[float], Doubles | None]]:
-        """Yield layer and name of each gate, its histogram, its sums, and each unit's time constant if it keeps."""
+    def over_gates(self) -> Iterator[tuple[str, str, list[float], Doubles | None]]:
+        """Yield layer and name of each gate, its sums, and each unit's time constant if it keeps."""
         rest, at = self.totals()[0], sum(sums.width(slot.units) for slot in self.slots.values())
 
         def take(count: int) -> Doubles:
@@ -210,14 +209,14 @@ class TraceWatch(StateWatch):
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
-                    counts, summed, units = take(gates.BINS), take(4).tolist(), cell.weights.units
+                    summed, units = take(4).tolist(), cell.weights.units
                     kept = gates.time_constants(take(units) / (summed[0] / units)) if gate == cell.keeps else None
-                    yield layer, gate, counts, summed, kept
+                    yield layer, gate, summed, kept
 
     def gate_summaries(self) -> dict[str, GateSummary]:
         """Return the summary of every gate for the record."""
         found = {}
-        for layer, gate, _, (size, total, low, high), constants in self.over_gates():
+        for layer, gate, (size, total, low, high), constants in self.over_gates():
             found[f"{layer}.{gate}"] = GateSummary(
                 mean=total / size,
                 saturated_low=low / size,
@@ -257,7 +256,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
     }
     schema = pa.schema(_FIELDS, metadata={key: in_utf8(value) for key, value in metadata.items()})
     with table_written(path, schema) as writer:
-        for columns in chain(_along(watch), _of_all(watch), _asked_for(run)):
+        for columns in chain(_along(watch), _of_units(watch), _asked_for(run)):
             writer.write_table(_table(columns, schema))
 
 
@@ -271,19 +270,12 @@ def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
             yield {**series._asdict(), "value": values, "position": positions}
 
 
-def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
-    """Yield statistics of the whole text: the histograms of gates, and numbers a unit."""
-    units = {}
-    for slot, collected in zip(watch.slots.values(), watch.collected({}), strict=True):
-        units[Series(slot.layer, slot.slot, "unit_mean")] = collected.means
-        units[Series(slot.layer, slot.slot, "unit_variance")] = collected.variances
-    for layer, gate, counts, _, constants in watch.over_gates():
-        bins = {"low": gates.EDGES[:-1], "high": gates.EDGES[1:]}
-        yield {**Series(layer, gate, "histogram")._asdict(), "value": counts, **bins}
+def _of_units(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield the time constant of each unit."""
+    for layer, gate, _, constants in watch.over_gates():
         if constants is not None:
-            units[Series(layer, gate, "time_constant")] = constants
-    for series, values in units.items():
-        yield {**series._asdict(), "value": values, "unit": np.arange(len(values))}
+            series = Series(layer, gate, "time_constant")
+            yield {**series._asdict(), "value": constants, "unit": np.arange(len(constants))}
 
 
 def _asked_for(run: Run) -> Iterator[dict[str, Any]]:

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 LOW, HIGH = 0.03, 0.97
 MOST = 1e6  # tokens: the largest time constant that is reported
-BINS = 80
-EDGES = np.linspace(0.0, 1.0, BINS + 1)  # of the bins of histograms
 
 Floats = NDArray[np.floating]
 
@@ -57,12 +55,6 @@ def sigmoid(a: Floats) -> Floats:
 def log_sigmoid(a: Floats) -> Floats:
     """Return ln(1 / (1 + e^−a)), exact if the gate is closed."""
     return np.asarray(-np.logaddexp(np.zeros(1, a.dtype), -a))
-
-
-def histogram(gate: Floats) -> NDArray[np.float64]:
-    """Count values, of any shape, in bins; `(BINS,)`. One beyond 0 or 1 by rounding falls into the outer bin."""
-    places = np.searchsorted(EDGES[1:-1], gate.ravel(), side="right")
-    return np.bincount(places, minlength=BINS).astype(np.float64)
 
 
 def time_constants(mean_log_kept: Floats) -> NDArray[np.float64]:

@@ -127,11 +127,10 @@ class TidyTable:
     frame: Any  # A pandas DataFrame
     metadata: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None  # the scored text as it was scored; only for losses
-    at: int | None = None  # byte of the text to show; only for losses
 
-    def with_text(self, text: Paths | InMemory, part: str | None = None, at: int | None = None) -> "TidyTable":
+    def with_text(self, text: Paths | InMemory, part: str | None = None) -> "TidyTable":
         """Return a table of losses with the text, or its part, that they are of; another text is an error."""
-        return replace(self, text=scored_text(text, self.metadata.get("rnneval.text"), part), at=at)
+        return replace(self, text=scored_text(text, self.metadata.get("rnneval.text"), part))
 
 
 Source = Record | TidyTable

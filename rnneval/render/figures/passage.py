@@ -32,7 +32,7 @@ _LEGEND: Runs = [
 
 
 def figure(table: TidyTable) -> Figure | None:
-    """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text."""
+    """Return the figure of the most surprising excerpt; None without a text."""
     if table.text is None or not len(table.frame):
         return None
     text = table.text.encode()
@@ -40,7 +40,7 @@ def figure(table: TidyTable) -> Figure | None:
     starts, stops = tokens["byte_start"].to_numpy(np.int64), tokens["byte_end"].to_numpy(np.int64)
     if starts[0] < 0 or (stops < starts).any() or (np.diff(stops) < 0).any() or stops[-1] > len(text):
         raise UsageError("the losses' byte ranges are not those of the text: give the text that was scored")
-    start = _start(text, tokens, table.at)
+    start = _start(text, tokens)
     shown = text[start : start + 4 * LENGTH].decode(errors="ignore")[:LENGTH]
     shown = "".join(shown.splitlines(keepends=True)[:LINES])
     stop = start + len(shown.encode())
@@ -49,8 +49,9 @@ def figure(table: TidyTable) -> Figure | None:
         return None
     mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
-    name = "This excerpt" if table.at is not None else "The most surprising excerpt"
-    title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
+    title = (
+        f"The most surprising excerpt has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
+    )
     if start == 0 and stop == len(text):
         title = f"The text has {number(mean)} bits a token"
     place, largest = f"Bytes {start:,} to {stop:,}", f"the largest surprise is {number(peak['bits'])} bits at {word}"
@@ -64,15 +65,11 @@ def figure(table: TidyTable) -> Figure | None:
     )
 
 
-def _start(text: bytes, tokens: Any, at: int | None) -> int:
+def _start(text: bytes, tokens: Any) -> int:
     """Return the first byte of the excerpt: at the beginning of a word, so that what is wanted is inside."""
     lines, wanted = text.count(b"\n") + 1, 0
     size = int(min(LINES * max(len(text) / lines, 8.0), 0.9 * LENGTH))  # about what will be shown
-    if at is not None:
-        if at >= len(text):
-            raise UsageError(f"--at {at}: the text has {len(text):,} bytes")
-        wanted = max(at - size // 3, 0)
-    elif len(text) > size:
+    if len(text) > size:
         starts = tokens["byte_start"].to_numpy()
         whole = starts[starts + size <= tokens["byte_end"].iloc[-1]]
         sums = np.concatenate([[0.0], np.cumsum(tokens["bits"])])

@@ -14,15 +14,7 @@ import numpy as np
 from rnneval.models.torch.causal import CachedStep
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.behaviour import Ids, special_ids
-from rnneval.wiring.difference import (
-    Distance,
-    Limits,
-    Logits,
-    context_spread,
-    differences,
-    moving_ids,
-    oracle_of,
-)
+from rnneval.wiring.difference import Distance, Limits, Logits, context_spread, differences, moving_ids, oracle_of
 from rnneval.wiring.torch import cases
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape

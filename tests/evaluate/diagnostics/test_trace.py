@@ -1,4 +1,4 @@
-"""Traces, gates, time constants and histograms against a float64 loop; the tidy table; what cannot be had is said."""
+"""Traces, gates and time constants against a float64 loop; the tidy table; what cannot be had is said."""
 
 import keras
 import numpy as np
@@ -57,9 +57,6 @@ def test_the_table_agrees_with_a_float64_loop(model_of, tmp_path, name):
         }
         for statistic, values in expected.items():
             np.testing.assert_allclose(series[layer, slot, statistic], values, atol=1e-5, err_msg=f"{key} {statistic}")
-        units = table[(table.layer == layer) & (table.slot == slot)].set_index("statistic")["value"]
-        np.testing.assert_allclose(units["unit_mean"], course["h"].mean(0), atol=1e-5)
-        np.testing.assert_allclose(units["unit_variance"], course["h"].var(0), rtol=1e-4, atol=1e-7)
     nats = small.oracle.losses(ids)[at]
     np.testing.assert_allclose(series["", "", "nats"], nats, atol=1e-5)
     assert_gates(run, table, {key: gate[at] for key, gate in gates_of(small, ids).items()})
@@ -71,9 +68,6 @@ def assert_gates(run, table, gates):
         assert seen.mean == pytest.approx(values.mean(), rel=1e-5)
         assert seen.saturated_low == pytest.approx((values < 0.03).mean(), abs=1e-5)
         assert seen.saturated_high == pytest.approx((values > 0.97).mean(), abs=1e-5)
-        histogram = of_gate[of_gate.statistic == "histogram"]
-        counted, _ = np.histogram(values, np.append(histogram["low"], histogram["high"].iloc[-1]))
-        assert np.abs(histogram["value"].to_numpy() - counted).sum() <= 4  # a value within rounding of an edge
         if gate in {"update", "forget"}:
             constants = -1 / np.log(values).mean(axis=0)
             np.testing.assert_allclose(of_gate[of_gate.statistic == "time_constant"]["value"], constants, rtol=1e-5)

@@ -128,7 +128,7 @@ def state_history(perplexities, states, *, epochs=None, kept=False, metadata=Non
     return TidyTable(schema="rnneval.state-history/1", frame=frame if kept else frame.dropna(), metadata=metadata or {})
 
 
-def losses(text, bits, *, first=1, at=None):
+def losses(text, bits, *, first=1):
     """Losses of a text of one token a character, in bits; the first `first` characters have none."""
     ends = np.cumsum([len(character.encode()) for character in text])
     starts = np.concatenate([[0], ends[:-1]])
@@ -143,7 +143,7 @@ def losses(text, bits, *, first=1, at=None):
             "nats": np.broadcast_to(np.asarray(bits, float), len(text) - first) * np.log(2),
         }
     )
-    return TidyTable(schema="rnneval.losses/1", frame=frame, text=text, at=at)
+    return TidyTable(schema="rnneval.losses/1", frame=frame, text=text)
 
 
 def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):

@@ -3,9 +3,7 @@
 import re
 
 import numpy as np
-import pytest
 
-from rnneval.errors import UsageError
 from rnneval.render import figures
 from rnneval.render.figures import passage
 from tests.render.figures import made
@@ -53,16 +51,6 @@ def test_the_most_surprising_stretch_is_chosen():
     assert text[start - 1] == " "  # at the beginning of a word
     assert excerpt == text[start:stop]
     assert figure.title.startswith("The most surprising excerpt has ")
-
-
-def test_the_place_that_is_asked_for_is_inside():
-    text = "one two three four " * 300
-    for at in (0, 1234, len(text) - 1):
-        figure, (start, stop), _, _ = shown(made.losses(text, np.ones(len(text) - 1), at=at))
-        assert start <= at < stop
-    assert figure.title.startswith("This excerpt has ")
-    with pytest.raises(UsageError, match=r"at=99999: the text has 5,700 bytes"):
-        shown(made.losses(text, np.ones(len(text) - 1), at=99_999))
 
 
 def test_hostile_text_is_shown_and_nothing_else():
