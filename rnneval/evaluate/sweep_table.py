@@ -74,11 +74,9 @@ class SweepRow:
 class Sweep:
     """Result of a sweep."""
 
-    rows: tuple[SweepRow, ...]
-    """One row for each checkpoint, in natural order of their names."""
+    rows: tuple[SweepRow, ...]  # one row for each checkpoint, in natural order of their names
     out: Path
-    kept: int
-    """Number of checkpoints that were finished before."""
+    kept: int  # number of checkpoints that were finished before
 
     @property
     def failed(self) -> tuple[SweepRow, ...]:

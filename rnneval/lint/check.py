@@ -24,8 +24,7 @@ class LintFinding:
     code: str
     severity: Severity
     path: str
-    cell: int | None = None
-    """The cell of a notebook, counted from 1; its lines count within the cell."""
+    cell: int | None = None  # the cell of a notebook, counted from 1; its lines count within the cell
     line: int
     column: int
     end_line: int

@@ -9,8 +9,7 @@ from rnneval.records import gate, run, wiring
 from rnneval.records._base import encode, json_text
 from rnneval.records.encoding import Record, decode, json_schema, read, read_run, schema_names, write
 from rnneval.records.gate import Gate, Ranking
-from rnneval.records.gradients import Gradients
-from rnneval.records.run import Opened, Run
+from rnneval.records.run import Gradients, Opened, Run
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 

@@ -15,8 +15,7 @@ from rnneval.errors import RecordError, named_in_message
 from rnneval.paths import open_regular, reason_of, unique_keys
 from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.gate import Gate, Ranking
-from rnneval.records.gradients import Gradients
-from rnneval.records.run import Opened, Run
+from rnneval.records.run import Gradients, Opened, Run
 from rnneval.records.wiring import Wiring, breaks_runs
 
 Record = Run | Wiring | Gate | Opened | Gradients | Ranking

@@ -121,8 +121,7 @@ class Found(Value, frozen=True, kw_only=True, tag="found"):
     layer: str | None = None
     message: str
     help: str | None = None
-    about: str | None = None
-    """Text of the rule in Markdown, which comes with rnneval; only a report shows it, folded."""
+    about: str | None = None  # text of the rule in Markdown, which comes with rnneval; only a report shows it, folded
 
 
 class Picture(Value, frozen=True, kw_only=True, tag="picture"):
@@ -182,10 +181,8 @@ class Report(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.
     title: str
     claims: tuple[Claim, ...]
     sections: tuple[Section, ...]
-    records: tuple[str, ...]
-    """Names of the records that it was made from."""
-    rnneval: str
-    """Version that made the page."""
+    records: tuple[str, ...]  # names of the records that it was made from
+    rnneval: str  # version that made the page
 
 
 def table(

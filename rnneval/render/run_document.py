@@ -8,8 +8,7 @@ from typing import Any
 from rnneval.metrics import by_name
 from rnneval.metrics.baselines import standing
 from rnneval.pages import page
-from rnneval.records.gradients import Gradients
-from rnneval.records.run import BesideReset, Checkpoint, Opened, Run, usual_metric
+from rnneval.records.run import BesideReset, Checkpoint, Gradients, Opened, Run, usual_metric
 from rnneval.records.run import Warning as Warned
 from rnneval.render import document as doc
 from rnneval.render.phrasing import Level, annotation, counted, figure, interval, listed, per_cent, shortened, signed

@@ -47,18 +47,12 @@ _Content = tuple[object, str | None, Subword | None]
 class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
-    kind: str
-    """How a text is split into tokens by default: as `char`, `byte`, `word` or `subword`."""
-    tokens: tuple[str, ...] = field(repr=False)
-    """One-to-one; bytes are written as the 256 characters of Latin-1."""
-    first_id: int = 0
-    """0, or 1 where id 0 is padding or the unknown token (keras Tokenizer, StringLookup)."""
-    source: str = "given"
-    """Origin of the vocabulary, in words."""
-    fixed_ids: bool = False
-    """The ids were given, not only the order, so that `fit` may not move them."""
-    unknown_first: bool = False
-    """Id 0 is taken for [UNK], which is not among the tokens."""
+    kind: str  # how a text is split into tokens by default: as `char`, `byte`, `word` or `subword`
+    tokens: tuple[str, ...] = field(repr=False)  # one-to-one; bytes are written as the 256 characters of Latin-1
+    first_id: int = 0  # 0, or 1 where id 0 is padding or the unknown token (keras Tokenizer, StringLookup)
+    source: str = "given"  # origin of the vocabulary, in words
+    fixed_ids: bool = False  # the ids were given, not only the order, so that `fit` may not move them
+    unknown_first: bool = False  # id 0 is taken for [UNK], which is not among the tokens
     subword: Subword | None = field(default=None, repr=False, compare=False)
     """The tokenizer that splits a text into subwords, which are the tokens."""
     texts: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)

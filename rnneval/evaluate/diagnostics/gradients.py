@@ -16,8 +16,10 @@ from rnneval.models.protocol import LanguageModel
 from rnneval.models.torch import step_of
 from rnneval.models.wrapping import language_model
 from rnneval.options import GradientOptions, by_keyword
-from rnneval.records.gradients import Gradients
-from rnneval.records.run import Warning  # noqa: A004 - the record's own word
+from rnneval.records.run import (
+    Gradients,
+    Warning,  # noqa: A004 - the record's own word
+)
 from rnneval.text import Paths, text_given
 
 

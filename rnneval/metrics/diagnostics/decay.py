@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.records.gradients import ThroughTime
+from rnneval.records.run import ThroughTime
 
 GONE = 0.01  # the share of its first norm below which a gradient counts as gone
 

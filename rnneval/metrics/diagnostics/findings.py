@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from rnneval.errors import UsageError
 from rnneval.metrics.gradient_norms import together
 from rnneval.pages import page
-from rnneval.records.gradients import Gradients
-from rnneval.records.run import Run
+from rnneval.records.run import Gradients, Run
 from rnneval.records.wiring import Finding
 
 THRESHOLDS: Mapping[str, float] = {

@@ -22,7 +22,7 @@ from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_o
 from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, record_runs
 from rnneval.models.protocol import Ids, Place
-from rnneval.records.gradients import ThroughTime, VariableGradient
+from rnneval.records.run import ThroughTime, VariableGradient
 
 TINY = 1e-30  # the smallest growth of one step that is told apart from none
 _ROWS = 16  # tokens whose losses are differentiated in one backward pass

@@ -16,7 +16,7 @@ from rnneval.models.protocol import Ids, Place
 from rnneval.models.state import Packing, filled, leaves_of
 from rnneval.models.step import StepLM, layer_and_slot
 from rnneval.models.torch.module import TorchStep
-from rnneval.records.gradients import ThroughTime, VariableGradient
+from rnneval.records.run import ThroughTime, VariableGradient
 
 
 def variable_gradients(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
-from rnneval.records.gradients import Gradients, ThroughTime
+from rnneval.records.run import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, label, labels, legend, on_paper, plain, styles
 from rnneval.render.phrasing import counted, number, visible

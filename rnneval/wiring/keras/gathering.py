@@ -11,13 +11,13 @@ import tensorflow as tf
 from rnneval.models.keras.adapters import attention_without_state
 from rnneval.models.keras.layers import is_graph, predicts_once
 from rnneval.models.keras.lm import RecurrentLM, eagerly, wrap
+from rnneval.models.keras.state_tap import compiled_loops
 from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import KEYS, Outputs, Pieces, run_behaviour
 from rnneval.wiring.evidence import by_place, evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, Trace, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
-from rnneval.wiring.keras.compiled import compiled_loops
 from rnneval.wiring.keras.locating import locate
 from rnneval.wiring.keras.probe import hook_fires, provenance
 from rnneval.wiring.keras.subject import Ready, make_ready

@@ -6,8 +6,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.metrics.diagnostics.findings import find, require_known
-from rnneval.records.gradients import ThroughTime, VariableGradient
-from rnneval.records.run import ContextCurve, Exponent, GateSummary, StateSummary
+from rnneval.records.run import ContextCurve, Exponent, GateSummary, StateSummary, ThroughTime, VariableGradient
 
 GOOD = {
     "norm_mean": 4.0, "norm_max": 5.0, "rms": 0.4, "mean": 0.0, "lowest": -1.0, "highest": 1.0, "saturated": 0.1,

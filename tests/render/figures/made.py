@@ -5,8 +5,7 @@ import pandas as pd
 
 from rnneval.records import Gate, Gradients, Wiring
 from rnneval.records.gate import Comparison
-from rnneval.records.gradients import ThroughTime
-from rnneval.records.run import ContextCurve
+from rnneval.records.run import ContextCurve, ThroughTime
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.render.figures import TidyTable
 from tests.gates.synthetic import make_run

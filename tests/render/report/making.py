@@ -5,8 +5,15 @@ import numpy as np
 
 from rnneval import gate
 from rnneval.records import Finding, Gradients, Wiring
-from rnneval.records.gradients import ThroughTime, VariableGradient
-from rnneval.records.run import ContextCurve, Exponent, GateSummary, TokenByToken, WiringSummary
+from rnneval.records.run import (
+    ContextCurve,
+    Exponent,
+    GateSummary,
+    ThroughTime,
+    TokenByToken,
+    VariableGradient,
+    WiringSummary,
+)
 from rnneval.records.run import Warning as RunWarning
 from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
 from rnneval.render.report import Given
