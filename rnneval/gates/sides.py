@@ -197,7 +197,7 @@ def not_comparable(metric: str, sides: Sides) -> str:
         if "text.sha256" in reasons:
             texts = f"{_text_of(*one)}, and {_text_of(*other)}, each after normalization"
             reasons["text.sha256"], hint = f"other text: {texts}", "evaluate both on the same text"
-        elif reasons.keys() <= _HELPED_BY_BITS and not (across or lossy):
+        elif other is candidates[0] and reasons.keys() <= _HELPED_BY_BITS and not (across or lossy):
             hint = "bits of the same text compare: --allow bits_per_char=+0.01"
         elif lossy and (across or "signature.tok" in reasons):
             hint = f"no metric compares them, since the tokens of {lossy[0]} do not give the text back (lossy)"

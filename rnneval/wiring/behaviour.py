@@ -123,8 +123,6 @@ class Subject:
 
     Then, by path, with each array of the state after the other text in its place; none where both texts leave the same.
     """
-    unlike_parts: Callable[[Ids, Sequence[int]], str] | None = None
-    """(ids, first calls) → the arrays of the state that one call leaves unlike calls of one token, in words."""
 
     @cached_property
     def text(self) -> Ids:
@@ -343,10 +341,7 @@ class _Tests:
             # Each special id begins a call: one that clears the state only there shows.
             for other, how in ((self.special, _called(self.plan.calls)), (by_token, "one token a call")):
                 found.append(self.compare(f"{what} {how}", other, at_once, watched=ids))
-        parts = ""
-        if self.subject.unlike_parts is not None and any(each.position is not None for each in found):
-            parts = self.subject.unlike_parts(self.subject.text, sorted({lengths[0] for lengths in self.plan.cuts[2:]}))
-        return self.judged(found, parts)
+        return self.judged(found)
 
     def causal(self) -> Oracle:
         if len(self.base.positions) < self.ids.shape[1]:
@@ -483,13 +478,13 @@ class _Tests:
         beyond = positions[largest > self.limits.tolerance]
         return Distance(what, float(largest.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
 
-    def judged(self, compared: Iterable[Distance], after: str = "") -> Oracle:
+    def judged(self, compared: Iterable[Distance]) -> Oracle:
         """Return the result of a test that passes if no readings differ."""
         found = list(compared)
         worst = max(found, key=lambda each: each.largest)
         failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
         if failed:
-            return self.oracle(f"{'; '.join(map(str, failed[:_SHOWN]))}{after}", worst.largest, passed=False)
+            return self.oracle("; ".join(map(str, failed[:_SHOWN])), worst.largest, passed=False)
         if self._is_open(worst):
             return self.open(self._noisy())
         half = f", as far as {self.subject.half} shows" if self.subject.half else ""

@@ -11,7 +11,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from rnneval.models.state import as_array, filled, leaves_of, made_like
-from rnneval.models.step import StepLM, relative_difference
+from rnneval.models.step import StepLM
 from rnneval.models.torch import step_of
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Oracle, Wiring
@@ -22,7 +22,6 @@ from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require
 from rnneval.wiring.faults import SEEN_OF_CUTS
 from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdict_of
 
-_LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
 _FAULTS = {
     "fresh": "leftover-state",
     "repeat": "always-random",
@@ -138,7 +137,6 @@ def _subject(lm: StepLM, seed: int) -> Subject:
         read_moved=partial(_read_moved, lm),
         moved="state",
         exchanged=partial(_exchanged, lm) if lm.leaves else None,
-        unlike_parts=partial(_unlike_parts, lm),
     )
 
 
@@ -175,19 +173,6 @@ def _exchanged(lm: StepLM, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[
             yield path, _read(lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
 
 
-def _unlike_parts(lm: StepLM, ids: Ids, firsts: Sequence[int]) -> str:
-    """Name the arrays of the state that one call leaves unlike several calls of one token."""
-    state = lm.initial_state(len(ids))
-    for count in range(1, max(firsts) + 1):
-        _, state = lm.step(ids[:, count - 1 : count], state)
-        if count in firsts:
-            by_token, at_once = leaves_of(state), leaves_of(_after(lm, ids[:, :count]))
-            wrong = [path for path in _compared(lm) if not _alike(at_once[path], by_token[path], path)]
-            if wrong:
-                return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
-    return ""
-
-
 def _after(lm: StepLM, ids: Ids) -> Any:
     """Return the state after one call over ids."""
     return lm.step(ids, lm.initial_state(len(ids)))[1]
@@ -205,11 +190,6 @@ def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:
         return leaf
     unit = next((HALF_TYPES[name] for name in HALF_TYPES if name in _type(leaf)), EPSILON)
     return made_like(np.asarray(array * (1 + unit * generator.choice([-1, 1], array.shape))), leaf)
-
-
-def _alike(a: Any, b: Any, path: str) -> bool:
-    one, other = as_array(a, path), as_array(b, path)
-    return one.shape == other.shape and relative_difference(one, other) <= _LARGEST
 
 
 def _type(leaf: Any) -> str:

@@ -40,7 +40,7 @@ def moved(weights):
     return changed
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.grid
 @pytest.mark.parametrize(("change", "within"), [(exchanged, 1e-4), (moved, 1e-5)])
 def test_a_wrong_conversion_differs_as_the_float64_loops_of_both_models_do(shelf, losses_of, tmp_path, change, within):
     model = keras.models.load_model(shelf / "flat.keras")

@@ -83,6 +83,8 @@ CASES = {
     "keras src": "from keras.src.saving import saving_api\nmade = saving_api.save_model(1, 'canary')",
     "nested class call": "import os\nclass A:\n    class B:\n        def __init__(self): os.mkdir('canary')\nmade = A.B()",
     "pyc module": "import evilc\nmade = evilc.x",
+    "open handed on": "import io\nmade = list(map(io.open, ['canary'], ['w']))",
+    "compared with None": "import os\nx = 1\nmade = x == os.system('touch canary') is None",
 }
 
 

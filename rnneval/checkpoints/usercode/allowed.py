@@ -105,8 +105,9 @@ def _refused(use: Use) -> str:
     shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(OWN).removeprefix("builtins.")
     if use.changed:
         return "" if name.startswith((UNKNOWN, OWN)) or name in _PLACES else f"changes {name}"
-    if call is None:
-        return "" if use.own or is_allowed(name) else f"uses {shown}"
+    if call is None:  # what opens or moves files is judged by its arguments: handed on, it has none yet
+        judged = name in _OPENING or (unknown and last in {"open", "replace"})
+        return "" if not judged and (use.own or is_allowed(name)) else f"uses {shown}"
     if name in _OPENING or (unknown and last == "open"):
         return "" if _reads(call, 0 if unknown else 1) else "opens a file in another mode than reading"
     if unknown and last == "replace" and len(call.args) < 2:
@@ -120,7 +121,7 @@ def is_allowed(name: str, *, called: bool = False) -> bool:
     """Return whether the list has a full name; a method of an object of an unknown class is judged by its name."""
     root, *parts = name.split(".")
     plain = _plain(name)
-    if plain in _FUNCTIONS or _reaches(name) or not parts:
+    if plain in _FUNCTIONS or _reaches(name) or not parts:  # of what no name is known, only a mention is allowed
         return plain in _FUNCTIONS or name == UNKNOWN
     if root == UNKNOWN:
         known = parts[-1] in _METHODS or parts[-1].startswith("__")
@@ -195,15 +196,18 @@ class _Walk:
                 return
             case ast.FunctionDef() | ast.AsyncFunctionDef():  # the body is looked at where its name is mentioned
                 inside = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+                inside += _calls([each.annotation for each in ast.walk(node.args) if isinstance(each, ast.arg)])
+                inside += _calls([node.returns])
             case ast.ClassDef():
                 foreign = [base for base in node.bases if not any(n.startswith(OWN) for n in scope.full_names(base))]
                 inside = [*node.decorator_list, *node.keywords, *foreign, *node.body]
                 scope = Scope(node.body, source.package, scope)
             case ast.AnnAssign():
                 inside.remove(node.annotation)
+                inside += _calls([node.annotation])
             case ast.Assign() if _is_alias(node, scope):
                 inside = [*node.targets]
-            case ast.Compare() if _is_chain(node.left) and re.search(r" is (not )?None$", ast.unparse(node)):
+            case ast.Compare(ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]) if _is_chain(node.left):
                 return  # whether an optional module could be imported
             case ast.Lambda():
                 scope = Scope(list(ast.walk(node))[1:], source.package, scope)
@@ -297,6 +301,12 @@ def _is_alias(node: ast.Assign, scope: Scope) -> bool:
         not name.startswith((UNKNOWN, OWN)) and any(place.startswith(_plain(f"{name}.")) for place in _MODULES)
         for name in scope.full_names(node.value)
     )
+
+
+def _calls(annotations: Iterable[ast.expr | None]) -> list[ast.expr]:
+    """Return the calls in annotations, which run; the types that they name need not be on the list."""
+    every = (node for each in annotations if each is not None for node in ast.walk(each))
+    return [node for node in every if isinstance(node, ast.Call)]
 
 
 def _is_chain(node: ast.AST) -> bool:

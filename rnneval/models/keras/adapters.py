@@ -228,9 +228,9 @@ def _may_take_a_state(parameter: inspect.Parameter, usual: Sequence[str]) -> boo
 
 
 def _is_flag(parameter: inspect.Parameter) -> bool:
-    word = re.search(r"state|hidden|carry|memory", parameter.name)
     asks = parameter.name.startswith(("return_", "with_", "output_", "give_"))
-    return bool(word) and (asks or isinstance(parameter.default, bool))
+    about_states = any(word in parameter.name for word in _STATE_WORDS)
+    return about_states and (asks or isinstance(parameter.default, bool))
 
 
 @dataclass(kw_only=True, eq=False)

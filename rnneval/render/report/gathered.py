@@ -1,5 +1,6 @@
 """Sources of a page: records under the names they were given by, the models they are about, and their figures."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from rnneval.render.phrasing import file_name, model_names, told_apart
 
 R = TypeVar("R")
 _SIDE_BY_SIDE = 12
+_NAMING = ("baseline", "candidate", "run", "name")  # fields of gates and rankings that hold names of records
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
 
@@ -43,8 +45,8 @@ class Given:
 
     @property
     def label(self) -> str:
-        """Its name without folder and ending."""
-        return PurePath(self.name).name.partition(".")[0] or self.name
+        """Its name without folder and endings: `model-1.5` of `runs/model-1.5.run.json`."""
+        return re.sub(r"(?<=.)(\.[a-z]+)+$", "", PurePath(self.name).name) or self.name
 
     @property
     def checkpoint(self) -> str | None:
@@ -110,12 +112,14 @@ class Gathered:
         self.given = _with_model_names(given, self.models)
         self.scored = [(model, run) for model in self.models for run in model.scored]
         """Every evaluation, with its model."""
-        known = {model.name: model for model in self.models}
+        others: dict[str, ReportedModel] = {}  # models of which there is no other record
         for each, wiring in self.of_kind(Wiring):
             name = "the checked model" if each.label == "wiring" else each.label
-            owner = _owner(each, wiring, self.models) or known.setdefault(name, ReportedModel(name=name, given=[]))
+            if name in {model.name for model in self.models}:
+                name = each.name
+            owner = _owner(each, wiring, self.models) or others.setdefault(name, ReportedModel(name=name, given=[]))
             owner.given.append(each)
-        checked = ((model, model.worst) for model in known.values())
+        checked = ((model, model.worst) for model in (*self.models, *others.values()))
         self.wirings = sorted(
             ((model, worst) for model, worst in checked if worst), key=lambda pair: pair[1].verdict == "pass"
         )
@@ -232,10 +236,14 @@ def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -
     sides = dict.fromkeys(side for each in judged for side in (each.baseline, each.candidate))
     files = [side for side in sides if side not in ("limit", *owners) and ", " not in side]
     names |= dict(zip(files, model_names(files), strict=True))
+    return [replace(e, record=_renamed(e.record, names)) if isinstance(e.record, Gate | Ranking) else e for e in given]
 
-    return [
-        replace(each, record=mapped(each.record, lambda text: names.get(text, text)))
-        if isinstance(each.record, Gate | Ranking)
-        else each
-        for each in given
-    ]
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a gate or a ranking, or a part of it, with the models' names in the fields that hold names."""
+    if isinstance(value, tuple):
+        return tuple(_renamed(each, names) for each in value)
+    if not isinstance(value, msgspec.Struct):
+        return value
+    held = {field: getattr(value, field) for field in value.__struct_fields__}
+    return changed(value, **{f: names.get(h, h) if f in _NAMING else _renamed(h, names) for f, h in held.items()})

@@ -201,11 +201,12 @@ class Walk:
         if name.startswith("Assign") and name.endswith("VariableOp"):
             value, before = self.trail(inputs[1]), variable or Trail()
             if name != "AssignVariableOp":  # something is added to the variable's value
+                random = before.random or value.random
                 value = Trail(
                     planes=before.planes + value.planes,
                     pool=before.pool | value.pool,
                     transformed=True,
-                    noisy=self.sources(value) if before.random or value.random else before.noisy | value.noisy,
+                    noisy=self.sources(before) | self.sources(value) if random else before.noisy | value.noisy,
                 )
             self._variables[id(inputs[0])] = value
             self._kept.append(inputs[0])
