@@ -118,7 +118,7 @@ def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
 
 
 def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:
-    """Return the options with which a text is read: all of its division matters where a segment's length does."""
+    """Return `how`; if scores depend on the cut: fixed steps without padding, one row unless rows were seen apart."""
     if not depends_on_cut(wiring):
         return how
     return replace(how, cut=how.segment or _CUT, streams=how.streams if rows_apart(wiring) else 1, padded=False)
@@ -168,7 +168,7 @@ def read_text(
 
         if (read := read_beside(lm, text, how, seen, watch)) is not None:
             return read
-    if not (carries or lm.mixable):
+    if not (carries or lm.mixable):  # rows that cannot start at different times begin anew together
         segment = how.segment
     rows = how.rows(lm, spans.predictions, apart=not carries)
     shape = shape_for(spans, lm.width, rows=rows, segment=segment, chunk=lm.chunk)

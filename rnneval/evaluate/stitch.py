@@ -34,7 +34,7 @@ LOSS_TOLERANCE = 1e-5  # largest difference of the losses of any token of the la
 _NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
 _GROWING = 3  # boundaries of growth in a row after which a span is read to its end
 _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have been too short
-_BYTES = 32 << 20  # of all states that are kept
+_BYTES = 32 << 20  # of the states at the first boundaries, if the fewest of each span fit
 _FEWEST, _MOST = 8, 32  # fewest and most of the first boundaries of each span that are kept, whatever a state weighs
 # Up to this many passes over all stale spans together cost less than settling one span after another. If a model needs
 # more, a span is only re-evaluated when the span before it is settled.
@@ -64,8 +64,8 @@ class SpanReading:
     boundary: int = 0  # segments read so far
     tokens: int = 0  # predictions made so far
     difference: float = inf  # largest difference of states at the last boundary, in units of 1 + |s|
-    agreed: int = 0  # boundaries in a row that agreed
-    growing: int = 0  # boundaries in a row at which the difference grew
+    agreed: int = 0  # kept boundaries in a row that agreed
+    growing: int = 0  # kept boundaries in a row at which the difference grew
     met: int | None = None  # tokens up to the first boundary since which states have agreed, whatever the losses
     loss_difference: float = 0.0  # of an audit: the largest after the states had agreed, in nats
     state_differences: dict[int, float] = field(default_factory=dict)  # of an audit: by boundary
@@ -95,7 +95,7 @@ class SpanReading:
 class KeptStates:
     """States at the first boundaries of each span, and beyond them at pairs of boundaries from every 2ⁿ and 3 · 2ⁿ.
 
-    Memory is bounded: it grows with the logarithm of a span's length only. A reading that agrees at a boundary which is
+    Memory grows with the logarithm of a span's length only. A reading that agrees at a boundary which is
     not kept agrees at the next pair too, so it repeats more and is right all the same.
     """
 
@@ -182,7 +182,7 @@ class Stitched:
     """Settings and statistics of reading a text, as the record has them."""
 
     shape: Shape
-    tolerance: float  # as asked for, or the noise floor of the arithmetic where that is higher
+    tolerance: float  # as asked for, or twice the noise floor of the arithmetic where that is higher
     passes: int = 1  # readings of the text, the first one included
     tokens_rerun: int = 0
     largest_state_difference: float | None = None
@@ -190,7 +190,10 @@ class Stitched:
     audited_loss_difference: float | None = None
     """The largest on the audited span after its states had agreed; None if no span was audited, or it never agreed."""
     forgetting: dict[Any, int | None] = field(default_factory=dict)
-    """By span, or (chunk, span): tokens after which both readings were seen to agree; None if they never did."""
+    """By span, or (chunk, span): tokens after which both readings were seen to agree; None if they never did.
+
+    A span too short to tell is left out.
+    """
     fragile: bool = False  # whether a change of 1e-6 in the state grew: the one-stream number depends on rounding
     workers: int | None = None  # processes that read the text; None: this process read it in one piece
     chunks: int | None = None  # number of chunks of the text; each is one task of a worker
@@ -207,7 +210,10 @@ class Stitched:
 
 
 Read = Callable[[deque[SpanReading]], Iterator[SpanReading]]
-"""Makes readings, in any order, and yields each at its end; meanwhile others may be added."""
+"""Makes readings, in any order, and yields each at its end; meanwhile others may be added.
+
+A reading that changes nothing keeps the very object of its last state, by which `Stitching` knows it.
+"""
 
 
 class Stitching:

@@ -27,7 +27,7 @@ ENOUGH_DOCUMENTS = 7.0
 BATCHES = 8
 """Batches of a contiguous text: t on so few groups stays valid whatever their variances (Bakirov and Székely 2005)."""
 FLOOR_BLOCKS = 128
-"""Blocks without which a batch does not hold two lengths of the drift, and there is no interval (32 kB)."""
+"""Fewer blocks (32 kB) give no interval: a batch would be shorter than twice the length of the drift."""
 DRIFT_BATCHES = 16
 DRIFT_LIMIT = 1.5
 """Ratio of standard errors, 16 batches to blocks; a stationary series stays below 1.43 in 99 of 100 texts."""
@@ -158,7 +158,7 @@ def ratio(columns: Columns) -> Floats:
 def jackknife(statistic: Statistic, columns: Columns, clusters: Clusters) -> Estimate:
     """Estimate a statistic and its standard error by leaving out one cluster after the other.
 
-    SE² = (q − 1)/q · Σ (δ₍ⱼ₎ − mean δ₍·₎)², ν = q_e − 1.
+    SE² = (q − 1)/q · Σ (δ₍ⱼ₎ − mean δ₍·₎)², ν = q_e − 1, for q clusters, whose effective number is q_e.
 
     Three clusters of one unit with sums 1, 2, 6: the mean is 3, its standard error √(7/3).
 
@@ -221,7 +221,7 @@ def _clustered(blocks: Blocks, columns: Columns) -> tuple[Columns, Clusters]:
 
 
 def bounds_of(measured: Metric, estimate: Estimate) -> tuple[float, float] | None:
-    """Return the two-sided 95 % interval in the metric's unit, from 0 if it is biased upwards; None without one."""
+    """Return the 95 % interval in the metric's unit, if any: from 0 to a one-sided bound if it is biased upwards."""
     if measured.biased_upwards:
         low, high = 0.0, measured.back(estimate.bound(0.95))
     else:

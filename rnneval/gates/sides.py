@@ -225,7 +225,7 @@ class Paired:
     start: NDArray[np.int64]  # beginning of each piece, in bytes of the final text: `(pieces,)`
     end: NDArray[np.int64]
     block_bytes: int
-    left_out: float  # share of the baseline's scored bytes that only one side scored in full
+    left_out: float  # share of the bytes of the side that scored more, of those that only one side scored in full
 
     @property
     def nats(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,10 +1,14 @@
-"""L2 norms of gradients."""
+"""L2 norms of gradients, and their decay back through time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from rnneval.records.run import ThroughTime
+
+_GONE = 0.01  # the share of its first norm below which a gradient counts as gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +65,26 @@ def together(norms: ArrayLike) -> NDArray[np.float64]:
     [5.0, 13.0]
     """
     return np.asarray(np.sqrt(np.square(np.asarray(norms, np.float64)).sum(axis=-1)))
+
+
+def decay_of(norms: NDArray[np.float64]) -> ThroughTime | None:
+    """Summarise norms `(anchors, lags)`, lag 0 first, by lag; None where no lag has a gradient to compare with."""
+    acting = np.flatnonzero((norms > 0).all(axis=0))
+    if not np.isfinite(norms).all() or not len(acting):
+        return None
+    base = int(acting[0])
+    ratio = norms / norms[:, base, None]
+    low, median, high = np.percentile(ratio, [2.5, 50, 97.5], axis=0)
+    below = median < _GONE
+    gone = int(np.flatnonzero(~below)[-1]) + 1 if below[-1] else None
+    last = gone if gone is not None else len(median) - 1
+    steps = max(1, last - base)
+    return ThroughTime(
+        median=tuple(median.tolist()),
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        band=0.95,
+        base=base,
+        decay=float(median[last] ** (1 / steps)) if last > base else 1.0,
+        gone=gone,
+    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # worker processes that only score import this module
 Vectors = NDArray[np.floating[Any]]
 """States as vectors, `(rows, D)` or `(D,)`.
 
-They are float64 only where a leaf is not float32, since float64 holds every smaller type exactly.
+They are float64 only where an array of the state is not float32, since float64 holds every smaller type exactly.
 """
 
 _MOST_NAMED = 5  # weights that are not finite and are named, at most

@@ -230,7 +230,7 @@ class Packing:
         return np.dtype([numbers, ("counters", np.int64, (sizes["counter"],))])
 
     def zeros(self) -> Vectors:
-        """Return the packed row that stands for an initial state without a vector of its own."""
+        """Return the packed row of an initial state: zeros, also in the last column, which is 1 in every other row."""
         record = np.zeros(1, self.dtype)[0]
         row: Vectors = record if record["counters"].size else record["numbers"]
         return row

@@ -132,7 +132,7 @@ def schema_names() -> tuple[str, ...]:
 
 
 def require_consistent(name: str, record: Record) -> None:
-    """Refuse a run whose blocks do not add up to its totals: a part of it is missing, or from another run."""
+    """Refuse a run that contradicts itself: a part of it is missing, or from another run."""
     if isinstance(record, Run) and (problem := next(_contradictions(record), None)):
         raise RecordError(
             f"{name}: {problem}: the record does not add up: it was changed, or another version of rnneval wrote it; "

@@ -47,7 +47,8 @@ _TRAINED_ON = (
 class TokenSlice:
     """Some tokens in a row and their spans; every array has the shape `(n,)`.
 
-    Sums over all tokens are those of the text. A character and a word count at the token with their first byte.
+    Sums over all tokens are those of the text. A character and a word count at the token with their first byte; a word
+    may count −1 at a token without a score (`EncodedText.read`).
     """
 
     ids: NDArray[np.int32]
@@ -290,7 +291,8 @@ def encode_spans(
 ) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile; encode it by its vocabulary, if known.
 
-    Returned is also how many tokens at the start of each document the other program did not score: 0 or 1.
+    Returned is also how many tokens at the start of each document the other program did not score: 0 or 1. Whether the
+    spans are those of the vocabulary's tokens is for the caller to compare.
     """
     from rnneval.text.spans import kind_of, tokens_of  # a run needs none of it
 

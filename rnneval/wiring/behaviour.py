@@ -12,10 +12,10 @@ hooks. The tests, under their keys in the record:
 - `fresh`: a document is read first, and after another document.
 - `training`: as `causal`, with training=True.
 
-`chunk`, `causal`, `batch` and `alone` are made once more with *special ids* in row 0: those that often mean padding,
-the end of a text or a new line. There only positions whose own id is not special are compared, since a model may treat
-a special token as it likes. How far two readings differ is measured by `rnneval.wiring.difference`. Positions count
-from 0.
+`chunk`, `batch` and `alone` are made once more with *special ids* in row 0: those that often mean padding, the end of a
+text or a new line; for `causal` a late token of every row becomes each of them. With special ids in row 0, only
+positions whose own id is not special are compared, since a model may treat a special token as it likes. How far two
+readings differ is measured by `rnneval.wiring.difference`. Positions count from 0.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -47,7 +47,7 @@ from rnneval.wiring.difference import (
 KEYS = ("chunk", "causal", "batch", "used", "leaves", "repeat", "alone", "fresh", "training")
 """The keys of all tests, in the order of the record."""
 COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
-_FORGOTTEN = 0.1  # what is left of a difference, relative to that of equal calls, if it came from the text before
+_FORGOTTEN = 0.1  # a difference came from the text before if, after equal texts before, less than this share remains
 
 Ids = NDArray[np.int32]  # (rows, time)
 Pieces = Sequence[Ids]

@@ -1,7 +1,8 @@
 """The faults of state wiring, and where each shows in a model that ran.
 
 The page of a fault, `rnneval/pages/NAME.md`, is the text of `rnneval explain`, of the docs and of a finding's help.
-Faults that are not found here are found in step functions and models of PyTorch alone.
+Those that only calls of PyTorch models show are found in `wiring/torch/modules.py`, unused parts of a state in
+`wiring/step.py`.
 """
 
 from collections.abc import Iterator
@@ -179,7 +180,7 @@ def _behaviour(evidence: Evidence) -> _Found:
         yield "leftover-state", evidence.failed_test("fresh", "A new document depends on what was read before it")
     elif failed("repeat") and not drawn:
         yield "always-random", evidence.failed_test("repeat", "Random numbers are drawn with training=False")
-    for name in [name for name in ("causal", "training") if failed(name) and evidence.declared.causal][:1]:
+    if evidence.declared.causal and (name := next(filter(failed, ("causal", "training")), None)):
         yield "future-leak", evidence.failed_test(name, "Predictions depend on later tokens")
     alone = (evidence_of(run).kinds() for run in evidence.variants.get(ONE_ROW, ()))
     if failed("batch"):

@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.metrics import gradient_norms
-from rnneval.metrics.diagnostics.decay import decay_of
+from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
 from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, record_runs

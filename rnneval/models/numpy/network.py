@@ -191,7 +191,7 @@ class RecurrentLoop:
             multiply(h)
             part = inputs(t)
             gates += part[:2]
-            self.divide(gates)
+            self.divide(gates)  # the gates hold 1/gate from here on: to divide by one applies it
             if multiply_reset is not None:
                 multiply_reset(np.divide(h, reset, out=kept))
             else:
@@ -214,7 +214,7 @@ class RecurrentLoop:
         for t, new in enumerate(hidden):
             multiply(h)
             work += inputs(t)
-            self.divide(gates)
+            self.divide(gates)  # the gates hold 1/gate from here on: to divide by one applies it
             self.activate(candidate)
             c /= forget
             candidate /= enter
@@ -362,7 +362,7 @@ class Block:
     """The buffers in which a network runs rows side by side."""
 
     def __init__(self, network: Network, rows: int) -> None:
-        """Make the buffers; so many rows at least can be run, and more if their number is not large."""
+        """Make buffers for so many rows, and for the table of many ids at once."""
         self.network = network
         cells, most = network.cells, max(_AT_ONCE, rows)
         self._hidden = [aligned_empty(most * cell.units) for cell in cells]
@@ -447,8 +447,8 @@ class NumpyScorer:
     def score(self, ids: Ids, targets: Ids, states: Vectors, width: int) -> Stepped:
         """Read ids `(rows, time)` from states `(rows, D)` and score the targets."""
         network = self._network
-        if ids.size and ids.max() >= network.ids:
-            seen = f"the embedding has {network.ids:,} rows, and the text has the id {ids.max():,}"
+        if ids.size and not 0 <= ids.min() <= ids.max() < network.ids:
+            seen = f"the embedding has {network.ids:,} rows, and the text has the ids {ids.min():,} to {ids.max():,}"
             raise CheckpointError(f"{seen}: the vocabulary is of another model, or the embedding is too small")
         rows, time = ids.shape
         predicted: list[Any] = [np.empty((rows, time), kind) for kind in (np.float32, np.float32, np.int32)]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from rnneval.errors import CheckpointError, in_one_line
-from rnneval.metrics.diagnostics.decay import decay_of
+from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.protocol import Ids, Place
 from rnneval.models.state import Packing, filled, leaves_of
 from rnneval.models.step import StepLM, layer_and_slot

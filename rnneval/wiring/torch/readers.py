@@ -1,8 +1,9 @@
 """Which module reads each array of the state, and which module wrote it.
 
-One array is changed by itself, the model is called once with one token and once with three, and the first module whose
-inputs or outputs differ in a single bit is the reader. The writer is the module in which the content of an array first
-appeared. States are told from other tensors by their content: a step gives the model copies of them, in any container.
+One array is changed by itself, and the model is called once with one token and once with three. The first module whose
+outputs differ in a single bit is the reader, or the one that gives a module inside of it other inputs. The writer is
+the module in which the content of an array first appeared. States are told from other tensors by their content: a step
+gives the model copies of them, in any container.
 """
 
 import re
@@ -172,7 +173,7 @@ class ArrayFlow:
     """The first module that reacts, by the number of tokens of the call; () is the step function itself."""
     writer: Chain | None  # the module that made what the array holds after a call; None if no module was seen to
     made_at: str  # the path of the array in which the content first appeared: another one where states were exchanged
-    unchanged: tuple[int, ...]  # the calls that leave it as it is, by their numbers of tokens
+    unchanged: tuple[int, ...]  # the calls that leave it as it is, also after more tokens, by their numbers of tokens
     late: bool = False  # whether modules react to it one call later only
     blank: bool = False  # whether it is all zero, as at the beginning
     given: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import rnneval
 from rnneval.errors import TextError, UsageError
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.probes import Place
-from rnneval.metrics.diagnostics.decay import decay_of
+from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.keras.derivatives import through_time, variable_gradients
 from tests.evaluate.small import LETTERS, letters, stacked
 from tests.oracles import stack_of
