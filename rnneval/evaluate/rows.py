@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Streaming
 from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched
-from rnneval.models.protocol import Ids, LanguageModel, Place, Predicted, Scorer, Seen, Sees, Shape
+from rnneval.models.protocol import IdSource, LanguageModel, Place, Predicted, Scorer, Seen, Sees, Shape
 from rnneval.text import EncodedText
 
 _WIDTHS = (1, 4, 16, 64)
@@ -117,7 +117,7 @@ class Rows:
 
     def __init__(
         self,
-        text: Ids,
+        text: IdSource,
         shape: Shape,
         scorer: Scorer,
         *,

@@ -218,7 +218,7 @@ class LanguageModel:
         return rnneval.as_html(self)
 
 
-class Ids(Protocol):
+class IdSource(Protocol):
     """Source of the ids of a text."""
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:

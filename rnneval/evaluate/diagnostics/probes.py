@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
+from rnneval.models.protocol import IdSource, LanguageModel, Place, Shape
 from rnneval.records.run import ContextCurve, Exponent, Warning  # noqa: A004 - the record's own word
 
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lengths of context, in tokens
@@ -48,7 +48,7 @@ def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count
 
 
 def context_curve(
-    lm: LanguageModel, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
+    lm: LanguageModel, text: IdSource, whole: Mapping[int, float], lengths: Sequence[int]
 ) -> ContextCurve | None:
     """Measure losses with each length of context, beside those with all of it, `whole`; None if one is not finite."""
     tokens = np.array(sorted(whole), np.int64)
@@ -79,14 +79,14 @@ def context_curve(
     )
 
 
-def exponents(lm: Any, text: Ids, places: Sequence[Place], steps: int) -> tuple[dict[str, Exponent], list[Warning]]:
+def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tuple[dict[str, Exponent], list[Warning]]:
     """Estimate the largest Lyapunov exponent of each layer of a model of Keras, and of the stack; and say what lacks.
 
     In a row from each place, at most `steps` tokens are walked: a multiple of 50, more than `SETTLING`.
     """
     from rnneval.models.keras.derivatives import TINY, TangentWalk
 
-    walk = TangentWalk(lm, text, places)
+    walk = TangentWalk(lm, ids, places)
     measured = min(STEPS, steps - SETTLING)
     walk.on(SETTLING + measured)
     while True:

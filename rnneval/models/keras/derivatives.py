@@ -21,7 +21,7 @@ from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
 from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, record_runs
-from rnneval.models.protocol import Ids, Place
+from rnneval.models.protocol import IdSource, Place
 from rnneval.records.run import ThroughTime, VariableGradient
 
 TINY = 1e-30  # the smallest growth of one step that is told apart from none
@@ -31,7 +31,7 @@ Doubles = NDArray[np.float64]
 
 
 def variable_gradients(
-    lm: RecurrentLM, text: Ids, places: Sequence[Place], length: int
+    lm: RecurrentLM, text: IdSource, places: Sequence[Place], length: int
 ) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
     """Return the mean loss of segments, the gradient of each variable, and why some variables have none."""
     columns = layer_variables(lm.model)
@@ -71,7 +71,7 @@ def variable_gradients(
 
 
 def through_time(
-    lm: RecurrentLM, text: Ids, places: Sequence[Place], lags: int
+    lm: RecurrentLM, text: IdSource, places: Sequence[Place], lags: int
 ) -> tuple[dict[str, ThroughTime], dict[str, str]]:
     """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
     units = tuple(unit for unit in lm.units if unit.is_layer and min(unit.sizes) > 0)
@@ -117,7 +117,7 @@ def through_time(
 class TangentWalk:
     """Rows of a model and, beside each layer, two tangent vectors a row."""
 
-    def __init__(self, lm: RecurrentLM, text: Ids, places: Sequence[Place]) -> None:
+    def __init__(self, lm: RecurrentLM, text: IdSource, places: Sequence[Place]) -> None:
         self._lm, self._text, self._places = lm, text, places
         self._units = tuple(unit for unit in lm.units if unit.is_layer)
         self.missing = {unit.name: "a cell called by hand" for unit in lm.units if not unit.is_layer}

@@ -346,16 +346,16 @@ def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Function:
     return FUNCTIONS["softmax" if entry.kind == "Softmax" else activation_name(entry.get("activation"))]
 
 
-class Paths(NamedTuple):
+class Traces(NamedTuple):
     """Places for everything that the recurrent layers do in one step; arrays are time first."""
 
     states: list[list[Floats]]  # for each layer and each part of its state, `(time, rows, units)`
     inputs: list[Floats]  # for each layer, `(time, rows, inputs)`; empty where they are not wanted
 
-    def part(self, time: slice, rows: slice) -> "Paths":
+    def part(self, time: slice, rows: slice) -> "Traces":
         """Return the places of some tokens and rows."""
         states = [[each[time, rows] for each in parts] for parts in self.states]
-        return Paths(states, [each[time, rows] for each in self.inputs])
+        return Traces(states, [each[time, rows] for each in self.inputs])
 
 
 class Block:
@@ -370,7 +370,7 @@ class Block:
         self._work = [aligned_empty(cell.gates * most * cell.units) for cell in cells]
 
     def run(
-        self, ids: Ids, states: list[list[Floats]], take: Callable[[int, Floats], None], paths: Paths | None = None
+        self, ids: Ids, states: list[list[Floats]], take: Callable[[int, Floats], None], paths: Traces | None = None
     ) -> None:
         """Run over a segment, ids `(time, rows)`, and overwrite the parts of each layer's state with those after it.
 
@@ -382,7 +382,7 @@ class Block:
             some = slice(start, start + steps)
             take(start, self._some_steps(ids[some], states, paths and paths.part(some, slice(None))))
 
-    def _some_steps(self, ids: Ids, states: list[list[Floats]], paths: Paths | None) -> Floats:
+    def _some_steps(self, ids: Ids, states: list[list[Floats]], paths: Traces | None) -> Floats:
         (steps, rows), inputs = ids.shape, None
         for k, cell in enumerate(self.network.cells):
             hidden = _shaped(self._hidden[k], steps, rows, cell.units)
@@ -436,10 +436,10 @@ class NumpyScorer:
         self._network, self._layout = network, layout
         self._block = Block(network, network.rows)
         self._logits = aligned_empty(_LOGITS + network.width)
-        self._paths: Paths | None = None
+        self._paths: Traces | None = None
         if sees != "losses":
             cells, room = network.cells, (shape.segment, shape.rows)
-            self._paths = Paths(
+            self._paths = Traces(
                 [[np.empty((*room, cell.units), np.float32) for _ in cell.slots] for cell in cells],
                 [np.empty((*room, cell.inputs), np.float32) for cell in cells] if sees == "gates" else [],
             )
@@ -483,7 +483,7 @@ class NumpyScorer:
             for whole, values in zip(found, score_in_place(logits, targets[some]), strict=True):
                 whole[some] = values
 
-    def _seen(self, before: list[list[Floats]], paths: Paths) -> Seen:
+    def _seen(self, before: list[list[Floats]], paths: Traces) -> Seen:
         """Return what the layers did from the states before, rows first."""
         parts = zip(self._layout.states, chain(*paths.states), chain(*before), strict=True)
         trajectories = {key: Trajectory(states.swapaxes(0, 1), start) for key, states, start in parts}

@@ -12,7 +12,7 @@ import torch
 
 from rnneval.errors import CheckpointError, in_one_line
 from rnneval.metrics.gradient_norms import decay_of
-from rnneval.models.protocol import Ids, Place
+from rnneval.models.protocol import IdSource, Place
 from rnneval.models.state import Packing, filled, leaves_of
 from rnneval.models.step import StepLM, layer_and_slot
 from rnneval.models.torch.module import TorchStep
@@ -20,7 +20,7 @@ from rnneval.records.run import ThroughTime, VariableGradient
 
 
 def variable_gradients(
-    lm: StepLM, text: Ids, places: Sequence[Place], length: int
+    lm: StepLM, text: IdSource, places: Sequence[Place], length: int
 ) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
     """Return the mean loss of segments, the gradient of each parameter, and why some parameters have none."""
     step, packing = _parts(lm)
@@ -54,7 +54,7 @@ def variable_gradients(
 
 
 def through_time(
-    lm: StepLM, text: Ids, places: Sequence[Place], lags: int
+    lm: StepLM, text: IdSource, places: Sequence[Place], lags: int
 ) -> tuple[dict[str, ThroughTime], dict[str, str]]:
     """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
     step, packing = _parts(lm)
