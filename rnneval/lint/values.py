@@ -27,7 +27,7 @@ class Spec:
     framework: str  # `keras`, `torch`, or `graph` for a functional model of the file
     kind: str | None  # `gru`, `lstm`, `simple`; None where the constructor does not tell
     cell: bool = False
-    bidirectional: bool = False
+    bidirectional: bool = False  # here and for `backwards`: also where the constructor does not tell
     returns_state: bool | None = False
     returns_sequences: bool | None = False
     stateful: bool | None = False
