@@ -448,7 +448,8 @@ class NumpyScorer:
         """Read ids `(rows, time)` from states `(rows, D)` and score the targets."""
         network = self._network
         if ids.size and not 0 <= ids.min() <= ids.max() < network.ids:
-            seen = f"the embedding has {network.ids:,} rows, and the text has the ids {ids.min():,} to {ids.max():,}"
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            seen = f"the embedding has {network.ids:,} rows, and the text has the id {wrong:,}"
             raise CheckpointError(f"{seen}: the vocabulary is of another model, or the embedding is too small")
         rows, time = ids.shape
         predicted: list[Any] = [np.empty((rows, time), kind) for kind in (np.float32, np.float32, np.int32)]
