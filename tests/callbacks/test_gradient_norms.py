@@ -50,7 +50,7 @@ def training(tmp_path_factory):
     return found
 
 
-DRAWN = {"own step", "several steps a call"}
+DRAWN = {"several steps a call"}
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def folder(tmp_path, text):
     return tmp_path
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "file"), [("gpt2", "tokenizer.json"), ("spm_bpe", "spm.model")])
 def test_the_total_is_that_of_the_float64_loop_over_the_librarys_ids(folder, text, name, file):
     path = zoo.write(name, folder).rename(folder / file)

@@ -78,7 +78,7 @@ def numbers(lm):
     return np.concatenate([np.ravel(value) for value in lm.model.get_weights()])
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("exchange", [renamed, overwritten])
 @pytest.mark.parametrize("name", ["keras", "h5", "weights-h5", "tf-checkpoint", "saved-model"])
 def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ def opened(shelf, name, builder, **options):
     return rnneval.open(shelf / name, builder=spec, **options)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", OPENED)
 def test_the_loss_is_the_loops_whatever_the_format(shelf, name):
     builder, form, contract = OPENED[name]

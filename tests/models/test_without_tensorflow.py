@@ -88,6 +88,7 @@ def test_evaluate_gives_what_keras_gives(folder: Path, name: str, monkeypatch: p
     assert ours["total_nats"] == pytest.approx(theirs["total_nats"], abs=1e-6 * ours["tokens"]["scored"])
 
 
+@pytest.mark.grid
 def test_a_trace_gives_what_keras_gives(folder: Path) -> None:
     short = letters(folder, 600)
     given = [short, "--vocab", "vocab.json", "--context"]

@@ -112,14 +112,12 @@ class Gathered:
         self.given = _with_model_names(given, self.models)
         self.scored = [(model, run) for model in self.models for run in model.scored]
         """Every evaluation, with its model."""
-        others: dict[str, ReportedModel] = {}  # models of which there is no other record
+        known = {model.name: model for model in self.models}
         for each, wiring in self.of_kind(Wiring):
             name = "the checked model" if each.label == "wiring" else each.label
-            if name in {model.name for model in self.models}:
-                name = each.name
-            owner = _owner(each, wiring, self.models) or others.setdefault(name, ReportedModel(name=name, given=[]))
+            owner = _owner(each, wiring, self.models) or known.setdefault(name, ReportedModel(name=name, given=[]))
             owner.given.append(each)
-        checked = ((model, model.worst) for model in (*self.models, *others.values()))
+        checked = ((model, model.worst) for model in known.values())
         self.wirings = sorted(
             ((model, worst) for model, worst in checked if worst), key=lambda pair: pair[1].verdict == "pass"
         )

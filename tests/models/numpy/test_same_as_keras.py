@@ -120,7 +120,7 @@ def run(lm: Any, ids: Any, state: Any = None) -> tuple[Any, list[Any]]:
     return np.asarray(logits), [np.asarray(leaf) for leaf in after]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 def test_logits_states_and_losses(pair) -> None:
     ids = ids_of(2, 40)
     (theirs, their_state), (ours, our_state) = run(pair.keras, ids[:, :-1]), run(pair.numpy, ids[:, :-1])
@@ -135,7 +135,7 @@ def test_logits_states_and_losses(pair) -> None:
     np.testing.assert_allclose(found.predicted.nats, wanted, atol=1e-5)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 def test_a_state_of_keras_goes_on_in_numpy(pair) -> None:
     ids = ids_of(2, 21)
     whole, _ = run(pair.keras, ids)
@@ -144,7 +144,7 @@ def test_a_state_of_keras_goes_on_in_numpy(pair) -> None:
     np.testing.assert_allclose(rest, whole[:, 9:], atol=1e-5)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 def test_every_field_is_equal(pair) -> None:
     assert fields_of(pair.numpy) == fields_of(pair.keras)
 
