@@ -34,6 +34,7 @@ def fitted(tmp_path_factory):
     return found
 
 
+@pytest.mark.grid
 def test_three_values_by_default_all_or_none(fitted):
     assert set(fitted[None]) == {"loss", "grad_norm", "update_ratio", "heldout_perplexity"}
     assert set(fitted["all"]) == {"loss"} | ALL

@@ -242,6 +242,7 @@ def test_steps_of_the_workflow_of_github(repository, name, code, level):
     assert [path for path in kept if not (repository.folder / path).exists()] == []
 
 
+@pytest.mark.grid
 def test_the_job_of_gitlab_and_the_hook(repository):
     hook = HOOKS["repos"][0]["hooks"][0]
     assert repository.run(hook["entry"]).returncode == 0

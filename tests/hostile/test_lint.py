@@ -19,7 +19,7 @@ def linted(source, name="a.py"):
     return found
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.grid
 @pytest.mark.parametrize("source", ["a\n" * 510_000, CALL * 36_000], ids=["names", "passages"])
 def test_the_largest_source_takes_less_than_a_gigabyte(tmp_path, source):
     (tmp_path / "a.py").write_text(HEAD + source)

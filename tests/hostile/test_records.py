@@ -32,7 +32,7 @@ def test_a_record_of_a_gigabyte(tmp_path):
         require_refused(done, "run.json: 67,108,865 bytes, a record may have 67,108,864", mb=400)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("unit", "said"),
     [

@@ -49,6 +49,7 @@ class Cached(torch.nn.Module):
         return transformers.utils.ModelOutput(logits=self.out(torch.stack(states, 1)), cache=state)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("loses", [(3).__le__, (1).__eq__, (1).__le__])
 def test_a_model_that_only_long_calls_break_is_valid_in_calls_of_one_token(loses, tmp_path):
     lm = rnneval.from_transformers(Cached(loses).eval(), vocabulary=list(LETTERS))

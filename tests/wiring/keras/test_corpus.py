@@ -72,6 +72,7 @@ def test_every_model_with_other_seeds(case, tmp_path):
         (case if case in CASES else case_of(case, tmp_path)).verify(seed)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in COMPARED], ids=name)
 def test_intervention_finds_the_same_sources_as_the_tape(case):
     found = compare(case)
