@@ -1,4 +1,4 @@
-"""What every command does that reads a text with a checkpoint."""
+"""Steps that the commands share which read a text with a checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What commands print and write: results and their files, standard output and standard error, progress bars."""
+"""Output of commands: results and their files, standard output and standard error, progress bars."""
 
 import codecs
 import io

@@ -58,7 +58,7 @@ class LayerCall:
 
     @property
     def one_way(self) -> bool:
-        """Whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
+        """True if the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
         spec = self.spec
         forwards = not spec.bidirectional and not spec.backwards and not spec.cell
         return forwards and spec.stateful is False and spec.framework in ("keras", "torch")

@@ -57,7 +57,7 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What may not be run, and the unit of the slice that leads to it."""
+    """A use that may not be run, and the unit of the slice that leads to it."""
 
     unit: CodeUnit | None
     does: str  # verb and object: `calls os.system`
@@ -105,12 +105,12 @@ def _refused(use: Use) -> str:
     shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(OWN).removeprefix("builtins.")
     if use.changed:
         return "" if name.startswith((UNKNOWN, OWN)) or name in _PLACES else f"changes {name}"
+    opens, may_move = name in _OPENING or (unknown and last == "open"), unknown and last == "replace"
     if call is None:  # what opens or moves files is judged by its arguments: handed on, it has none yet
-        judged = name in _OPENING or (unknown and last in {"open", "replace"})
-        return "" if not judged and (use.own or is_allowed(name)) else f"uses {shown}"
-    if name in _OPENING or (unknown and last == "open"):
+        return "" if not (opens or may_move) and (use.own or is_allowed(name)) else f"uses {shown}"
+    if opens:
         return "" if _reads(call, 0 if unknown else 1) else "opens a file in another mode than reading"
-    if unknown and last == "replace" and len(call.args) < 2:
+    if may_move and len(call.args) < 2:
         return "calls replace with one argument, which may move a file"
     if is_download(name) and (missing := _not_cached(call)):
         return f"{DOWNLOADS} {missing.name}, which is not in Keras' cache ({missing})"

@@ -23,6 +23,7 @@ from rnneval.models.protocol import GatedCell, LayerState, place_name
 
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
+KERAS_CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
 _GATED = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
 
 
@@ -214,9 +215,8 @@ def cells_in(cell: Any) -> tuple[Any, ...]:
 def states_of(unit: RecurrentUnit) -> tuple[LayerState, ...]:
     """Return the parts of a unit's state in Keras' order, with the bound beyond which each is saturated."""
     limits: list[float | None] = []
-    plain = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
     for cell in cells_in(unit.cell):
-        tanh = isinstance(cell, plain) and cell.activation is keras.activations.tanh
+        tanh = isinstance(cell, KERAS_CELLS) and cell.activation is keras.activations.tanh
         limits += [LIMITS.get(slot) if tanh else None for slot in slot_names(cell)]
     return tuple(
         LayerState(layer=unit.name, slot=name, units=size, limit=limit)
@@ -240,7 +240,7 @@ def gated_cells(unit: RecurrentUnit) -> tuple[tuple[GatedCell, ...], str]:
             logistic = gate is keras.activations.sigmoid
             activation = None if logistic else lambda array, gate=gate: np.asarray(gate(tf.constant(array)))
             found.append(GatedCell(prefix=prefix, weights=gated, activation=activation, slot=slot, below=below))
-        elif not isinstance(cell, plain):
+        elif not isinstance(cell, KERAS_CELLS):
             break  # its output, which the cell above reads, is not known to be its state
         below, slot = slot, slot + len(keras.tree.flatten(cell.state_size))
     return tuple(found), f"{own[0]} is a cell of the author's own: its gates are not known" if own else ""

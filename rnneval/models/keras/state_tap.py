@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnneval.models.keras.layers import RecurrentUnit, overridden
+from rnneval.models.keras.layers import KERAS_CELLS, RecurrentUnit, overridden
 from rnneval.models.protocol import places_of
 
 
@@ -75,7 +75,6 @@ Observer = Callable[[LayerRun, Proceed], LayerResult]  # (a run, what executes i
 
 
 _LAYERS = (keras.layers.RNN, keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
-_CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)  # what Keras itself brings
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:
@@ -115,7 +114,7 @@ def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
         waiting += owner.__subclasses__()
         if "inner_loop" in vars(owner):
             owners[owner] = None
-    for kind in (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)):
+    for kind in (*KERAS_CELLS, *map(type, cells)):
         owner = next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer)
         if owner is not keras.layers.Layer:
             owners[owner] = None
@@ -172,7 +171,7 @@ def _is_plain(run: LayerRun) -> bool:
     if type(layer) not in _LAYERS or layer.unroll:
         return False
     cells = layer.cell.cells if type(layer.cell) is keras.layers.StackedRNNCells else [layer.cell]
-    own = all(type(cell) in _CELLS and "call" not in vars(cell) for cell in cells)
+    own = all(type(cell) in KERAS_CELLS and "call" not in vars(cell) for cell in cells)
     return own and not (run.training and any(cell.dropout or cell.recurrent_dropout for cell in cells))
 
 

@@ -1,7 +1,7 @@
 """Sources of a page: records under the names they were given by, the models they are about, and their figures."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -170,15 +170,18 @@ def pictures(given: Iterable[Given], chapter: str | None = None) -> list[Picture
     return list(found.values())
 
 
-def mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a record or a document with every text changed, but for keys of pictures and texts of rules."""
+def mapped(value: Any, change: Callable[[str], str], *, only: Collection[str] = (), field: str = "") -> Any:
+    """Return a record or a document with its texts changed: those of the fields `only`, or of all.
+
+    Keys of pictures and texts of rules stay as they are.
+    """
     if isinstance(value, str):
-        return change(value)
+        return change(value) if not only or field in only else value
     if isinstance(value, tuple):
-        return tuple(mapped(each, change) for each in value)
+        return tuple(mapped(each, change, only=only, field=field) for each in value)
     if isinstance(value, msgspec.Struct):
         names = [name for name in value.__struct_fields__ if name not in ("key", "about")]
-        return changed(value, **{name: mapped(getattr(value, name), change) for name in names})
+        return changed(value, **{name: mapped(getattr(value, name), change, only=only, field=name) for name in names})
     return value
 
 
@@ -234,14 +237,9 @@ def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -
     sides = dict.fromkeys(side for each in judged for side in (each.baseline, each.candidate))
     files = [side for side in sides if side not in ("limit", *owners) and ", " not in side]
     names |= dict(zip(files, model_names(files), strict=True))
-    return [replace(e, record=_renamed(e.record, names)) if isinstance(e.record, Gate | Ranking) else e for e in given]
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a gate or a ranking, or a part of it, with the models' names in the fields that hold names."""
-    if isinstance(value, tuple):
-        return tuple(_renamed(each, names) for each in value)
-    if not isinstance(value, msgspec.Struct):
-        return value
-    held = {field: getattr(value, field) for field in value.__struct_fields__}
-    return changed(value, **{f: names.get(h, h) if f in _NAMING else _renamed(h, names) for f, h in held.items()})
+    return [
+        replace(each, record=mapped(each.record, lambda text: names.get(text, text), only=_NAMING))
+        if isinstance(each.record, Gate | Ranking)
+        else each
+        for each in given
+    ]
