@@ -20,7 +20,7 @@ from rnneval.metrics import baselines
 from rnneval.options import LARGEST_ORDER, FitGroup
 from rnneval.records.run import Blocks, Ngram
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, refuse_overlap
+from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, final_text, refuse_overlap
 
 _FURTHER = 2  # orders to try above the best one
 _MANY_COPIED = 0.1
@@ -71,12 +71,9 @@ def fit(
     unscored: int,
 ) -> Fitted | None:
     """Fit the baselines to a text, or to the training text where it is known; no character of it may be scored."""
-    fit_part = options.fit_part
-    if fit_on is None:
-        if (known := _training_text(vocabulary, scored)) is None:
-            return None
-        fit_on, fit_part = known
-    fit_as = replace(read_as, part=fit_part, part_option="--fit-part")
+    if fit_on is None and (fit_on := _training_text(vocabulary, scored)) is None:
+        return None
+    fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
     with encode(fit_on, vocabulary, fit_as) as text:
         refuse_overlap(text.taken, scored.taken)
         texts = [(one.sha256, one.signature_part, one.blocks.ends.tobytes()) for one in (text, scored)]
@@ -88,20 +85,18 @@ def fit(
     return _LATEST[key]
 
 
-def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[str, ...], str | None] | None:
-    """Return the files that a vocabulary was taken from, and their longest unscored part; None if they are unknown."""
-    paths, hashes = tuple(path for path, _ in vocabulary.texts), [sha256 for _, sha256 in vocabulary.texts]
-    if not paths or [_content(path) for path in paths] != hashes:
+def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> Paths | InMemory | None:
+    """Return the files that a vocabulary was taken from, or their longest unscored piece; None if they are unknown."""
+    paths = tuple(path for path, _ in vocabulary.texts)
+    if not paths or [_content(path) for path in paths] != [sha256 for _, sha256 in vocabulary.texts]:
         return None
-    if not any(file.sha256 in hashes for file in scored.taken):
-        return paths, None
-    if len(paths) > 1 or len(scored.taken) > 1:
-        return None
-    inside = scored.taken[0].characters
-    after = round(len(inside) / scored.share) - inside.stop
-    if max(inside.start, after) < _FEWEST_FITTED:
-        return None
-    return paths, f":{inside.start}" if inside.start >= after else f"{inside.stop}:"
+    pieces = whole = ["".join(file.text for file in final_text(paths).taken)]
+    for core in (core for file in scored.taken for core in (file.text, file.text.strip()) if core):
+        pieces = [left for piece in pieces for left in piece.split(core)]
+    if pieces == whole:
+        return paths
+    longest = max(pieces, key=len)
+    return InMemory(text=longest) if len(longest) >= _FEWEST_FITTED else None
 
 
 def _content(path: str) -> str:

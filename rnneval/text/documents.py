@@ -21,6 +21,7 @@ from rnneval.options import PathLike, Paths, TextGroup
 from rnneval.paths import open_regular, reason_of
 
 MOST_STREAMED_BYTES = 1 << 28  # most bytes of a text from a pipe, which may have no end and would fill the memory
+_CHANCE = 100  # characters: a shorter text may stand in another one by chance
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
 _SPEC = re.compile(rf"({_BOUND})?:({_BOUND})?")
@@ -120,6 +121,7 @@ class TakenFile:
     path: str  # "" for a text in memory
     sha256: str  # hash of the raw bytes
     characters: range
+    text: str = field(repr=False)  # these characters, before they are rewritten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,13 +173,13 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
     name = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
     files = [_read(source, name) for source, name in zip(sources, names, strict=True)]
     total = sum(len(text) for text, _, _ in files)
-    wanted, place, parts, taken = options.part_of(total), 0, [], []
+    wanted, place, taken = options.part_of(total), 0, []
     for source, (text, sha256, _) in zip(sources, files, strict=True):
         inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
         path = "" if isinstance(source, InMemory) else os.fspath(source)
-        taken.append(TakenFile(path=path, sha256=sha256, characters=inside))
-        parts.append(text[inside.start : inside.stop])
+        taken.append(TakenFile(path=path, sha256=sha256, characters=inside, text=text[inside.start : inside.stop]))
         place += len(text)
+    parts = [file.text for file in taken]
     documents = _documents(parts, options)
     if not documents:
         part = f"{options.part_option} {options.part} of {total:,} characters is empty: give a part that holds"
@@ -214,17 +216,22 @@ def _documents(texts: list[str], options: TextOptions) -> list[str]:
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
-    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it."""
+    """Refuse a baseline that is fitted on characters that are scored: in the same file, a copy, or a piece of it."""
     for file in fitted:
         for other in scored:
             start = max(file.characters.start, other.characters.start)
             stop = min(file.characters.stop, other.characters.stop)
-            if file.sha256 == other.sha256 and start < stop:
-                raise UsageError(
-                    f"--fit-on {file.path or 'the text in memory'}: characters {start:,} to {stop - 1:,} are scored "
-                    "too, so the baseline would know the held-out text: give another text, or another part of it "
-                    "(--fit-part, such as :90%)"
-                )
+            core = other.text.strip()
+            if (file.sha256 != other.sha256 or start >= stop) and len(core) >= _CHANCE and core in file.text:
+                start = file.characters.start + file.text.index(core)
+                stop = start + len(core)
+            elif file.sha256 != other.sha256 or start >= stop:
+                continue
+            raise UsageError(
+                f"--fit-on {file.path or 'the text in memory'}: characters {start:,} to {stop - 1:,} are scored "
+                "too, so the baseline would know the held-out text: give another text, or another part of it "
+                "(--fit-part, such as :90%)"
+            )
 
 
 def _read(source: InMemory | PathLike, name: str) -> tuple[str, str, bool]:

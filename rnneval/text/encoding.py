@@ -265,7 +265,7 @@ class EncodedText:
 def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
     """Read files as one text and turn it into ids.
 
-    It takes 14 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
+    It takes 15 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
     temporary files. A tokenizer of subwords takes up to 250 bytes for each byte of the longest document.
 
     Args:

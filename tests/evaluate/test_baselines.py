@@ -113,18 +113,38 @@ def vars_of(ngram):
     return {name: getattr(ngram, name) for name in ngram.__struct_fields__}
 
 
-def test_a_held_out_text_that_stands_in_the_training_text_is_warned_of(tmp_path):
+def test_a_held_out_text_of_which_much_stands_in_the_training_text_is_warned_of(tmp_path):
     fitted, scored = letters(tmp_path, 3000), tmp_path / "held_out.txt"
     text = fitted.read_text()
+    drawn = "".join(np.random.default_rng(5).choice(list(LETTERS), 500))
     options = {"fit_on": fitted, "check": False, "states": False}
-    scored.write_text(text[1000:1500])
+    scored.write_text(text[1000:1499] + drawn[0])
     run = rnneval.evaluate(uniform(list(LETTERS)), scored, **options)
     (said,) = [warning.message for warning in run.warnings if warning.code == "copied"]
-    # Of 499 scored tokens, all but the first 30 end a run of 32.
+    # Of 499 scored tokens, all but the first 30 and the last one, perhaps, end a run of 32.
     assert said.startswith("94 % of the scored tokens end a run of 32 tokens")
-    scored.write_text("".join(np.random.default_rng(5).choice(list(LETTERS), 500)))
+    scored.write_text(drawn)
     run = rnneval.evaluate(uniform(list(LETTERS)), scored, **options)
     assert "copied" not in {warning.code for warning in run.warnings}
+
+
+@pytest.mark.parametrize("spare", ["", "\n", "\n\n"])  # an editor ends a file with a line feed
+def test_a_held_out_file_that_is_a_piece_of_the_training_file_is_never_counted(tmp_path, spare):
+    whole, held_out, left = letters(tmp_path, 5000), tmp_path / "held_out.txt", tmp_path / "left.txt"
+    text = "a".join(whole.read_text()[at : at + 999] for at in range(0, 5000, 999))[:5000]
+    whole.write_text(text)
+    lm = uniform(Vocabulary.from_tokens(list(LETTERS)), len(LETTERS))
+    known = uniform(Vocabulary.from_text(whole), len(LETTERS))
+    for start, stop, rest in ((4000, 5000, text[:4000]), (0, 1000, text[1000:]), (1000, 2000, text[2000:])):
+        held_out.write_text(text[start:stop] + spare)
+        left.write_text(rest)
+        run = rnneval.evaluate(known, held_out, check=False, states=False)
+        assert run.ngram == rnneval.evaluate(lm, held_out, fit_on=left, check=False, states=False).ngram
+        assert not {"copied", "training-text"} & {warning.code for warning in run.warnings}
+        with pytest.raises(UsageError, match="fit_on=.*characters .* are scored too"):
+            rnneval.evaluate(lm, held_out, fit_on=whole)
+    held_out.write_text(text[:10])  # so little may stand anywhere
+    assert rnneval.evaluate(lm, held_out, fit_on=whole, check=False, states=False).ngram is not None
 
 
 def test_options_that_cannot_be(tmp_path):
