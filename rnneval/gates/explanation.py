@@ -67,9 +67,9 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) ->
     if not tested.se:
         within = "within" if tested.passes else "worse than"
         return f"{within} the margin: {value} in every part of the text, margin {allowed}"
-    seen = f"{value}, 95 % bounds {low} and {high}, margin {allowed}"
+    seen = f"{value}, one-sided 95 % bounds {low} and {high}, margin {allowed}"
     if tested.passes:
-        return f"within the margin: {seen}"
+        return f"{'better, and ' if tested.improves else ''}within the margin: {seen}"
     if tested.p_worse <= level:
         return f"beyond the margin: {seen}"
     if tested.p_worse <= LEVEL:

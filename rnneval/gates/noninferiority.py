@@ -74,6 +74,11 @@ class Tested(Estimate):
         return self.p_within < LEVEL
 
     @property
+    def improves(self) -> bool:
+        """True if the candidate passes, and is better than the baseline by both bounds."""
+        return self.passes and (self.high < 0 if self.worse > 0 else self.low > 0)
+
+    @property
     def text_needed(self) -> float:
         """Text that would settle the question with 80 % power, as a multiple of this text; infinite if none can."""
         left = (self.beyond / self._reach) ** 2 - self.se_runs**2

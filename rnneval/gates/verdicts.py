@@ -94,8 +94,10 @@ def gate(
     verdict = next(each for each in GRAVEST if any(comparison.verdict == each for comparison in comparisons))
     decisive = next(comparison for comparison in comparisons if comparison.verdict == verdict)
     about = scope(decisive)
+    improved = [comparison.improved for comparison in comparisons if comparison.baseline != "limit"]
     return Gate(
         verdict=verdict,
+        improved=verdict == "pass" and bool(improved) and all(improved),
         reason=f"{decisive.metric}: {decisive.reason}{about and f' ({about})'}",
         comparisons=tuple(comparisons),
         counting=tuple(beside_counting(candidates)) or None,
@@ -152,7 +154,8 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
             level = levels[result.measured.name]
             verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
             reason = reason_of(result.measured, test, result.paired, level)
-            comparison = changed(comparison, verdict=verdict, level=level, reason=reason)
+            changes = {"verdict": verdict, "improved": test.improves, "level": level, "reason": reason}
+            comparison = changed(comparison, **changes)
         yield comparison
 
 

@@ -30,6 +30,7 @@ class Comparison(Value, frozen=True, kw_only=True):
     high: float | None = None
     allowed: float | None = None  # The difference from which it is worse than allowed, or the limit.
     verdict: Verdict
+    improved: bool = False  # Whether it passes, and both bounds lie on the better side of 0.
     reason: str
     method: str
     df: float | None = None
@@ -42,6 +43,11 @@ class Comparison(Value, frozen=True, kw_only=True):
     level: float | None = None  # The level at which a fail was tested: 0.05, or less where several metrics are (Holm).
     about: str  # `these checkpoints` or `this recipe`; `this record` for a limit.
     claim: str | None = None  # `this passage` or `text like these documents`.
+
+    @property
+    def word(self) -> str:
+        """The verdict, or `improved`."""
+        return "improved" if self.improved else self.verdict
 
     @property
     def title(self) -> str:
@@ -65,6 +71,7 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
     """The verdict, and the comparisons behind it."""
 
     verdict: Verdict
+    improved: bool = False  # Whether it is pass, and each comparison with a baseline improved.
     reason: str
     comparisons: tuple[Comparison, ...]
     counting: tuple[Counting, ...] | None = None  # The candidates beside their n-grams, for information.
@@ -74,8 +81,13 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
         """Return whether the verdict is pass, so that `assert rnneval.gate(…)` holds nothing else."""
         return self.verdict == "pass"
 
+    @property
+    def word(self) -> str:
+        """The verdict, or `improved`."""
+        return "improved" if self.improved else self.verdict
+
     def _in_one_line(self) -> str:
-        return f"{self.verdict}: {shortened(self.reason)!r}"
+        return f"{self.word}: {shortened(self.reason)!r}"
 
 
 class BlockChange(Value, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from functools import partial
 from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
+from rnneval.gates.noninferiority import LEVEL
 from rnneval.records import Gate, Ranking
 from rnneval.records.gate import Comparison, Counting
 from rnneval.records.gate import Verdict as Word
@@ -18,7 +19,7 @@ from rnneval.render import document as doc
 from rnneval.render.markdown import markdown
 from rnneval.render.phrasing import Level, annotation, figure, framed, interval, shortened, signed, visible
 
-_HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "margin", "verdict")
+_HEADINGS = ("metric", "baseline", "candidate", "difference", "one-sided 95 %", "margin", "verdict")
 _EXCERPT = 60
 _SUITE = "rnneval.gate"
 _LEVELS: dict[Word, Level] = {"pass": "notice", "fail": "error", "inconclusive": "warning", "not comparable": "error"}
@@ -30,17 +31,20 @@ def gate_document(gate: Gate) -> Iterator[doc.Block]:
     if headline(gate):
         yield doc.Paragraph(text=headline(gate))
     yield from gate_blocks(gate)
-    yield doc.Verdict(kind=doc.KINDS[gate.verdict], word=gate.verdict)
+    yield doc.Verdict(kind=doc.KINDS[gate.verdict], word=gate.word)
 
 
 def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
     """Yield what every surface shows between the headline and the verdict."""
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
+    if smaller := sorted({each.level for each in gate.comparisons if each.level is not None and each.level < LEVEL}):
+        levels = " and ".join(f"{100 * level:.3g} %" for level in smaller)
+        note += f" Of several metrics, a fail is tested at a smaller level than 5 %: here {levels}."
     rows: list[list[str | doc.TableCell]] = []
     reasons = []
     for each in gate.comparisons:
         cells = list(line(each).values())[:-1]
-        rows.append([*cells, doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])])
+        rows.append([*cells, doc.TableCell(text=each.word, kind=doc.KINDS[each.verdict])])
         reasons.append((each.metric, each.reason + framed(" (", "; ".join(_details(each)), ")")))
     yield doc.table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
     if reasons:
@@ -75,7 +79,7 @@ def line(comparison: Comparison) -> dict[str, str]:
         _written(comparison.difference, write),
         interval(comparison.low, comparison.high, write, " … "),
         _written(comparison.allowed, figure if is_limit else write),
-        comparison.verdict,
+        comparison.word,
     )
     return dict(zip(_HEADINGS, cells, strict=True))
 
@@ -149,7 +153,7 @@ def changes_table(ranking: Ranking) -> doc.TableBlock:
 
 def gate_markdown(gate: Gate) -> str:
     """Write a heading with the verdict and the names, a table, a list of the reasons, and the warnings."""
-    said = ": ".join(filter(None, (gate.verdict, headline(gate))))
+    said = ": ".join(filter(None, (gate.word, headline(gate))))
     return markdown([doc.Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {said}"), *gate_blocks(gate)])
 
 
@@ -158,7 +162,7 @@ def gate_github(gate: Gate, *, strict: bool = False) -> str:
     levels = {**_LEVELS, "inconclusive": "error"} if strict else _LEVELS
     lines = []
     for each in gate.comparisons:
-        title = f"rnneval gate: {each.metric}: {each.verdict}"
+        title = f"rnneval gate: {each.metric}: {each.word}"
         lines.append(annotation(levels[each.verdict], each.reason + framed(" (", scope(each), ")"), title=title))
     lines += [annotation(levels["inconclusive"], warning, title="rnneval gate") for warning in gate.warnings]
     return "".join(f"{line}\n" for line in lines)

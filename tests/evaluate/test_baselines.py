@@ -141,7 +141,7 @@ def test_a_held_out_file_that_is_a_piece_of_the_training_file_is_never_counted(t
         run = rnneval.evaluate(known, held_out, check=False, states=False)
         assert run.ngram == rnneval.evaluate(lm, held_out, fit_on=left, check=False, states=False).ngram
         assert not {"copied", "training-text"} & {warning.code for warning in run.warnings}
-        with pytest.raises(UsageError, match="fit_on=.*characters .* are scored too"):
+        with pytest.raises(UsageError, match=r"fit_on=.*characters .* are scored too"):
             rnneval.evaluate(lm, held_out, fit_on=whole)
     held_out.write_text(text[:10])  # so little may stand anywhere
     assert rnneval.evaluate(lm, held_out, fit_on=whole, check=False, states=False).ngram is not None

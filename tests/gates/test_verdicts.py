@@ -1,5 +1,6 @@
 """Every verdict, from records whose answer is known."""
 
+import json
 import math
 
 import numpy as np
@@ -31,6 +32,28 @@ def test_verdicts_at_one_per_cent(shift, verdict):
     found = gate(make_run(noisy(shift)), baseline=BASELINE)
     assert found.verdict == verdict
     assert found.comparisons[0].allowed == pytest.approx(math.log(1.01))
+
+
+def test_improved_is_said_where_both_bounds_lie_on_the_better_side(tmp_path):
+    """Of a loss the better side is below 0, of an accuracy above; a pass that is not sure of it stays a pass."""
+    noise = 0.01 * np.random.default_rng(3).normal(size=BASE.size)
+    for shift, word in ((-0.05, "improved"), (-0.0005, "pass"), (0.005, "pass"), (0.2, "fail")):
+        verdict = gate(make_run(noisy(shift)), baseline=BASELINE, allow={"perplexity": "+3%"})
+        assert (verdict.word, verdict.improved, bool(verdict)) == (word, word == "improved", word != "fail")
+        assert verdict.verdict == ("fail" if word == "fail" else "pass")
+        assert str(verdict).splitlines()[-1].strip() == word
+        verdict.save(tmp_path / "gate.json")
+        assert json.loads((tmp_path / "gate.json").read_text()).get("improved", False) is (word == "improved")
+    for shift, word in ((0.05, "improved"), (-0.05, "pass")):
+        candidate = make_run(BASE, checkpoint="new", accuracy=0.5 + shift + noise)
+        baseline = make_run(noisy(0.1), accuracy=0.5 + noise[::-1])
+        assert gate(candidate, baseline=baseline, allow={"accuracy": "+0.2"}).word == word
+        # Of two metrics one alone is better, and of limits none can be.
+        both = gate(
+            candidate, baseline=baseline, allow={"perplexity": "+1%", "accuracy": "+0.2"}, require="perplexity<=9"
+        )
+        assert both.word == word
+        assert [each.word for each in both.comparisons] == ["improved", word, "pass"]
 
 
 def test_other_seeds_are_named_only_where_they_may_explain_a_difference():

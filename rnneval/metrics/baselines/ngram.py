@@ -104,7 +104,7 @@ def _check(*texts: TokenText) -> None:
 def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int) -> Numbers:
     """Return the number that stands `reach` tokens before each token; −1 beyond the beginning of its document."""
     shifted = np.full_like(numbers, -1)
-    shifted[reach:] = numbers[: len(numbers) - reach]
+    shifted[reach:] = numbers[: max(0, len(numbers) - reach)]
     starts = np.asarray(document_starts, np.int64)
     early = (starts[:, None] + np.arange(reach)).ravel()
     stops = np.append(starts[1:], len(numbers)).repeat(reach)

@@ -15,7 +15,7 @@ KINDS = ("rnneval.gate/1",)
 ORDER = 10
 _MOST = 40  # rows that can be read
 _URGENCY = ("fail", "inconclusive")
-_MARKS = {"pass": ("o", "good"), "fail": ("X", "bad")}
+_MARKS = {"improved": ("o", "good"), "pass": ("o", "good"), "fail": ("X", "bad")}
 
 
 class _ForestRow(NamedTuple):
@@ -65,7 +65,7 @@ def _row(each: Comparison, candidate: str | None) -> _ForestRow | None:
     difference, low, high = (number(each.metric, value) for value in known)
     name = each.metric.replace("_", " ") + framed(", ", candidate)
     text = f"{difference} [{low}, {high}], allowed {number(each.metric, each.allowed)}"
-    return _ForestRow(name, middle, (min(ends), max(ends)), text, each.verdict)
+    return _ForestRow(name, middle, (min(ends), max(ends)), text, each.word)
 
 
 def _title(gate: Gate, drawn: Sequence[Comparison]) -> str:
@@ -75,6 +75,8 @@ def _title(gate: Gate, drawn: Sequence[Comparison]) -> str:
     )
     if worst is None:
         reason = gate.reason.partition(" (")[0]
+        if gate.improved:
+            return f"Improved: {listed([each.metric.replace('_', ' ') for each in drawn], _MOST)}"
         passed = gate.verdict == "pass"
         return "Nothing is worse by more than what is allowed" if passed else f"{gate.verdict.capitalize()}: {reason}"
     name = worst.metric.replace("_", " ")

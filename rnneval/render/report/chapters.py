@@ -34,6 +34,7 @@ _WIRING = {
 }
 _OF_CALLS = "Calls that should agree do not"
 _GATE = {
+    "improved": "Better than the baseline",
     "pass": "Not worse than allowed",
     "fail": "Worse than allowed",
     "inconclusive": "Not settled by this text",
@@ -285,7 +286,7 @@ def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
 def _gate(given: Given, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
-    yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
+    yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.word], text=reason)
     drawn, said = pictures([given]), list(gate_blocks(gate))
     yield from drawn
     details = [block for block in said if drawn and not isinstance(block, doc.Notice)]
