@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import expm1
+from math import expm1, inf
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 import rnneval
 from rnneval import metrics
@@ -27,12 +28,13 @@ _DEFINITIONS = 1  # increased only when a number changes its meaning, so that it
 _NOT_REPEATABLE = (
     "the same ids give different logits with training=False: another run of the same text gives other losses"
 )
-_ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
+_ILL_CONDITIONED = 1e-4  # an audited loss that moved by more after the states had agreed, in 1 nat + the mean loss
 _ROUNDING_MATTERS = (
     "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
     "claimed to 1e-6"
 )
 _FEW_CHARACTERS = 1000
+_BEGINNING = 1000  # tokens at either end of a text whose losses are compared where the whole is worse than guessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +68,14 @@ def run_record(
     if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
         state = f"{state}-{segment}"  # declared: the length of a segment is a part of the score's definition
     base = baselines_of(sums.id_counts, fitted)
-    told = scored_text(text, options, sums, state=state, base=base, fitted=fitted)
+    told = scored_text(text, options, sums, state=state, base=base, fitted=fitted, beside=beside)
     other = None
     if other_cut is not None and other_cut.sums.total_nats is not None and told.valid:
         other = records.TokenByToken(segment=other_cut.read.shape.segment, total_nats=other_cut.sums.total_nats)
     warnings = wiring_warnings(wiring, segment)
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
-    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read)]
+    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read, told)]
     if beside is not None and (place := beside[1].sums.not_finite) is not None:
         message = f"with the state reset every {beside[0]} tokens, {place}: there is no change to show"
         warnings.append(records.Warning(code="beside-reset", message=message))
@@ -144,7 +146,7 @@ def _streams(read: Stitched, lm: LanguageModel) -> records.Streams:
     )
 
 
-def _stream_warnings(read: Stitched) -> Iterator[records.Warning]:
+def _stream_warnings(read: Stitched, run: records.Run) -> Iterator[records.Warning]:
     rows, never = len(read.forgetting), sum(tokens is None for tokens in read.forgetting.values())
     if never > rows - never:
         message = (
@@ -152,7 +154,8 @@ def _stream_warnings(read: Stitched) -> Iterator[records.Warning]:
             "read one after the other; the result is exact all the same"
         )
         yield records.Warning(code="does-not-forget", message=message)
-    if read.fragile or (read.audited_loss_difference or 0.0) > _ILL_CONDITIONED:
+    mean = (run.total_nats or 0.0) / run.tokens.scored
+    if read.fragile or (read.audited_loss_difference or 0.0) > _ILL_CONDITIONED * (1 + mean):
         yield records.Warning(code="ill-conditioned", message=_ROUNDING_MATTERS)
 
 
@@ -164,6 +167,7 @@ def scored_text(
     state: str,
     base: Mapping[str, float],
     fitted: Fitted | None = None,
+    beside: tuple[int, Measured] | None = None,
     bos: str = "none",
 ) -> records.Run:
     """Compute scores and intervals from sums over a text: a record made now, of no checkpoint and no command yet.
@@ -178,7 +182,7 @@ def scored_text(
         intervals = score_intervals(blocks, lossless=totals.lossless)
     tokens, characters = sum(blocks.tokens), sum(blocks.characters)
     warnings = [records.Warning(code=code, message=message) for code, message in text.warnings]
-    warnings += [*intervals.warnings, *_score_warnings(sums, found, base)]
+    warnings += [*intervals.warnings, *_score_warnings(sums, found, base, beside)]
     if characters < _FEW_CHARACTERS and all(each.code != "too-little-text" for each in intervals.warnings):
         message = f"only {characters:,} characters are scored: fewer than {_FEW_CHARACTERS:,} say little of a model"
         warnings.append(records.Warning(code="too-little-text", message=message))
@@ -226,15 +230,39 @@ def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score
     return scores
 
 
-def _score_warnings(sums: LossSums, found: Scores, base: Mapping[str, float]) -> Iterator[records.Warning]:
+def _score_warnings(
+    sums: LossSums, found: Scores, base: Mapping[str, float], beside: tuple[int, Measured] | None
+) -> Iterator[records.Warning]:
     for name, reason in found.missing.items():
         yield records.Warning(code="no-score", message=f"{name}: {reason}")
     if sums.not_finite is not None:
         yield records.Warning(code="not-finite", message=f"{sums.not_finite}: no score is a number")
     loss, guess = found.values.get("cross_entropy"), base.get("uniform")
     if loss is not None and guess is not None and loss > guess:
-        message = (
-            f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): the vocabulary is in another "
-            "order than in training, the input encoding does not match, or the model is untrained"
-        )
+        message = f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): {_why_worse(sums, guess, beside)}"
         yield records.Warning(code="worse-than-uniform", message=message)
+
+
+def _why_worse(sums: LossSums, guess: float, beside: tuple[int, Measured] | None) -> str:
+    """Say which cause the losses show: a state that does not hold, or a model that does not know this text."""
+    if beside is not None and (reset := _mean(beside[1].sums.blocks)) < guess:
+        return (
+            f"with the state reset every {beside[0]} tokens it is {reset:.4g}, so the model can read this text, and its "
+            "state does not hold when it is carried further: it was trained on shorter segments, or without a carried state"
+        )
+    blocks = sums.blocks
+    reached = np.cumsum(blocks.tokens)
+    first, last = reached <= _BEGINNING, reached > reached[-1] - _BEGINNING
+    if reached[-1] > 2 * _BEGINNING and (start := _mean(blocks, first)) < guess < (end := _mean(blocks, last)):
+        return (
+            f"the first {_BEGINNING:,} tokens cost {start:.4g} and the last {_BEGINNING:,} {end:.4g}, so the model can read "
+            "this text, and its state does not hold so far: compare with --beside-reset and the tokens of a training segment"
+        )
+    return "the vocabulary is in another order than in training, the input encoding does not match, or the model is untrained"
+
+
+def _mean(blocks: records.Blocks, some: NDArray[np.bool_] | None = None) -> float:
+    """Return the mean loss of all blocks or of some, in nats a token; infinite without a token or a finite loss."""
+    chosen = slice(None) if some is None else some
+    nats, tokens = np.sum(np.array(blocks.sums["nats"])[chosen]), np.sum(np.array(blocks.tokens)[chosen])
+    return float(nats / tokens) if tokens and np.isfinite(nats) else inf

@@ -30,7 +30,7 @@ from rnneval.models.protocol import Predicted, Shape, Vectors
 from rnneval.models.state import numbers_of
 
 TOLERANCE = 1e-5
-LOSS_TOLERANCE = 1e-5  # largest difference of the losses of any token of the last segment, in nats
+LOSS_TOLERANCE = 1e-5  # largest difference of losses in the last segment, in units of 1 nat + their mean
 _NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
 _GROWING = 3  # boundaries of growth in a row after which a span is read to its end
 _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have been too short
@@ -85,7 +85,8 @@ class SpanReading:
             difference = scaled_difference(self.state, kept)
             agree = difference <= self.tolerance
             self.met = (self.met or self.tokens) if agree else None
-            near = agree and _loss_difference(predicted, before) <= (LOSS_TOLERANCE if self.tolerance > 0 else 0.0)
+            allowed = LOSS_TOLERANCE * (1 + _mean_loss(before)) if self.tolerance > 0 else 0.0
+            near = agree and _loss_difference(predicted, before) <= allowed
             not_growing = difference <= max(self.difference, self.tolerance / 4)
             self.agreed = self.agreed + 1 if near and (not_growing or self.agreed == 0) else 0
             self.growing = self.growing + 1 if difference > self.difference > self.tolerance else 0
@@ -153,6 +154,12 @@ def _loss_difference(predicted: Predicted, before: Predicted) -> float:
     """Return the largest difference of two readings' losses; infinite where one reading's alone is not finite."""
     with np.errstate(invalid="ignore"):
         return _largest(np.abs(predicted.nats.astype(np.float64) - before.nats), predicted.nats, before.nats)
+
+
+def _mean_loss(predicted: Predicted) -> float:
+    """Return the mean of the finite losses, in nats; 0 if there is none."""
+    finite = predicted.nats[np.isfinite(predicted.nats)].astype(np.float64)
+    return float(finite.mean()) if finite.size else 0.0
 
 
 def _largest(differences: NDArray[Any], one: NDArray[Any], other: NDArray[Any]) -> float:

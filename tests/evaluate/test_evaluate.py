@@ -129,3 +129,31 @@ def test_what_the_check_finds_is_in_the_record_and_the_run_reads_back_equal(nump
     monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "check", Mock(return_value=leaking))
     run = rnneval.evaluate(lm, text)
     assert (run.valid, run.wiring.verdict, "wrong-wiring" in codes(run)) == (False, "fail", True)
+
+
+@pytest.mark.parametrize(
+    ("holds", "beside", "said"),
+    [
+        (100, 50, "with the state reset every 50 tokens it is 0.01"),
+        (1500, None, "the first 1,000 tokens cost 0.01"),
+        (0, None, "the vocabulary is in another order"),
+        (0, 50, "the vocabulary is in another order"),
+    ],
+)
+def test_worse_than_guessing_names_the_cause_that_the_losses_show(tmp_path, holds, beside, said):
+    """A model of a text abcabc… that knows the next letter until its state has counted so far, and is wrong from there on."""
+    text = tmp_path / "abc.txt"
+    text.write_text("abc" * 1200)
+
+    def step(ids, count):
+        logits = np.zeros((*ids.shape, 3), np.float32)
+        for at in range(ids.shape[1]):
+            right = np.where(count[:, 0] < holds, 1, 2)
+            logits[np.arange(len(ids)), at, (ids[:, at] + right) % 3] = 5.0
+            count = count + 1
+        return logits, count
+
+    lm = rnneval.from_step(step, lambda rows: np.zeros((rows, 1), np.float32), vocabulary=["a", "b", "c"])
+    run = rnneval.evaluate(lm, text, check=False, states=False, beside_reset=beside)
+    (message,) = [each.message for each in run.warnings if each.code == "worse-than-uniform"]
+    assert f"(1.099): {said}" in message

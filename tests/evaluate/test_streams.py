@@ -101,6 +101,34 @@ def test_a_text_shorter_than_the_rows(numpy_of, tmp_path, length):
     assert many.run.tokens.scored == length - 1
 
 
+def test_large_logits_do_not_make_rounding_look_like_memory(tmp_path):
+    """A head forty times as large has losses, and their rounding, forty times as large, and the same states."""
+    text, rng = letters(tmp_path, 12_000), np.random.default_rng(0)
+    embedding, head = (rng.normal(size=shape).astype(np.float32) for shape in ((len(LETTERS), 32), (32, len(LETTERS))))
+    recurrent = (0.15 * rng.normal(size=(32, 32))).astype(np.float32)
+    runs = []
+    for factor in (1, 40):
+
+        def step(ids, state, factor=factor):
+            logits = []
+            for column in ids.T:
+                state = np.tanh(embedding[column] + state @ recurrent)
+                logits.append(state @ head * np.float32(factor))
+            return np.stack(logits, axis=1), state
+
+        lm = rnneval.from_step(step, lambda rows: np.zeros((rows, 32), np.float32), vocabulary=list(LETTERS))
+        runs.append(rnneval.evaluate(lm, text, check=False, states=False))
+        assert not {"does-not-forget", "ill-conditioned"} & codes(runs[-1])
+        state, nats = np.zeros((1, 32)), 0.0
+        ids = [LETTERS.index(letter) for letter in text.read_text()]
+        for id_, following in zip(ids, ids[1:], strict=False):
+            state = np.tanh(embedding[id_] + state @ recurrent)
+            logits = (state @ head * factor)[0]
+            nats += np.logaddexp.reduce(logits) - logits[following]
+        assert runs[-1].total_nats / 11_999 == pytest.approx(nats / 11_999, rel=1e-6)
+    assert runs[0].streams.tokens_rerun == runs[1].streams.tokens_rerun
+
+
 def test_an_identity_recurrence_never_forgets_and_is_right_all_the_same(tmp_path):
     small, text = on_numpy(linear(np.eye(4), scale=0.02)), letters(tmp_path, 2_000)
     rows, one = (evaluated(small, text, streams=streams) for streams in (8, 1))
