@@ -247,18 +247,22 @@ def _why_worse(sums: LossSums, guess: float, beside: tuple[int, Measured] | None
     """Say which cause the losses show: a state that does not hold, or a model that does not know this text."""
     if beside is not None and (reset := _mean(beside[1].sums.blocks)) < guess:
         return (
-            f"with the state reset every {beside[0]} tokens it is {reset:.4g}, so the model can read this text, and its "
-            "state does not hold when it is carried further: it was trained on shorter segments, or without a carried state"
+            f"with the state reset every {beside[0]} tokens it is {reset:.4g}, so the model can read this text, and "
+            "its state does not hold when it is carried further: training had shorter segments, or carried no state"
         )
     blocks = sums.blocks
     reached = np.cumsum(blocks.tokens)
     first, last = reached <= _BEGINNING, reached > reached[-1] - _BEGINNING
     if reached[-1] > 2 * _BEGINNING and (start := _mean(blocks, first)) < guess < (end := _mean(blocks, last)):
         return (
-            f"the first {_BEGINNING:,} tokens cost {start:.4g} and the last {_BEGINNING:,} {end:.4g}, so the model can read "
-            "this text, and its state does not hold so far: compare with --beside-reset and the tokens of a training segment"
+            f"the first {_BEGINNING:,} tokens cost {start:.4g} and the last {_BEGINNING:,} {end:.4g}, so the model can "
+            "read this text, and its state does not hold so far: see --beside-reset N, N being the tokens of a "
+            "training segment"
         )
-    return "the vocabulary is in another order than in training, the input encoding does not match, or the model is untrained"
+    return (
+        "the vocabulary is in another order than in training, the input encoding does not match, or the model is "
+        "untrained"
+    )
 
 
 def _mean(blocks: records.Blocks, some: NDArray[np.bool_] | None = None) -> float:

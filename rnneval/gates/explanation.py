@@ -38,6 +38,11 @@ def number(metric: str, value: float) -> str:
     return f"{_signed(100 * math.expm1(value))} %" if in_per_cent(metric, value) else f"{value:+.4g} nats"
 
 
+def in_unit(metric: str, value: float) -> float:
+    """Return a difference in the unit in which `number` writes the allowances of its metric."""
+    return 100 * math.expm1(min(value, _LARGEST_IN_PER_CENT)) if in_per_cent(metric) else value
+
+
 def _signed(value: float) -> str:
     """Write three digits with a sign; a number that has fewer, such as an allowance, as it is.
 
@@ -193,7 +198,10 @@ def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
         if not isinstance(run, Run):
             continue
         if run.valid and run.unchecked:
-            yield f"{each.name}: the wiring was not checked, so whether its numbers are valid is not known"
+            yield (
+                f"{each.name}: the wiring was not checked, so whether its numbers are valid is not known; "
+                "--require wiring.verdict==pass refuses such a run"
+            )
         if run.total_nats is not None and not unfit(run):
             mean, uniform = run.total_nats / max(run.tokens.scored, 1), run.baselines.get("uniform", math.inf)
             if mean > uniform:

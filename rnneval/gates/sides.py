@@ -160,11 +160,13 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     the same bytes are compared (`across_tokens`). The hash of a text is that after normalization.
     """
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
+    unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
+    may_differ = (*(_OF_TOKENS if across_tokens else ()), *(() if unknown_tokens else ("unk",)))
     found = {
         f"signature.{name}": f"{_MEANING.get(name, 'the runs were made differently')} "
         f"({name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')})"
         for name in dict.fromkeys((*_MEANING, *parts, *others))
-        if parts.get(name) != others.get(name) and not (across_tokens and name in _OF_TOKENS)
+        if parts.get(name) != others.get(name) and name not in may_differ
     }
     if "unknown" in (parts.get("state"), others.get("state")):
         why = "it is not known how the state was handled: import the losses again with --state (state:unknown)"
@@ -173,7 +175,6 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
         found["text.sha256"] = "other text"
     if found:
         return found
-    unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
     vocabularies = {run.vocabulary.sha256 if run.vocabulary else None for run in (baseline, candidate)}
     if unknown_tokens and len(vocabularies) > 1:
         reason = f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full"

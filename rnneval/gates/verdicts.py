@@ -105,6 +105,21 @@ def gate(
     )
 
 
+def without_baseline(candidate: str, baseline: str, why: str) -> Gate:
+    """Return the record of a comparison that could not be made, for what reads verdicts from files."""
+    missing = Comparison(
+        metric="perplexity",
+        baseline=baseline,
+        candidate=candidate,
+        unit="nats a token",
+        verdict="not comparable",
+        reason=why,
+        method="none",
+        about="these checkpoints",
+    )
+    return Gate(verdict="not comparable", reason=why, comparisons=(missing,), warnings=())
+
+
 def _of_record(metric: str, each: NamedRecord, *, verdict: Verdict, reason: str) -> Comparison:
     """Return a comparison with a limit, that is, with no other record."""
     return Comparison(

@@ -5,6 +5,7 @@ JUnit XML is valid under both schemas that are in use: Jenkins' `junit-10.xsd` (
 `error`, since the exit code is not 0 either.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -21,6 +22,7 @@ from rnneval.render.phrasing import Level, annotation, figure, framed, interval,
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "one-sided 95 %", "margin", "verdict")
 _EXCERPT = 60
+_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")
 _SUITE = "rnneval.gate"
 _LEVELS: dict[Word, Level] = {"pass": "notice", "fail": "error", "inconclusive": "warning", "not comparable": "error"}
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
@@ -45,7 +47,7 @@ def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
     for each in gate.comparisons:
         cells = list(line(each).values())[:-1]
         rows.append([*cells, doc.TableCell(text=each.word, kind=doc.KINDS[each.verdict])])
-        reasons.append((each.metric, each.reason + framed(" (", "; ".join(_details(each)), ")")))
+        reasons.append((_title(each), each.reason + framed(" (", "; ".join(_details(each)), ")")))
     yield doc.table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
     if reasons:
         yield doc.facts(reasons)
@@ -73,7 +75,7 @@ def line(comparison: Comparison) -> dict[str, str]:
     is_limit, write = comparison.baseline == "limit", partial(number, comparison.metric)
     unit = "" if is_limit or in_per_cent(comparison.metric) else f" ({comparison.unit})"
     cells = (
-        f"{comparison.title}{unit}",
+        f"{_title(comparison)}{unit}",
         figure(comparison.baseline_value),
         figure(comparison.candidate_value),
         _written(comparison.difference, write),
@@ -82,6 +84,11 @@ def line(comparison: Comparison) -> dict[str, str]:
         comparison.word,
     )
     return dict(zip(_HEADINGS, cells, strict=True))
+
+
+def _title(comparison: Comparison) -> str:
+    """Return what was compared, with the first eight digits of a hash: all of it stands in the reason."""
+    return _HASH.sub(r"\1…", comparison.title)
 
 
 def _written(value: float | None, write: Callable[[float], str]) -> str:

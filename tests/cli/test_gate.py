@@ -1,9 +1,11 @@
 """`rnneval gate` as a person or a CI job runs it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from rnneval.cli.main import run
 from rnneval.gates.sides import slim
@@ -68,6 +70,11 @@ def test_a_missing_baseline_prints_the_line_that_makes_one(records, capsys):
     err = refused(["gate", "good.json", "--baseline", "new.json"], capsys)
     line = "rnneval gate good.json --baseline new.json --update"
     assert line in err
+    files = [f"gate{ending}" for ending in (".json", ".xml", ".md")]
+    outputs = [part for file in files for part in ("--out", file)]
+    assert refused(["gate", "good.json", "--baseline", "new.json", *outputs], capsys) == err
+    assert read("gate.json").verdict == "not comparable"  # what CI collects says the same
+    assert all(line in Path(file).read_text() for file in files)
     assert run(line.split()[1:]) == 0
     assert run(["gate", "good.json", "--baseline", "new.json"]) == 0
 
@@ -146,6 +153,16 @@ def test_what_nothing_compares_with_never_becomes_a_baseline(records, capsys, na
     before = (records / "base.json").read_bytes()
     assert f"{name}.json " in refused(["gate", f"{name}.json", "--baseline", "base.json", "--update"], capsys)
     assert (records / "base.json").read_bytes() == before
+
+
+def test_a_run_that_was_not_checked_becomes_a_baseline_with_a_warning(records, capsys):
+    plain = read_run("good.json")
+    carries = replace(plain, checkpoint=replace(plain.checkpoint, contract=1), wiring=None)
+    carries.save("unchecked.json")
+    update = ["gate", "unchecked.json", "--baseline", "new.json", "--update"]
+    assert run(update) == 0
+    assert "unchecked.json: the wiring was not checked" in capsys.readouterr().err
+    assert run([*update, "--require", "wiring.verdict==pass"]) == 1  # as the warning says
 
 
 def test_all_baselines_or_none(records, capsys):

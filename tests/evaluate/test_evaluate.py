@@ -141,7 +141,7 @@ def test_what_the_check_finds_is_in_the_record_and_the_run_reads_back_equal(nump
     ],
 )
 def test_worse_than_guessing_names_the_cause_that_the_losses_show(tmp_path, holds, beside, said):
-    """A model of a text abcabc… that knows the next letter until its state has counted so far, and is wrong from there on."""
+    """A model of abcabc… knows the next letter until its state has counted so far, and is wrong from there on."""
     text = tmp_path / "abc.txt"
     text.write_text("abc" * 1200)
 

@@ -3,6 +3,8 @@
 NumPy runs the models; Keras is held to the same loop in test_arrangement and test_places.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,7 +123,7 @@ def test_large_logits_do_not_make_rounding_look_like_memory(tmp_path):
         assert not {"does-not-forget", "ill-conditioned"} & codes(runs[-1])
         state, nats = np.zeros((1, 32)), 0.0
         ids = [LETTERS.index(letter) for letter in text.read_text()]
-        for id_, following in zip(ids, ids[1:], strict=False):
+        for id_, following in pairwise(ids):
             state = np.tanh(embedding[id_] + state @ recurrent)
             logits = (state @ head * factor)[0]
             nats += np.logaddexp.reduce(logits) - logits[following]

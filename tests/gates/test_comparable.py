@@ -47,9 +47,21 @@ def test_every_part_of_the_signature_that_differs_is_named():
         (words, "another", ["signature.tok", "signature.unk", "text.sha256"]),
         (lower, "lowercase", ["signature.norm"]),
     ]:
-        reason = gate(make_run(LOSSES, signature=signature, content=content), baseline=BASELINE).comparisons[0].reason
+        reason = (
+            gate(make_run(LOSSES, signature=signature, content=content, unknown=2), baseline=BASELINE)
+            .comparisons[0]
+            .reason
+        )
         assert re.findall(r"(?:^|; )([a-z]+\.[a-z0-9]+): ", reason) == named
         assert "--allow" not in reason  # it would not help
+
+
+@pytest.mark.parametrize(("unknown", "verdict"), [(0, "pass"), (1, "not comparable")])
+def test_what_is_done_with_unknown_tokens_matters_where_there_are_some(unknown, verdict):
+    one = make_run(LOSSES, unknown=unknown)
+    other = make_run(LOSSES, signature=with_field("unk", "[UNK]"), unknown=unknown)
+    assert gate(other, baseline=one).verdict == verdict
+    assert bool(compare([one, other]).rows[1].marks) == (verdict != "pass")
 
 
 def test_other_tokens_alone_are_told_of_bits():

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,6 +88,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     """
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.verdicts import gate as judge
+    from rnneval.gates.verdicts import without_baseline
 
     baseline, strict = options.baseline, options.strict
     if options.update:
@@ -95,7 +96,9 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     for path in baseline:
         if not os.path.lexists(path):
             pairs = f"{shlex.join(records)} --baseline {shlex.join(baseline)}"
-            raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
+            error = RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
+            output.write(_texts(without_baseline(records[0], path, str(error)), strict=strict))  # CI collects them
+            raise error
     gate = judge(
         records,
         baseline,
@@ -117,6 +120,7 @@ def _update(records: Sequence[str], options: GateOptions, output: GateOutput) ->
 
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
     """
+    from rnneval.gates.explanation import warnings_of_runs
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.sides import named, write_baselines
     from rnneval.gates.verdicts import gate as judge
@@ -141,16 +145,26 @@ def _update(records: Sequence[str], options: GateOptions, output: GateOutput) ->
         _deliver(gate, output, strict=False)
     done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
     say(f"rnneval: {done}")
+    if gate is None and accepted:  # else the warnings stand with the verdict
+        for warning in warnings_of_runs(candidates):
+            say(f"rnneval: warning: {warning}")
     return 0 if accepted else EXIT_FAIL
 
 
 def _deliver(gate: "Gate", output: GateOutput, *, strict: bool) -> None:
-    from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
+    from rnneval.render.gate_document import gate_document
 
-    output.deliver(
-        gate,
-        gate_document,
-        junit=lambda: gate_junit(gate, datetime.now(UTC)),
-        github=lambda: gate_github(gate, strict=strict),
-        markdown=lambda: gate_markdown(gate),
-    )
+    output.deliver(gate, gate_document, **_texts(gate, strict=strict))
+
+
+def _texts(gate: "Gate", *, strict: bool) -> "dict[str, Callable[[], str]]":
+    """Return what makes the text of a verdict in each form."""
+    from rnneval.records import encode
+    from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
+
+    return {
+        "json": lambda: encode(gate),
+        "junit": lambda: gate_junit(gate, datetime.now(UTC)),
+        "github": lambda: gate_github(gate, strict=strict),
+        "markdown": lambda: gate_markdown(gate),
+    }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from rnneval.gates.explanation import amount, number
+from rnneval.gates.explanation import amount, in_unit, number
 from rnneval.metrics import by_name
 from rnneval.records.gate import Comparison, Gate
 from rnneval.render.figures._base import Figure
@@ -61,7 +61,8 @@ def _row(each: Comparison, candidate: str | None) -> _ForestRow | None:
     if each.metric not in by_name():
         return None
     known = each.difference, each.low, each.high
-    middle, *ends = (value * by_name()[each.metric].worse / abs(each.allowed) for value in known)
+    scale = abs(in_unit(each.metric, each.allowed))
+    middle, *ends = (in_unit(each.metric, value) * by_name()[each.metric].worse / scale for value in known)
     difference, low, high = (number(each.metric, value) for value in known)
     name = each.metric.replace("_", " ") + framed(", ", candidate)
     text = f"{difference} [{low}, {high}], allowed {number(each.metric, each.allowed)}"

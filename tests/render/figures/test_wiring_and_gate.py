@@ -1,5 +1,7 @@
 """Flow matrix, comparison, baselines, learning curve: what stands where."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -42,12 +44,15 @@ def test_a_difference_is_measured_by_what_is_allowed_and_worse_is_right(ax):
     )
     figure = drawn("comparison", gate, ax)
     middles = {line.get_gid(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_gid()}
-    assert middles["perplexity"] == pytest.approx((2.0, 0))
+    per_cent = {nats: math.expm1(nats) for nats in (0.01, 0.015, 0.02, 0.025)}  # as the row's text says
+    assert middles["perplexity"] == pytest.approx((per_cent[0.02] / per_cent[0.01], 0))
     assert middles["accuracy"] == pytest.approx((0.2, 1))
     assert middles["allowed"] == (1.0, 0)
     bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
     assert pytest.approx(list(bars[-1])) == [0.2 - 0.4, 0.2 + 0.4]
-    assert pytest.approx(list(next(bar for bar in bars if max(bar) > 2))) == [1.5, 2.5]
+    assert pytest.approx(list(next(bar for bar in bars if max(bar) > 2))) == [
+        per_cent[end] / per_cent[0.01] for end in (0.015, 0.025)
+    ]
     assert figure.title == "Perplexity changed by +2.02 %, and +1.01 % is allowed"
     assert ax.get_xlabel() == "difference, in multiples of the allowed change (right: worse)"
     assert any(text.get_text().startswith("+2.02 % [+1.51 %, +2.53 %]") for text in ax.texts)
