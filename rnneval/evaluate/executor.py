@@ -34,7 +34,7 @@ _SETTINGS = {
     "PYTHONSAFEPATH": "1",  # a module of the current folder must not stand in for another one
     "MALLOC_TRIM_THRESHOLD_": "65536",  # glibc gives memory back, so that no model counts for the next one
 }
-_PATIENCE = 30  # seconds to wait for a scheduler, and for its first worker
+_ANSWER, _PATIENCE = 3, 30  # seconds to wait for the answer of a scheduler, and for its first worker
 
 
 class WorkerDiedError(Exception):
@@ -247,7 +247,7 @@ def _cluster(address: str) -> Iterator["DaskPool"]:
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        client = Client(address, timeout=_PATIENCE)
+        client = Client(address, timeout=_ANSWER)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise UsageError(
             f"--scheduler {address}: no Dask scheduler answers there ({type(error).__name__}): start one with "

@@ -222,7 +222,7 @@ def test_dask_that_is_not_installed_is_said_before_anything_starts(monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(executor, "_PATIENCE", 1)
+    monkeypatch.setattr(executor, "_ANSWER", 1)
     with (
         pytest.raises(UsageError, match=r"^scheduler='127\.0\.0\.1:9': no Dask scheduler answers there"),
         connected(WorkerGroup(scheduler="127.0.0.1:9"), tasks=1),

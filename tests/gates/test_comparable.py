@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from rnneval import compare
 from rnneval.gates.verdicts import NamedRecord, gate
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 

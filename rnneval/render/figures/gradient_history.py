@@ -14,6 +14,7 @@ KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
 _LARGEST_NORM = 1e5
 """Largest norm of a gradient in a sound training run, also where the loss is a sum over a large batch."""
+_JUMP, _BEFORE = 10, 50  # times the median, also of so many steps before, from which a norm is a jump
 _LARGEST_UPDATE = 10.0  # largest change of all weights in one step, as a multiple of their norm
 
 
@@ -36,7 +37,7 @@ def figure(table: TidyTable) -> Figure | None:
     clipped = wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
     first_bad = int(broken["step"].min()) if len(broken) else None
     diverged = _diverged(whole, wide["update_ratio"].dropna(), first_bad)
-    jumps = whole[whole > 10 * whole.median()] if len(whole) > 2 and not diverged else whole[:0]
+    jumps = whole[:0] if diverged else _jumps(whole)
     title, last = diverged or _title(whole, jumps, len(clipped)), int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
     layers = ", ".join(f"{label(name)} {number(median)}" for name, median in medians.items()) or "none"
@@ -69,16 +70,24 @@ def _diverged(whole: Any, updates: Any, first_bad: int | None) -> str:
     return f"The training run diverged: {said}" if said else ""
 
 
+def _jumps(whole: Any) -> Any:
+    """Return the norms far above the median of all steps and of those before: a fall from large first ones is none."""
+    before = whole.rolling(_BEFORE, min_periods=3).median().shift(1)
+    return whole[(whole > _JUMP * whole.median()) & (whole > _JUMP * before)]
+
+
 def _title(whole: Any, jumps: Any, clipped: int) -> str:
     """State the worst of a sound training run: a jump to over 10 times the median, much clipping, or neither."""
     if whole.empty:
         return "No gradient was larger than 0"
     median, most = whole.median(), whole.max()
     if len(jumps):
-        times = f"{number(most / median)} times its median"
-        return f"The gradient norm jumped to {number(most)} at step {whole.idxmax():,.0f}, {times}"
+        times = f"{number(jumps.max() / median)} times its median"
+        return f"The gradient norm jumped to {number(jumps.max())} at step {jumps.idxmax():,.0f}, {times}"
     if clipped >= 0.05 * len(whole):
         return f"Gradients were clipped in {per_cent(clipped / len(whole), '.0f')} of {counted(len(whole), 'step')}"
+    if most > _JUMP * median:
+        return f"Gradient norms fell from {number(most)} at step {whole.idxmax():,.0f} to a median of {number(median)}"
     return f"Gradient norms stayed even: median {number(median)}, largest {number(most)}"
 
 

@@ -50,6 +50,18 @@ def test_a_jump_is_named_and_marked_where_it_was(ax):
     assert max(band.get_paths()[0].vertices[:, 1].max() for band in ax.collections) == 50.0
 
 
+def test_large_first_steps_are_no_jump_and_a_jump_among_them_is(ax):
+    """A training begins with gradients a hundred times those at its end."""
+    falling = 0.5 + 50 * 0.9 ** np.arange(2000)
+    title = figures.figure_of(made.history({"a": falling})).title
+    assert title == "Gradient norms fell from 50.5 at step 1 to a median of 0.500"
+    falling[20] *= 40
+    figure = figures.figure_of(made.history({"a": falling}))
+    figure.draw(ax=ax)
+    assert figure.title.startswith("The gradient norm jumped to 263 at step 21, 526 times its median")
+    assert "largest, 263" in [each.get_label() for each in ax.lines]
+
+
 def test_gradient_through_time(ax):
     # 0.5^k < 0.01 from k = 7 (0.0078), 0.8^k from k = 21 (0.0092).
     figure = figures.figure_of(made.gradients({"a.h": 0.5, "a.c": 0.8}, lags=60, truncation=30))
