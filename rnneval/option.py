@@ -32,6 +32,7 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     least: int | None = None  # The smallest number allowed.
+    path: bool = False  # Whether it names files or folders, which are read unless the option has `endings`.
     endings: tuple[str, ...] = ()  # Of a file that is written: the endings that have a format.
     repeated: bool = False  # Whether the command line collects several values.
     parse: Callable[[Any], Any] | None = None  # From the value on the command line to the one in Python.

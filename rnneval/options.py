@@ -27,16 +27,20 @@ LARGEST_ORDER = 9  # Highest order of the n-gram baselines.
 class VocabularyGroup(Options, heading="Model"):
     """Options that give the vocabulary."""
 
-    vocabulary: Any = option(None, flag="--vocab", metavar="FILE", unset="the one inside the model or beside its file")
+    vocabulary: Any = option(
+        None, flag="--vocab", metavar="FILE", path=True, unset="the one inside the model or beside its file"
+    )
     """Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."""
-    vocabulary_from: Paths | None = option(None, flag="--vocab-from", metavar="TEXT", repeated=True)
+    vocabulary_from: Paths | None = option(None, flag="--vocab-from", metavar="TEXT", path=True, repeated=True)
     """Training text whose sorted distinct characters are the vocabulary."""
 
 
 class OpeningGroup(VocabularyGroup):
     """Options of every command that opens a checkpoint."""
 
-    builder: str | Callable[..., Any] | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
+    builder: str | Callable[..., Any] | None = option(
+        None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME", path=True
+    )
     """Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a script
     or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it."""
     builder_arguments: Pairs | None = option(None, flag="--builder-arg", metavar="NAME=VALUE", repeated=True)
@@ -45,7 +49,7 @@ class OpeningGroup(VocabularyGroup):
     """Value of a variable of the builder's file, in place of the statement that computes it."""
     run_module: bool = option(False)
     """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
-    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json", seldom=True)
+    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json", path=True, seldom=True)
     """For a TensorFlow 1 checkpoint with ambiguous names: JSON map from names in the model to its; also forget_bias."""
     window: int | None = option(None, metavar="N", least=1)
     """Tokens in the window of a window model whose input does not say it."""
@@ -118,7 +122,9 @@ class StreamGroup(Options, heading="Speed"):
 class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
-    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="the unscored training text, if known")
+    fit_on: Paths | None = option(
+        None, metavar="TEXT", path=True, repeated=True, unset="the unscored training text, if known"
+    )
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
@@ -220,7 +226,7 @@ class ImportOptions(FitGroup, VocabularyGroup, GivenGroup, TextGroup):
     """Options of `rnneval.from_losses`."""
 
     vocabulary: Any = option(
-        None, flag="--vocab", metavar="FILE", heading="Model", unset="none: the tokens are taken as they are"
+        None, flag="--vocab", metavar="FILE", path=True, heading="Model", unset="none: the tokens are taken as they are"
     )
     state: str | None = option(None, metavar="carry|reset-N", unset="unknown, so no run compares", heading="State")
     """State handling of the other program: carry through each document, or reset every N tokens."""
@@ -282,7 +288,9 @@ class GradientOptions(DiagnosticOptions):
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
-    out: PathLike = field(metadata={"option": {"metavar": "FOLDER", "heading": "Output"}})  # required: no default
+    out: PathLike = field(
+        metadata={"option": {"metavar": "FOLDER", "path": True, "heading": "Output"}}
+    )  # required: no default
     """Folder for the table and the records; it is made if it is missing."""
     jobs: int | None = option(None, metavar="N", least=1, unset="one per core")
     """Number of worker processes on this machine."""

@@ -16,7 +16,6 @@ from rnneval.option import Option, Options, options_of
 
 _WIDEST = 30
 _ALL = "rnneval.help_all"  # Key of a context's `meta` that is true if help shows every option.
-_PATHS = ("FILE", "FOLDER", "TEXT", "RECORD", "BASE")  # in what stands for a path, which a shell completes
 
 
 class GroupedOption(click.Option):
@@ -28,7 +27,7 @@ class GroupedOption(click.Option):
         settings: dict[str, Any] = {"is_flag": True}
         if option.kind is not bool:
             numbers = [kind for kind in (int, float) if option.kind in (kind, kind | None)]
-            text_or_path = click.Path() if any(word in (option.metavar or "") for word in _PATHS) else str
+            text_or_path = click.Path() if option.path or option.endings else str  # a shell completes paths
             kind: Any = click.Choice(option.choices) if option.choices else (*numbers, text_or_path)[0]
             settings = {"type": kind, "metavar": option.metavar, "multiple": option.repeated}
             settings["required"] = option.default is MISSING

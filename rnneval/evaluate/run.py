@@ -68,7 +68,8 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
 
 def evaluated(lm: LanguageModel, given: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
     """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
-    read_as, how, vocabulary = TextOptions.of(options), Streaming.of(options, window=lm.window), _vocabulary_of(lm)
+    lm, vocabulary = _with_vocabulary(lm, options.tokens)
+    read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     if options.beside_reset is not None and not carried:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
@@ -108,13 +109,24 @@ def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> Places:
     return {"the checkpoint": checkpoint, "the text": None if isinstance(text, InMemory) else text}
 
 
-def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
-    if lm.vocabulary is None:
-        raise VocabularyError(
+def _with_vocabulary(lm: LanguageModel, tokens: str | None) -> tuple[LanguageModel, Vocabulary]:
+    """Return a model with its vocabulary, and the vocabulary; ids of bytes need none to be given."""
+    vocabulary = lm.vocabulary
+    if vocabulary is None and tokens == "byte" and lm.width == 256:
+        vocabulary = Vocabulary.from_bytes()
+        return replace(lm, vocabulary=vocabulary), vocabulary
+    if vocabulary is None:
+        missing = (
             lm.why_no_vocabulary
             or "the model has no vocabulary: give vocabulary=…, such as sorted(set(text)) of its training text"
         )
-    return lm.vocabulary
+        if tokens == "byte":
+            missing += (
+                f"; --tokens byte alone is for 256 outputs, and there are {lm.width:,}: a vocabulary of bytes is a "
+                "list of numbers from 0 to 255 in the order of their ids, such as [10, 32, 97]"
+            )
+        raise VocabularyError(missing)
+    return lm, vocabulary
 
 
 def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:
@@ -193,7 +205,8 @@ def held_out(
     """
     require_carried(lm, what)
     read_as = TextOptions.of(options)
-    with encode(given, _vocabulary_of(lm), read_as) as text:
+    lm, vocabulary = _with_vocabulary(lm, options.tokens)
+    with encode(given, vocabulary, read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
 
         def read(watch: Watch) -> Run:

@@ -65,7 +65,7 @@ def compare(
     records = named(runs, "run")
     sides = [side([each], "run") for each in records]
     if len(sides) < 2:
-        raise UsageError(f"{len(sides)} run records given: compare takes two or more of them")
+        raise UsageError(f"{'one' if sides else 'no'} run record was given: compare takes two or more of them")
     for each in sides:
         require_consistent(each.name, each.runs[0])
     if not metric:

@@ -4,7 +4,7 @@ The figure `flow_matrix` draws the same states and uses the same sets of kinds.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
@@ -33,7 +33,7 @@ def wiring_document(wiring: Wiring) -> Iterator[Block]:
         marks = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind}" for kind in kinds)
         legend = f"[ ] the diagonal: a layer's own state · {marks} · numbers are calls"
         yield Paragraph(text=legend, muted=True)
-    yield from map(finding_block, wiring.findings)
+    yield from finding_blocks(wiring.findings)
     if wiring.oracles:
         yield oracles_table(wiring.oracles)
 
@@ -93,19 +93,23 @@ def runs_of_calls(calls: Sequence[int]) -> str:
     )
 
 
-def finding_block(finding: Finding) -> Found:
-    """Return a finding with its place."""
-    place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
-    return Found(
-        kind=KINDS[finding.severity],
-        rule=finding.rule,
-        severity=finding.severity,
-        place=None if finding.file is None else place,
-        layer=finding.layer,
-        message=finding.message,
+def finding_blocks(findings: Iterable[Finding]) -> Iterator[Found]:
+    """Yield findings with their places; what helps several of them stands with the first."""
+    helps = set()
+    for finding in findings:
+        place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
         # Diagnostic rules give their whole text as help: a report shows it folded.
-        help=None if "## " in finding.help else finding.help,
-    )
+        said = finding.help in helps or "## " in finding.help
+        helps.add(finding.help)
+        yield Found(
+            kind=KINDS[finding.severity],
+            rule=finding.rule,
+            severity=finding.severity,
+            place=None if finding.file is None else place,
+            layer=finding.layer,
+            message=finding.message,
+            help=None if said else finding.help,
+        )
 
 
 def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:

@@ -48,6 +48,7 @@ def test_blocks_are_shown_in_the_text(records, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["compare", "base.json"],
         ["compare", "base.json", "nowhere.json"],
         ["compare", "base.json", "new.json", "--metric", "perplexty"],
         ["compare", "base.json", "new.json", "--text", "nowhere.txt"],

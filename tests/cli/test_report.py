@@ -31,6 +31,12 @@ def test_it_writes_the_page_and_says_the_verdict(folder, capsys):
     assert len(page) < 1_000_000
 
 
+@pytest.mark.parametrize("title", ["page.html", "run.json", "a title"])
+def test_a_title_is_no_path(folder, title):
+    assert run(["report", "run.json", "--title", title, "--out", "page.html"]) == 0
+    assert f"<title>{title} – rnneval report</title>" in (folder / "page.html").read_text(encoding="utf-8")
+
+
 def test_json_gives_the_values_and_needs_no_page(folder, capsys):
     assert run(["report", "run.json", "--format", "json"]) == 0
     page = json.loads(capsys.readouterr().out)

@@ -1,13 +1,14 @@
 """Text in memory: the same numbers as of a file with the same bytes, for every function of one text."""
 
 import hashlib
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 import pytest
 
 import rnneval
-from rnneval.errors import TextError, UsageError
+from rnneval.errors import TextError, UsageError, VocabularyError
 from rnneval.records import Run, encode
 from rnneval.render.run_document import run_document
 from rnneval.render.terminal import as_text
@@ -90,3 +91,24 @@ def test_a_record_whose_first_token_is_unknown_can_be_read(tmp_path):
     run = rnneval.evaluate(lm, string="xabcx", unknown="[UNK]", check=False)
     run.save(tmp_path / "run.json")
     assert rnneval.read(tmp_path / "run.json").tokens.unknown == 2
+
+
+def test_ids_of_bytes_need_no_vocabulary():
+    """A bigram model over the 256 bytes, whose loss is summed by hand."""
+    table = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    lm = rnneval.from_step(
+        lambda ids, state: (table[ids], state), lambda rows: np.zeros((rows, 1), np.float32), vocab_size=256
+    )
+    text = "naïve\n" * 20
+    ids = list(text.encode())
+    log_sums = np.logaddexp.reduce(table.astype(np.float64), axis=1)
+    nats = sum(log_sums[a] - table[a, b] for a, b in pairwise(ids))
+    assert rnneval.evaluate(lm, string=text, tokens="byte", check=False).total_nats == pytest.approx(nats, rel=1e-6)
+    assert rnneval.trace(lm, string=text, tokens="byte", check=False).total_nats == pytest.approx(nats, rel=1e-6)
+    with pytest.raises(VocabularyError, match="no vocabulary was given"):
+        rnneval.evaluate(lm, string=text)
+    narrow = rnneval.from_step(
+        lambda ids, state: (table[ids, :99], state), lambda rows: np.zeros((rows, 1), np.float32), vocab_size=99
+    )
+    with pytest.raises(VocabularyError, match=r"for 256 outputs, and there are 99: .* such as \[10, 32, 97\]"):
+        rnneval.evaluate(narrow, string=text, tokens="byte")

@@ -51,6 +51,17 @@ VALUES = {
 each_value = pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 
 
+def test_what_helps_several_findings_is_said_once():
+    (finding,) = wrong_wiring().findings
+    others = [msgspec.structs.replace(finding, layer=f"gru_{n}") for n in range(3, 11)]
+    last = msgspec.structs.replace(finding, layer="gru_11", help="Something else helps here.")
+    wiring = wrong_wiring(findings=(finding, *others, last))
+    for text in (as_text(wiring_document(wiring), 10_000), markdown(wiring_document(wiring))):
+        assert text.count("help: ") == 2
+        assert text.count("Something else helps here.") == 1
+    assert [each.help for each in wiring.findings].count(finding.help) == 9  # the record has it with each
+
+
 # All surfaces
 
 

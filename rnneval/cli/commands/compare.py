@@ -19,7 +19,7 @@ class CompareOptions(Options):
     """Metric to sort by."""
     blocks: int = option(20, metavar="N", least=0)
     """Number of blocks to list in which the last record differs most from the first."""
-    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    text: tuple[str, ...] = option((), metavar="TEXT", path=True, repeated=True)
     """Text that was scored, to show those blocks in."""
 
 

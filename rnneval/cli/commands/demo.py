@@ -15,7 +15,7 @@ from rnneval.option import Options, option
 class DemoOptions(Options):
     """Options of `rnneval demo`."""
 
-    out: str = option("rnneval-demo", metavar="FOLDER")
+    out: str = option("rnneval-demo", metavar="FOLDER", path=True)
     """Folder for all files; it is made if it is missing."""
     seed: int = option(0)
     """Random seed of the training."""

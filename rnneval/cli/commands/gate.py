@@ -25,7 +25,7 @@ _FORMATS = ("table", "json", "junit", "github", "markdown")
 class GateOptions(Options):
     """Options of `rnneval gate`."""
 
-    baseline: tuple[str, ...] = option((), metavar="BASE...", repeated=True)
+    baseline: tuple[str, ...] = option((), metavar="BASE...", path=True, repeated=True)
     """Records to compare with; several are runs of one recipe."""
     allow: tuple[str, ...] = option((), metavar="METRIC=AMOUNT", repeated=True, unset="perplexity=+1%")
     """Most that a metric may get worse, such as +1% or +0.01."""

@@ -11,7 +11,7 @@ from rnneval.options import ImportOptions
 class ScoredOptions(ImportOptions):
     """Options of `rnneval import`."""
 
-    text: tuple[str, ...] = option(metavar="TEXT", repeated=True, heading="Text")
+    text: tuple[str, ...] = option(metavar="TEXT", path=True, repeated=True, heading="Text")
     """UTF-8 text that was scored."""
 
 

@@ -18,7 +18,9 @@ _ALL = "all"
 class PlotOptions(Options):
     """Options of `rnneval plot`."""
 
-    out: str | None = option(None, metavar="FILE|FOLDER", unset="required, but for --list and text", heading="Output")
+    out: str | None = option(
+        None, metavar="FILE|FOLDER", path=True, unset="required, but for --list and text", heading="Output"
+    )
     """File to write, PNG, SVG or PDF by its ending; for several figures, a folder."""
     figure: str | None = option(None, metavar="NAME|all", unset="the record's first")
     """Figure to draw, or all figures of the record."""
@@ -26,7 +28,7 @@ class PlotOptions(Options):
     """Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text."""
     dark: bool = option(False)
     """Draw on a dark background."""
-    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    text: tuple[str, ...] = option((), metavar="TEXT", path=True, repeated=True)
     """For the figure passage: the text that was scored."""
     part: str | None = option(None, metavar="SLICE", unset="the whole text")
     """For the figure passage: the part that was scored, as in evaluate."""

@@ -17,7 +17,7 @@ class ReportOptions(Options):
         None, metavar="FILE", endings=(".html", ".htm"), unset="required, but with --format json", heading="Output"
     )
     """HTML file to write the page to; only a complete one takes its place."""
-    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    text: tuple[str, ...] = option((), metavar="TEXT", path=True, repeated=True)
     """Text that the losses are of, to show an excerpt coloured by surprise."""
     title: str | None = option(None, metavar="TEXT", unset="the model's name")
     """Title of the page."""

@@ -178,7 +178,7 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Report:
         if blocks or anchor == "made":
             sections.append(Section(anchor=anchor, title=heading, lead=lead, blocks=blocks))
     page = Report(
-        title=title or _and([model.name for model in gathered.models] or [each.label for each in gathered.given]),
+        title=title or _and(gathered.names or [each.label for each in gathered.given]),
         claims=_claims(gathered),
         sections=tuple(sections),
         records=tuple(each.name for each in given),

@@ -21,7 +21,7 @@ from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
 from rnneval.render.report.gathered import Gathered, Given, ReportedModel, Scored, alike, pictures, tokens_of
-from rnneval.render.wiring_document import finding_block, oracles_table
+from rnneval.render.wiring_document import finding_blocks, oracles_table
 
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3
@@ -82,7 +82,7 @@ def _wired(model: ReportedModel, worst: Wiring | WiringSummary) -> Iterator[doc.
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
     yield doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
     yield from pictures(model.given, "wiring")
-    found = [replace(finding_block(each), about=_about(each.rule)) for each in worst.findings]
+    found = [replace(each, about=_about(each.rule)) for each in finding_blocks(worst.findings)]
     yield from found[:1]
     rules = listed(dict.fromkeys(each.rule for each in found[1:]))
     yield from _fold(f"{counted(len(found) - 1, 'more finding')}: {rules}", *found[1:])

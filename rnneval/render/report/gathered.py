@@ -117,6 +117,8 @@ class Gathered:
             name = "the checked model" if each.label == "wiring" else each.label
             owner = _owner(each, wiring, self.models) or known.setdefault(name, ReportedModel(name=name, given=[]))
             owner.given.append(each)
+        self.names = [*known]
+        """Names of all models, also of those of which there is a check alone."""
         checked = ((model, model.worst) for model in known.values())
         self.wirings = sorted(
             ((model, worst) for model, worst in checked if worst), key=lambda pair: pair[1].verdict == "pass"

@@ -149,6 +149,17 @@ def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     assert alone.claims[0].sentence.startswith("new against base: perplexity beyond the margin: ")
 
 
+def test_the_title_counts_the_models_that_the_claims_count():
+    runs = {f"m{n}": msgspec.structs.replace(good_run(), checkpoint=msgspec.structs.replace(
+        good_run().checkpoint, path=f"m{n}.keras", sha256=sha(str(n)))) for n in range(6)}  # fmt: skip
+    checked = {name: msgspec.structs.replace(run, wiring=WiringSummary(verdict="pass", reason="right", findings=()))
+               for name, run in runs.items()}  # fmt: skip
+    other = wrong_wiring(verdict="pass", reason="right", findings=(), flow=())
+    page = page_of(given(**checked, other=other))
+    said = next(claim.sentence for claim in page.claims if claim.anchor == "wiring")
+    assert (page.title, said.split(": ")[0]) == ("7 models", "The state is wired right in 7 models")
+
+
 def test_two_builders_make_two_models_of_one_file():
     right, wrong = good_run(), good_run(valid=False)
     runs = {"right": right, "wrong": wrong}
