@@ -70,7 +70,7 @@ class TextGroup(Options, heading="Text"):
     """Options of every command that reads a text."""
 
     tokens: str | None = option(None, choices=("char", "byte", "word", "subword"), unset="told by the vocabulary")
-    """Kind of token that the model reads."""
+    """Kind of token that the model reads; byte needs no vocabulary for a model of 256 outputs."""
     normalize: str = option("none", choices=("none", "lower", "nfc"))
     """Unicode normalization applied to the text: lower is Python's str.lower, nfc is normalization form C."""
     newlines: str = option("keep", choices=("keep", "lf"))

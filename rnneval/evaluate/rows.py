@@ -80,10 +80,7 @@ class Watch:
 
     def totals(self) -> tuple[Doubles, Doubles]:
         """Return the sums and the peaks of all groups."""
-        if not self._kept:
-            return NONE.astype(np.float64), NONE.astype(np.float64)
-        sums, peaks = zip(*self._kept.values(), strict=True)
-        return np.sum(sums, axis=0), np.max(peaks, axis=0)
+        return _totals([*self._kept.values()])
 
     def for_chunk(self) -> Self:
         """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
@@ -94,8 +91,7 @@ class Watch:
     def part(self) -> Any:
         """Return what a watch over a chunk has seen: groups of its first row, span 0, stay apart."""
         first = {group: sums for (span, group), sums in self._kept.items() if span == 0}
-        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != 0}
-        return first, self.totals(), self.found
+        return first, _totals([sums for (span, _), sums in self._kept.items() if span != 0]), self.found
 
     def include(self, chunk: int, part: Any) -> None:
         """Take what a watch over a chunk has seen: later, its first row has the chunk's number as its span."""
@@ -106,6 +102,14 @@ class Watch:
             self._kept[chunk, _REST] = rest
         for name, seen in found.items():
             self.found[name] |= seen
+
+
+def _totals(groups: Sequence[tuple[Doubles, Doubles]]) -> tuple[Doubles, Doubles]:
+    """Return the sums and the peaks of groups; without one, arrays of no number."""
+    if not groups:
+        return NONE.astype(np.float64), NONE.astype(np.float64)
+    sums, peaks = zip(*groups, strict=True)
+    return np.sum(sums, axis=0), np.max(peaks, axis=0)
 
 
 Reader = Callable[[LanguageModel, EncodedText, Streaming, Observations, Watch | None], Stitched]

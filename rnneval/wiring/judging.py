@@ -1,10 +1,14 @@
 """From facts to the record: run the finders, join what they see with the faults' pages, give the verdict."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from rnneval.lint.document import read_document
 from rnneval.models.numpy.lm import NumpyLM
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
@@ -63,16 +67,30 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
     return errors_first(finding_of(name, detection) for name, detection in find_faults(evidence))
 
 
+def _in_cell(file: str | None, line: int | None) -> tuple[str | None, int | None]:
+    """Return a file and a line of it; in a notebook, the cell and the line within it, as its author counts them."""
+    if file is None or line is None:
+        return file, line
+    if file.endswith(".ipynb"):  # the cells of a builder's notebook stand one below the other
+        with suppress(OSError):
+            cell, within = read_document(file, Path(file).read_bytes()).place(line)
+            return f"{file}, cell {cell.number}", within
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    executed = getattr(getattr(shell, "compile", None), "_filename_map", {}).get(file)  # as IPython's tracebacks do
+    return (file, line) if executed is None else (f"cell {executed}", line)
+
+
 def finding_of(fault: str, detection: Detection) -> Finding:
     """Put a finding together: what was seen, and from the fault's page why it matters and what to write instead."""
     about = page(fault)
+    file, line = _in_cell(detection.at.file, detection.at.line)
     return Finding(
         rule=fault,
         severity=detection.severity or FAULTS[fault],
         layer=detection.at.layer,
         source_layer=detection.source_layer,
-        file=detection.at.file,
-        line=detection.at.line,
+        file=file,
+        line=line,
         message=f"{detection.seen}. {about.paragraph('Why it is wrong')}",
         help=about.paragraph("What to write instead"),
     )

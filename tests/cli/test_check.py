@@ -1,11 +1,15 @@
 """`rnneval check` as a person calls it."""
 
 import json
+import linecache
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
 
+import rnneval
 from rnneval.cli.main import run
 from rnneval.records import read
 
@@ -24,6 +28,29 @@ def test_the_questions_stack_exits_with_1_and_shows_matrix_and_line(capsys, tmp_
     assert (first.rule, first.layer, first.source_layer) == ("shared-state", "gru_2", "gru")
     assert (second.rule, second.layer, second.source_layer) == ("crossed-state", "gru", "gru_2")
     assert "self.gru_2(x, initial_state=states" in ORIGIN.read_text(encoding="utf-8").splitlines()[first.line - 1]
+
+
+def test_lines_of_a_notebook_are_counted_within_its_cell(tmp_path, capsys, monkeypatch):
+    lines = ORIGIN.read_text(encoding="utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(("class", "@", "def")))
+    cells = [["# a title"], lines[:start], ["%matplotlib inline", "spare = 1"], lines[start:]]
+    kinds = ["markdown", "code", "code", "code"]
+    body = [{"cell_type": kind, "source": "\n".join(cell)} for kind, cell in zip(kinds, cells, strict=True)]
+    (tmp_path / "origin.ipynb").write_text(json.dumps({"cells": body}))
+    assert run(["check", f"{tmp_path / 'origin.ipynb'}:question", "--out", str(tmp_path / "wiring.json")]) == 1
+    (finding, *_) = read(tmp_path / "wiring.json").findings
+    assert finding.file == f"{tmp_path / 'origin.ipynb'}, cell 4"
+    assert "self.gru_2(x, initial_state=states" in cells[3][finding.line - 1]
+    assert f"origin.ipynb, cell 4:{finding.line}" in capsys.readouterr().out
+    # In a running notebook, IPython knows which file of its own a cell is.
+    name, namespace = str(tmp_path / "ipykernel_1" / "2.py"), {"__name__": "__main__"}
+    source = ORIGIN.read_text(encoding="utf-8")
+    monkeypatch.setitem(linecache.cache, name, (len(source), None, source.splitlines(keepends=True), name))
+    shell = SimpleNamespace(compile=SimpleNamespace(_filename_map={name: 7}))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    exec(compile(source, name, "exec"), namespace)  # noqa: S102 - a file of the corpus
+    (finding, *_) = rnneval.check(namespace["question"]()).findings
+    assert (finding.file, "self.gru_2(x, initial_state=states" in lines[finding.line - 1]) == ("cell 7", True)
 
 
 def test_a_right_model_exits_with_0_and_json_is_the_record(capsys):
