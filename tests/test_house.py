@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rnneval"
 # A package (a room, below) imports only packages named above it.
 ROOMS = (
-    "errors", "pages", "option", "options", "registry", "processes", "paths", "text", "records", "metrics", "gates",
+    "arrays", "errors", "pages", "option", "options", "registry", "processes", "paths", "text", "records", "metrics",
+    "gates",
     "lint", "checkpoints", "models", "wiring", "evaluate", "callbacks", "render", "testing", "demo", "cli",
 )  # fmt: skip
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 800, 80

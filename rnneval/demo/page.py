@@ -7,7 +7,7 @@ from rnneval.gates.sides import NamedRecord
 from rnneval.gates.verdicts import gate
 from rnneval.records import read_run, write, write_text
 from rnneval.render.figures import load
-from rnneval.render.report import Given, draw, html_of, page_of
+from rnneval.render.report import PageRecord, draw, html_of, page_of
 
 
 def compare(files: Files) -> None:
@@ -18,7 +18,7 @@ def compare(files: Files) -> None:
 
 def report(files: Files) -> list[str]:
     """Write one page with all records, and return what it says: the worst first."""
-    given = [Given(name=path.name, record=load(path)) for path in files.records()]
+    given = [PageRecord(name=path.name, record=load(path)) for path in files.records()]
     page = page_of(given, "One layer, a wrong stack and a right one")
     write_text(html_of(page, draw(page, given)), files.page)
     return [claim.sentence for claim in page.claims]

@@ -25,7 +25,7 @@ from rnneval.evaluate.executor import Pool, WorkerDiedError
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
 from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
-from rnneval.evaluate.rows import Reader, Rows, Watch
+from rnneval.evaluate.rows import RowReader, TextReader, Watch
 from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of
@@ -136,7 +136,7 @@ def _read(
     kept = KeptStates([0, *np.flatnonzero(spans.continues).tolist()], lm.start(), first=setup.first)
     first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
     seen = Observations(lm, first, stop)
-    rows = Rows(chunk, shape, scorer, seen=seen, kept=kept, watch=watch, progress=progress)
+    rows = RowReader(chunk, shape, scorer, seen=seen, kept=kept, watch=watch, progress=progress)
     stitching = Stitching(rows.read, spans, shape, lm.start(), how.tolerance, audited=audited, first=chunk.start)
     stitched = stitching.run(look_for_growth=True)
     last, part = stitching.last(), watch and watch.part()
@@ -146,7 +146,7 @@ def _read(
 # Where the text is
 
 
-def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: int | None = None) -> Reader:
+def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: int | None = None) -> TextReader:
     """Return a reader for `rnneval.evaluate`, whose chunks a pool reads.
 
     Workers open the very checkpoint that is evaluated, at its path. `chunk` is the most predictions of a chunk, by
@@ -247,9 +247,9 @@ class ChunkReader:
         """The model in this process."""
         return self._setup.scorer(self._lm)
 
-    def _rows(self, kept: KeptStates) -> Rows:
+    def _rows(self, kept: KeptStates) -> RowReader:
         """Return what reads spans of the text in this process."""
-        return Rows(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=self._watch)
+        return RowReader(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=self._watch)
 
     def _read(self, pool: Pool, here: bool, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
         """Make readings of chunks; first rows of those that were read before are read again, until they agree."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval import metrics
+from rnneval.arrays import Ints
 from rnneval.errors import TextError
 from rnneval.metrics import LossesAlone, ScoredTokens, Totals
 from rnneval.models.protocol import LanguageModel, Predicted
@@ -25,8 +26,6 @@ from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks
 from rnneval.records.tables import LOSSES
 from rnneval.text import EncodedText
-
-Ints = NDArray[np.int64]
 
 _IN_MEMORY = 1 << 30  # most bytes of losses in memory; more lie in a temporary file
 _CHUNK = 1 << 14  # rows that are added up at once: thirty columns of them stand in memory

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Ints
 from rnneval.errors import UsageError
 from rnneval.models.protocol import LanguageModel, Shape
 from rnneval.options import Progress, StateGroup, StreamGroup
 from rnneval.text import EncodedText
-
-Ints = NDArray[np.int64]
 
 SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
 _LONGEST_CALL = 1024  # the most tokens of a call, however long the chunks of a model are

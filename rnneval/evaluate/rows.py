@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Doubles, Ints
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Streaming
 from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched
@@ -25,8 +26,6 @@ _FEW, _WORTH = 4, 16
 """Once so few rows are left, and are for so many steps, steps become that narrow: compiling costs as much as some."""
 _ONCE = (-1, -1)  # the group of all segments that are read only once
 _REST = -1  # the group of all rows of a chunk but the first
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 NONE: Ints = np.zeros(0, np.int64)
 
 
@@ -112,11 +111,11 @@ def _totals(groups: Sequence[tuple[Doubles, Doubles]]) -> tuple[Doubles, Doubles
     return np.sum(sums, axis=0), np.max(peaks, axis=0)
 
 
-Reader = Callable[[LanguageModel, EncodedText, Streaming, Observations, Watch | None], Stitched]
+TextReader = Callable[[LanguageModel, EncodedText, Streaming, Observations, Watch | None], Stitched]
 """Reads a text with a model, and writes its predictions into the observations."""
 
 
-class Rows:
+class RowReader:
     """Reads spans of a text side by side, with steps of at most one shape."""
 
     def __init__(

@@ -19,7 +19,7 @@ from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
 from rnneval.evaluate.losses import Losses, Observations, add_up, require_losses_fit, write_losses
 from rnneval.evaluate.plan import Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.record import Measured, run_record
-from rnneval.evaluate.rows import Reader, Rows, Watch
+from rnneval.evaluate.rows import RowReader, TextReader, Watch
 from rnneval.evaluate.states import StateWatch
 from rnneval.evaluate.stitch import KeptStates, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, require_carried
@@ -37,8 +37,8 @@ _CUT = 100  # tokens a step for a model whose scores depend on it, as in trainin
 class ReaderOptions(GivenGroup, EvaluateOptions):
     """Options of `evaluate`, with those that only Python has."""
 
-    reader: Reader | None = option(None, flag="")
-    """Reader of the text in place of this process, from `rnneval.evaluate.chunks.reader_over`."""
+    reader: TextReader | None = option(None, flag="")
+    """TextReader of the text in place of this process, from `rnneval.evaluate.chunks.reader_over`."""
     fit_string: str | None = option(None, flag="")
     """Training text on which the baselines that learn are fitted, in place of the files of `fit_on`."""
 
@@ -146,7 +146,7 @@ def measure(
     *,
     losses: str | os.PathLike[str] | None = None,
     watch: Watch | None = None,
-    reader: Reader | None = None,
+    reader: TextReader | None = None,
 ) -> Measured:
     """Read a text, in this process or by a reader, add up its losses, and write them to a table if it has a path."""
     if losses is not None:
@@ -189,7 +189,7 @@ def read_text(
     scorer = lm.scorer(shape, padded=how.padded, sees=watch.sees if watch else "losses")
     kept = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), watch.weight if watch else 0)
     told = how.told(spans.predictions)
-    reader = Rows(text, shape, scorer, seen=seen, kept=kept, watch=watch, padded=how.padded, progress=told)
+    reader = RowReader(text, shape, scorer, seen=seen, kept=kept, watch=watch, padded=how.padded, progress=told)
     stitching = Stitching(reader.read, spans, shape, lm.start(), how.tolerance, audited=audited)
     return stitching.run(look_for_growth=True)
 

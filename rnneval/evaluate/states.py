@@ -11,7 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.evaluate.rows import Ints, Segment, Watch
+from rnneval.arrays import Doubles, Ints, Singles
+from rnneval.evaluate.rows import Segment, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, Seen, Sees, Trajectory
@@ -77,7 +78,7 @@ class StateWatch(Watch):
         self._starts = text.document_starts
         self._longest = int((text.document_stops - text.document_starts).max()) - 1
         self._layout = Layout()
-        self._shifts: dict[str, sums.Floats] = {}
+        self._shifts: dict[str, Singles] = {}
 
     def for_chunk(self) -> Self:
         """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
@@ -115,14 +116,14 @@ class StateWatch(Watch):
         if parts:
             self._sample("samples", self._every, first, row, np.concatenate(parts, axis=1))
 
-    def _sample(self, name: str, every: int, first: Ints, row: Ints, vectors: sums.Floats) -> None:
+    def _sample(self, name: str, every: int, first: Ints, row: Ints, vectors: Singles) -> None:
         """Keep vectors `(n, D)` of rows `(n,)` at the multiples of `every`; the rows' first positions are `first`."""
         bounds = np.searchsorted(row, np.arange(len(first) + 1)).tolist()
         for at, part in zip(first.tolist(), pairwise(bounds), strict=True):
             if part[0] < part[1]:
                 self.found[name][at + -at % every] = vectors[slice(*part)]
 
-    def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> sums.Doubles:
+    def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> Doubles:
         """Return a subclass's own sums of each row, `(rows, n)`, which stand behind those of the states."""
         return np.zeros((len(segments), 0))
 

@@ -46,7 +46,7 @@ _NUDGE, _FRAGILE = 1e-6, 100
 _NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 
-Kind = Literal["first", "again", "audit", "aside"]
+ReadingKind = Literal["first", "again", "audit", "aside"]
 """A reading `again` ends when it agrees with the one before; `audit` goes on to the end; `aside` replaces nothing."""
 
 
@@ -58,7 +58,7 @@ class SpanReading:
     at: int  # position of the next input token
     stop: int  # position after the last input token: the last token that is predicted
     state: Vectors  # the state before the next input token, `(D,)`
-    kind: Kind = "first"
+    kind: ReadingKind = "first"
     tolerance: float = 0.0  # largest difference of states that agree, in units of 1 + |s|
 
     boundary: int = 0  # segments read so far
@@ -316,11 +316,11 @@ class Stitching:
                 waiting.append(self._again(self._audited, "audit"))
         self._last |= self._later
 
-    def _reading(self, span: int, state: Vectors, kind: Kind = "first") -> SpanReading:
+    def _reading(self, span: int, state: Vectors, kind: ReadingKind = "first") -> SpanReading:
         start, stop = int(self._spans.starts[span]), int(self._spans.stops[span])
         return SpanReading(span=span, at=start, stop=stop, state=state, kind=kind, tolerance=self.result.tolerance)
 
-    def _again(self, span: int, kind: Kind) -> SpanReading:
+    def _again(self, span: int, kind: ReadingKind) -> SpanReading:
         start = self._read_from[span] = self._last[span - 1]
         return self._reading(span, start, kind)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from rnneval.arrays import Doubles
 from rnneval.metrics import Metric, Totals, UnavailableError, all_metrics
 from rnneval.records.run import Blocks, Interval, Score, Warning  # noqa: A004 - the record's own word
 
@@ -32,10 +33,9 @@ DRIFT_BATCHES = 16
 DRIFT_LIMIT = 1.5
 """Ratio of standard errors, 16 batches to blocks; a stationary series stays below 1.43 in 99 of 100 texts."""
 
-Floats = NDArray[np.float64]
-Columns = Floats
+Columns = Doubles
 """Sums of blocks, `(quantities, blocks)`: the first `UNITS` rows count units, then comes one row per sum."""
-Statistic = Callable[[Columns], Floats]  # from sums `(quantities, n)` to values `(n,)`
+Statistic = Callable[[Columns], Doubles]  # from sums `(quantities, n)` to values `(n,)`
 DRIFTS = "losses drift along this text: {} this passage; hold out pieces from all over the text, or whole documents"
 
 
@@ -49,7 +49,7 @@ class Clusters:
 
     kind: Literal["documents", "batches"]
     labels: NDArray[np.intp]  # the cluster of each block, from 0: `(blocks,)`
-    units: Floats  # units (tokens, or bytes across tokenisations) in each cluster: `(clusters,)`
+    units: Doubles  # units (tokens, or bytes across tokenisations) in each cluster: `(clusters,)`
     block_bytes: int
 
     @property
@@ -74,12 +74,12 @@ class Clusters:
         return "text like these documents" if self.kind == "documents" else "this passage"
 
 
-def effective_number(units: Floats) -> float:
+def effective_number(units: Doubles) -> float:
     """Return (Σn)² / Σn²: 3 for three equal clusters, 1.04 for 100, 1 and 1."""
     return float(units.sum() ** 2 / np.square(units).sum())
 
 
-def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 256) -> Clusters:
+def clusters_of(document: NDArray[np.intp], units: Doubles, block_bytes: int = 256) -> Clusters:
     """Choose the clusters: whole documents, or 8 batches of a text that is a single document.
 
     `document` and `units`, its tokens or bytes above 0, are those of each block, `(blocks,)`.
@@ -104,7 +104,7 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
     )
 
 
-def batches(units: Floats, count: int, block_bytes: int = 256) -> Clusters:
+def batches(units: Doubles, count: int, block_bytes: int = 256) -> Clusters:
     """Cut the blocks into runs of consecutive ones, as even as `numpy.array_split` makes them; no block is dropped."""
     sizes = [part.size for part in np.array_split(units, count)]
     labels = np.repeat(np.arange(count, dtype=np.intp), sizes)
@@ -150,7 +150,7 @@ class Estimate:
         return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
 
 
-def ratio(columns: Columns) -> Floats:
+def ratio(columns: Columns) -> Doubles:
     """Return first row / second row: the statistic of every score that is a mean over units."""
     return np.asarray(columns[0] / columns[1])
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from rnneval.arrays import Doubles
 from rnneval.gates.clusters import Clusters, Columns, Estimate, TooLittleTextError, clusters_of, jackknife, statistic_of
 from rnneval.gates.limits import Allowance
 from rnneval.gates.sides import Paired
@@ -23,8 +23,7 @@ POWER = 0.80
 FLOAT_NOISE = 1e-6
 """Mean absolute difference, in nats per token, below which two runs are the same model: other batch sizes alone give
 6e-10 in the mean and 4e-6 in single losses."""
-Floats = NDArray[np.float64]
-Values = tuple[Floats, Floats]
+Values = tuple[Doubles, Doubles]
 """A metric of each run of the baseline and of the candidate, on its scale of comparison: `(runs,)` each."""
 
 
@@ -103,7 +102,7 @@ def assess(allowance: Allowance, paired: Paired) -> Tested:
     statistic = statistic_of(measured, paired.sum_names, lossless=paired.lossless)
     stacked, split = np.concatenate([paired.baseline, paired.candidate]), len(paired.baseline)
 
-    def difference(columns: Columns) -> Floats:
+    def difference(columns: Columns) -> Doubles:
         """Mean over the candidate's runs − f × mean over the baseline's, from the stacked sums of all runs."""
         of_runs = [statistic(run) for run in np.split(columns, len(stacked))]
         return np.asarray(np.mean(of_runs[split:], axis=0) - factor * np.mean(of_runs[:split], axis=0))

@@ -13,7 +13,7 @@ from rnneval.gates.limits import Allowance, allowances, require_metric
 from rnneval.gates.noninferiority import LEVEL, assess, loss_differences, values_of
 from rnneval.gates.sides import (
     ACROSS_TOKENS,
-    Given,
+    RecordOrPath,
     Side,
     Sides,
     fields_of,
@@ -39,7 +39,7 @@ class _Standing(NamedTuple):
 
 
 def compare(
-    runs: Sequence[Given],
+    runs: Sequence[RecordOrPath],
     *,
     metric: str | None = None,
     blocks: int = 20,

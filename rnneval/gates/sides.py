@@ -100,10 +100,10 @@ class Sides:
         return "this recipe" if self.several else "these checkpoints"
 
 
-Given = Record | NamedRecord | str | os.PathLike[str]  # a record, or the path of one
+RecordOrPath = Record | NamedRecord | str | os.PathLike[str]  # a record, or the path of one
 
 
-def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord, ...]:
+def named(given: RecordOrPath | Sequence[RecordOrPath] | None, role: str) -> tuple[NamedRecord, ...]:
     """Name what was given: runs by their checkpoints or tables of losses, with a number where two have the same name.
 
     A path is read: it is a record, or a training history (a folder or a Parquet file).

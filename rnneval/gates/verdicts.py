@@ -21,7 +21,18 @@ from rnneval.gates.explanation import (
 )
 from rnneval.gates.limits import ABSENT, Allowance, Limit, TrainingHistory, allowances, look_up, parse_limit, rounded
 from rnneval.gates.noninferiority import LEVEL, Tested, allowed_by, assess, holm_levels, values_of
-from rnneval.gates.sides import Given, NamedRecord, Paired, Sides, named, not_comparable, pair, problem, side, unfit
+from rnneval.gates.sides import (
+    NamedRecord,
+    Paired,
+    RecordOrPath,
+    Sides,
+    named,
+    not_comparable,
+    pair,
+    problem,
+    side,
+    unfit,
+)
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.encoding import require_consistent
@@ -39,8 +50,8 @@ class MetricResult:
 
 
 def gate(
-    run: Given | Sequence[Given],
-    baseline: Given | Sequence[Given] | None = None,
+    run: RecordOrPath | Sequence[RecordOrPath],
+    baseline: RecordOrPath | Sequence[RecordOrPath] | None = None,
     *,
     allow: Mapping[str, str | float] | None = None,
     require: str | Sequence[str] = (),
@@ -97,7 +108,7 @@ def gate(
     improved = [comparison.improved for comparison in comparisons if comparison.baseline != "limit"]
     return Gate(
         verdict=verdict,
-        improved=verdict == "pass" and bool(improved) and all(improved),
+        improved=(verdict == "pass" and bool(improved) and all(improved)) or None,
         reason=f"{decisive.metric}: {decisive.reason}{about and f' ({about})'}",
         comparisons=tuple(comparisons),
         counting=tuple(beside_counting(candidates)) or None,
@@ -169,7 +180,7 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
             level = levels[result.measured.name]
             verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
             reason = reason_of(result.measured, test, result.paired, level)
-            changes = {"verdict": verdict, "improved": test.improves, "level": level, "reason": reason}
+            changes = {"verdict": verdict, "improved": test.improves or None, "level": level, "reason": reason}
             comparison = changed(comparison, **changes)
         yield comparison
 

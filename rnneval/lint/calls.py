@@ -20,8 +20,8 @@ class Call:
     def __init__(self, machine: Machine, node: ast.Call) -> None:
         self.machine, self.node = machine, node
         self.callee = machine.value_of(node.func, quiet=True)
-        self.positional: list[v.Value] = []
-        self.named: dict[str, v.Value] = {}
+        self.positional: list[v.Abstract] = []
+        self.named: dict[str, v.Abstract] = {}
         self.unknown = False
         """Whether there may be more arguments than are known."""
         for argument in node.args:
@@ -38,11 +38,11 @@ class Call:
             self.unknown = self.unknown or not keyword.arg
 
     @property
-    def all(self) -> list[v.Value]:
+    def all(self) -> list[v.Abstract]:
         """All values that a result may descend from, positional ones first; switches are left out."""
         return [*self.positional, *(value for name, value in self.named.items() if name not in names.SWITCHES)]
 
-    def get(self, index: int, *keywords: str) -> v.Value | None:
+    def get(self, index: int, *keywords: str) -> v.Abstract | None:
         """Find an argument by its name or its place."""
         for keyword in keywords:
             if keyword in self.named:
@@ -57,7 +57,7 @@ class Call:
         return value.value if isinstance(value, v.Const) and isinstance(value.value, bool) else None
 
 
-def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
+def evaluate_call(machine: Machine, node: ast.Call) -> v.Abstract:
     """Evaluate a call."""
     call = Call(machine, node)
     callee = _one_of(call.callee) if isinstance(call.callee, v.Choice) else call.callee
@@ -81,7 +81,7 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
     return value
 
 
-def _one_of(callee: v.Choice) -> v.Value:
+def _one_of(callee: v.Choice) -> v.Abstract:
     """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
     layers = [option for option in callee.options if isinstance(option, v.LayerValue)]
     if not layers:
@@ -94,7 +94,7 @@ def _one_of(callee: v.Choice) -> v.Value:
 # Constructors and functions that are known by name
 
 
-def _known(call: Call, callee: v.Known) -> v.Value:
+def _known(call: Call, callee: v.Known) -> v.Abstract:
     name, last = callee.name, callee.name.rpartition(".")[2]
     if last in names.STACKS:
         call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or v.NOTHING))
@@ -113,7 +113,7 @@ def _known(call: Call, callee: v.Known) -> v.Value:
     return made
 
 
-def _construct(call: Call, name: str) -> v.Value | None:
+def _construct(call: Call, name: str) -> v.Abstract | None:
     """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
     known = names.recurrent(name)
     if known is not None:
@@ -129,9 +129,9 @@ def _construct(call: Call, name: str) -> v.Value | None:
     return None
 
 
-def _contain(call: Call, name: str) -> v.Value | None:
+def _contain(call: Call, name: str) -> v.Abstract | None:
     """Return the container that a well-known function makes or copies; None for other functions."""
-    made: v.Value | None = None
+    made: v.Abstract | None = None
     if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
         inner = call.positional[0]
         kept = isinstance(inner, v.Many | v.DictValue | v.Incoming | v.Choice | v.Emitted)
@@ -157,7 +157,7 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     )
 
 
-def _functional(call: Call) -> v.Value:
+def _functional(call: Call) -> v.Abstract:
     inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return v.Data(frozenset({"model"}))
@@ -170,7 +170,7 @@ def _functional(call: Call) -> v.Value:
     return graph
 
 
-def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
+def _operate(call: Call, last: str, values: list[v.Abstract]) -> v.Abstract:
     """Return the result of a function or layer of which only the name is known."""
     machine, place = call.machine, (call.node.lineno, call.node.col_offset)
     if last in names.FRESH:
@@ -194,7 +194,7 @@ def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
 # Recurrent layers
 
 
-def _layer(call: Call, layer: v.LayerValue) -> v.Value:
+def _layer(call: Call, layer: v.LayerValue) -> v.Abstract:
     machine, spec, keras = call.machine, layer.spec, layer.spec.framework == "keras"
     first = call.get(0, "inputs", "sequences", "sequence", "input", "x")
     state = call.get(1, "initial_state", "states", "hx")
@@ -212,7 +212,7 @@ def _layer(call: Call, layer: v.LayerValue) -> v.Value:
     return _result(spec, event)
 
 
-def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Value | None) -> LayerCall:
+def _new_event(call: Call, key: v.LayerKey, spec: v.Spec, enters: v.Data, state: v.Abstract | None) -> LayerCall:
     machine = call.machine
     event = LayerCall(
         number=len(machine.facts.events),
@@ -242,11 +242,11 @@ def _name_of(node: ast.expr) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _result(spec: v.Spec, event: LayerCall) -> v.Value:
+def _result(spec: v.Spec, event: LayerCall) -> v.Abstract:
     """Return what the layer gives back, in its framework's form."""
     number, enters = event.number, event.enters
     passed = frozenset(sorted(enters.passed | {number})[-v.MOST_ORIGINS :])
-    parts: tuple[v.Value, ...] = tuple(v.Emitted(number, index) for index in range(spec.parts or 0))
+    parts: tuple[v.Abstract, ...] = tuple(v.Emitted(number, index) for index in range(spec.parts or 0))
     first = parts[0] if parts else v.Emitted(number)
     if spec.cell and spec.framework == "torch":
         return first if spec.parts == 1 else v.Many(parts)
@@ -265,7 +265,7 @@ def _result(spec: v.Spec, event: LayerCall) -> v.Value:
 # Models
 
 
-def _add_stateful(call: Call, model: v.Value) -> None:
+def _add_stateful(call: Call, model: v.Abstract) -> None:
     known = call.machine.facts.stateful_models
     parts = (leaf for value in call.all for leaf in v.leaves(value))
     if isinstance(model, v.Object) and any(
@@ -274,7 +274,7 @@ def _add_stateful(call: Call, model: v.Value) -> None:
         known.add(model)
 
 
-def _fit(call: Call, model: v.Value) -> None:
+def _fit(call: Call, model: v.Abstract) -> None:
     """Keep the training of a model that is stateful whatever branch was taken."""
     machine, node = call.machine, call.node
     if isinstance(node.func, ast.Attribute) and all(
@@ -284,7 +284,7 @@ def _fit(call: Call, model: v.Value) -> None:
         machine.facts.fits.setdefault(node, (_name_of(node.func.value), _SHUFFLED in data.origins))
 
 
-def _graph(call: Call, graph: v.Graph) -> v.Value:
+def _graph(call: Call, graph: v.Graph) -> v.Abstract:
     """Run a functional model: it is followed where its own states come in and go out."""
     machine = call.machine
     given = call.positional[0] if call.positional else None
@@ -309,7 +309,7 @@ def _graph(call: Call, graph: v.Graph) -> v.Value:
     )
 
 
-def _unknown(call: Call) -> v.Value:
+def _unknown(call: Call) -> v.Abstract:
     """Call something of which at most the last name is known."""
     for value in call.all:
         call.machine.mark_read(value)
@@ -319,7 +319,7 @@ def _unknown(call: Call) -> v.Value:
 # Methods
 
 
-def _method(call: Call, callee: v.Method) -> v.Value:
+def _method(call: Call, callee: v.Method) -> v.Abstract:
     machine, owner, name = call.machine, callee.owner, callee.name
     match owner:
         case v.LayerValue() if name in ("get_initial_state", "zero_state"):
@@ -347,7 +347,7 @@ def _method(call: Call, callee: v.Method) -> v.Value:
     return owner if same else _operate(call, name, [owner, *call.all])
 
 
-def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
+def _change(call: Call, owner: v.Abstract, name: str) -> v.Abstract | None:
     """Call a method that changes a container in place or takes from it; return None if it is not known to."""
     if not isinstance(call.node.func, ast.Attribute):
         return None
@@ -362,7 +362,7 @@ def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
     return None
 
 
-def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
+def _added(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abstract:
     machine, added = call.machine, tuple(call.positional[-1:])
     for value in added:
         machine.mark_read(value)
@@ -379,7 +379,7 @@ def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
     return v.NOTHING
 
 
-def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value | None:
+def _taken(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abstract | None:
     key = _literal(call.positional[0]) if call.positional else -1
     named = isinstance(key, str)
     if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.DictValue)):
@@ -387,14 +387,14 @@ def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value |
     item = call.machine.facts.part(owner, key)
     if name == "get":
         return item
-    rest: v.Value = CHANGED
+    rest: v.Abstract = CHANGED
     if isinstance(owner, v.Incoming) and key in (0, -1):
         rest = call.machine.facts.section(owner, *((1, None) if key == 0 else (None, -1)))
     rebind(call.machine, target, rest)
     return item
 
 
-def _literal(value: v.Value) -> object:
+def _literal(value: v.Abstract) -> object:
     """Return the literal or running number that a value is; None for other values."""
     found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.LoopIndex) else None
     return None if isinstance(found, bool) else found
@@ -403,7 +403,7 @@ def _literal(value: v.Value) -> object:
 # Methods of the running class
 
 
-def _follow(call: Call, name: str) -> v.Value:
+def _follow(call: Call, name: str) -> v.Abstract:
     """Follow a call of an own method, unless it is inside of such a call, recursive, or does not fit the parameters."""
     machine, frame = call.machine, call.machine.frame
     function = frame.owner.methods.get(name) if frame.owner else None
@@ -412,7 +412,7 @@ def _follow(call: Call, name: str) -> v.Value:
     self_name, parameters = parameters_of(function, is_method=True)
     if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return _unknown(call)
-    defaults: dict[str, v.Value] = {
+    defaults: dict[str, v.Abstract] = {
         name: v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING
         for name, default in defaults_of(function)
     }

@@ -8,7 +8,7 @@ from typing import Any
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, CodeCell, SourceFile, Trouble, read_document
 from rnneval.lint.machine import MOST_STEPS, TooManyStepsError
 from rnneval.lint.names import MENTIONS
-from rnneval.lint.rules import CODES, RULES, UNREADABLE, Match, Rule, Severity
+from rnneval.lint.rules import CODES, RULES, UNREADABLE, LintSeverity, Match, Rule
 from rnneval.lint.statements import gather
 from rnneval.processes import collector_paused
 
@@ -22,7 +22,7 @@ class LintFinding:
 
     rule: str
     code: str
-    severity: Severity
+    severity: LintSeverity
     path: str
     cell: int | None = None  # the cell of a notebook, counted from 1; its lines count within the cell
     line: int

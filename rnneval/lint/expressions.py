@@ -10,7 +10,7 @@ from rnneval.lint.machine import Machine
 CHANGED = v.Data(frozenset({("changed",)}))  # a container that was changed in a way that is not followed
 
 
-def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
+def _attribute(machine: Machine, node: ast.Attribute) -> v.Abstract:
     key = machine.attribute_name(node)
     if key is not None:
         owner = machine.frame.owner
@@ -18,7 +18,7 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
             return v.Method(v.OWN, node.attr)
         return machine.attribute(node.attr)
     held, name = machine.value_of(node.value, quiet=True), node.attr
-    found: v.Value | None = None
+    found: v.Abstract | None = None
     match held:
         case v.Known():
             found = v.Known(f"{held.name}.{name}")
@@ -30,8 +30,8 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
     return v.Method(held, name) if found is None else found
 
 
-def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Value:
-    items: list[v.Value] = []
+def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Abstract:
+    items: list[v.Abstract] = []
     is_open = False
     for element in node.elts[: v.MOST_ITEMS + 1]:
         if isinstance(element, ast.Starred):
@@ -47,7 +47,7 @@ def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Value:
     return v.Many(tuple(items[: v.MOST_ITEMS]), is_open or len(node.elts) > v.MOST_ITEMS)
 
 
-def _dict(machine: Machine, node: ast.Dict) -> v.Value:
+def _dict(machine: Machine, node: ast.Dict) -> v.Abstract:
     if None in node.keys:  # {**states, "low": state}
         return machine.blend(map(machine.value_of, node.values))
     pairs = zip(node.keys, node.values, strict=True)
@@ -55,7 +55,7 @@ def _dict(machine: Machine, node: ast.Dict) -> v.Value:
     return v.DictValue(tuple(items[-v.MOST_ITEMS :]))
 
 
-def _subscript(machine: Machine, node: ast.Subscript) -> v.Value:
+def _subscript(machine: Machine, node: ast.Subscript) -> v.Abstract:
     held = machine.value_of(node.value)
     if isinstance(node.slice, ast.Slice):
         return _sliced(machine, held, node.slice)
@@ -74,7 +74,7 @@ def _subscript(machine: Machine, node: ast.Subscript) -> v.Value:
     return v.cut(held, place)
 
 
-def _picked(machine: Machine, held: v.Value, node: ast.Subscript, elements: list[ast.expr]) -> v.Value:
+def _picked(machine: Machine, held: v.Abstract, node: ast.Subscript, elements: list[ast.expr]) -> v.Abstract:
     """Return `x[:, -1]` and the like: a place in a tensor."""
     for element in elements:
         machine.value_of(element)
@@ -84,7 +84,7 @@ def _picked(machine: Machine, held: v.Value, node: ast.Subscript, elements: list
     return v.Data(v.traced(data.origins, place), data.passed, last_of=data.whole_of if last else None)
 
 
-def _sliced(machine: Machine, held: v.Value, node: ast.Slice) -> v.Value:
+def _sliced(machine: Machine, held: v.Abstract, node: ast.Slice) -> v.Abstract:
     low, high = (None if bound is None else machine.index_value(bound) for bound in (node.lower, node.upper))
     known = all(given is None or key is not None for given, key in ((node.lower, low), (node.upper, high)))
     if known and node.step is None and isinstance(low, int | None) and isinstance(high, int | None):
@@ -92,7 +92,7 @@ def _sliced(machine: Machine, held: v.Value, node: ast.Slice) -> v.Value:
     return held if isinstance(held, v.Emitted) else v.through(machine.facts.data_of(held))
 
 
-def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
+def _binary(machine: Machine, node: ast.BinOp) -> v.Abstract:
     left, right = machine.value_of(node.left), machine.value_of(node.right)
     if isinstance(node.op, ast.Mult):
         for many, count in ((left, right), (right, left)):
@@ -109,7 +109,7 @@ def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
     return v.blend((machine.facts.data_of(left), machine.facts.data_of(right)))
 
 
-def _repeated(machine: Machine, many: v.Many, count: v.Value) -> v.Value:
+def _repeated(machine: Machine, many: v.Many, count: v.Abstract) -> v.Abstract:
     """Return `[item] * count`, and keep which layers stand in it several times."""
     for item in many.items:
         for option in v.alternatives(item):
@@ -121,19 +121,19 @@ def _repeated(machine: Machine, many: v.Many, count: v.Value) -> v.Value:
     return v.Many(many.items, True, True)
 
 
-def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
+def _signed(machine: Machine, node: ast.UnaryOp) -> v.Abstract:
     value = machine.value_of(node.operand)
     if isinstance(node.op, ast.USub) and isinstance(value, v.Const) and isinstance(value.value, int):
         return v.Const(-value.value)
     return machine.blend([value])
 
 
-def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
+def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Abstract:
     value = machine.env[node.target.id] = machine.value_of(node.value)
     return value
 
 
-def _tested(machine: Machine, node: ast.IfExp | ast.Compare) -> v.Value:
+def _tested(machine: Machine, node: ast.IfExp | ast.Compare) -> v.Abstract:
     """Evaluate a conditional expression, or a comparison: to look whether a state is a constant is no use of it."""
     if isinstance(node, ast.IfExp):
         machine.value_of(node.test, quiet=True)
@@ -146,14 +146,14 @@ def _tested(machine: Machine, node: ast.IfExp | ast.Compare) -> v.Value:
 # Containers that are changed in place
 
 
-def update(machine: Machine, owner: ast.expr, held: v.Value, key: object, value: v.Value) -> None:
+def update(machine: Machine, owner: ast.expr, held: v.Abstract, key: object, value: v.Abstract) -> None:
     """Carry out `owner[key] = value`."""
     machine.mark_read(value)
     note_change(machine, owner, held, value)
     rebind(machine, owner, _with_item(held, key, value))
 
 
-def rebind(machine: Machine, owner: ast.expr, new: v.Value) -> None:
+def rebind(machine: Machine, owner: ast.expr, new: v.Abstract) -> None:
     """Let the name or attribute that held an object hold it as it is now."""
     if isinstance(owner, ast.Name):
         machine.env[owner.id] = new
@@ -166,7 +166,7 @@ def rebind(machine: Machine, owner: ast.expr, new: v.Value) -> None:
             rebind(machine, owner.value, machine.facts.data_of(outer))
 
 
-def note_change(machine: Machine, owner: ast.expr, held: v.Value, value: v.Value) -> None:
+def note_change(machine: Machine, owner: ast.expr, held: v.Abstract, value: v.Abstract) -> None:
     """Keep that a parameter's own object is changed: a default would remember it."""
     function = machine.frame.function
     if isinstance(owner, ast.Name) and not machine.frame.call and owner.id in function.parameters:
@@ -175,7 +175,7 @@ def note_change(machine: Machine, owner: ast.expr, held: v.Value, value: v.Value
             function.changed.setdefault(owner.id, []).append(value)
 
 
-def _with_item(held: v.Value, key: object, value: v.Value) -> v.Value:
+def _with_item(held: v.Abstract, key: object, value: v.Abstract) -> v.Abstract:
     match held:
         case v.Many():
             items, index = list(held.items), v.index_of(key)
@@ -193,7 +193,7 @@ def _with_item(held: v.Value, key: object, value: v.Value) -> v.Value:
     return v.join(held, value) if isinstance(held, v.Data) else held
 
 
-EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Value]] = {
+EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Abstract]] = {
     ast.Name: lambda machine, node: machine.lookup(node.id),
     ast.Constant: lambda _machine, node: v.Const(node.value) if isinstance(node.value, int | str | None) else v.NOTHING,
     ast.Attribute: _attribute,

@@ -21,17 +21,17 @@ class LayerCall:
     """One call of a recurrent layer."""
 
     number: int
-    layer: v.Key
+    layer: v.LayerKey
     name: str  # the layer's name in the source
     spec: v.Spec
     node: ast.Call
     enters: v.Data  # descent of the sequence that goes in
-    state: v.Value | None  # the value given as the state; None if there is none
-    sources: tuple[tuple[int, v.Value], ...]
+    state: v.Abstract | None  # the value given as the state; None if there is none
+    sources: tuple[tuple[int, v.Abstract], ...]
     """Every part of the given state with each value that may be in it: one for each path that the code may take."""
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
-    function: "Function"
+    function: "FunctionFacts"
     read: bool = False  # whether anything looked at the state that it gave back
 
     @property
@@ -73,12 +73,12 @@ class Carried:
     """A place where a state comes in, and what the function leaves there for the next call."""
 
     carrier: str
-    left: v.Value
+    left: v.Abstract
     returned: bool = True  # false if what is left is left in an attribute
 
 
 @dataclass(slots=True, eq=False)
-class Function:
+class FunctionFacts:
     """One function or method, or the file's top level, run once with unknown arguments."""
 
     name: str
@@ -87,11 +87,11 @@ class Function:
     parameters: tuple[str, ...] = ()
     events: list[LayerCall] = field(default_factory=list)
     graphs: list[v.Graph] = field(default_factory=list)  # functional models that it makes
-    returns: list[tuple[ast.Return, v.Value]] = field(default_factory=list)
+    returns: list[tuple[ast.Return, v.Abstract]] = field(default_factory=list)
     carried: tuple[Carried, ...] = ()
     reads: set[str] = field(default_factory=set)  # parameters that were looked at for more than `is None`
-    overwritten: dict[str, list[v.Value]] = field(default_factory=dict)  # values that were assigned to parameters
-    changed: dict[str, list[v.Value]] = field(default_factory=dict)
+    overwritten: dict[str, list[v.Abstract]] = field(default_factory=dict)  # values that were assigned to parameters
+    changed: dict[str, list[v.Abstract]] = field(default_factory=dict)
     """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
 
 
@@ -121,16 +121,16 @@ class FileFacts:
 
     tree: ast.Module
     events: list[LayerCall] = field(default_factory=list)
-    functions: list[Function] = field(default_factory=list)
-    repeated: set[v.Key] = field(default_factory=set)  # layers that stand several times in a list: `[layer] * n`
-    stacks: list[tuple[ast.Call, v.Value]] = field(default_factory=list)
+    functions: list[FunctionFacts] = field(default_factory=list)
+    repeated: set[v.LayerKey] = field(default_factory=set)  # layers that stand several times in a list: `[layer] * n`
+    stacks: list[tuple[ast.Call, v.Abstract]] = field(default_factory=list)
     """What is given to a constructor that runs cells as a stack, with its call."""
-    stateful_models: set[v.Value] = field(default_factory=set)  # models that have stateful layers
+    stateful_models: set[v.Abstract] = field(default_factory=set)  # models that have stateful layers
     fits: dict[ast.Call, tuple[str, bool]] = field(default_factory=dict)
     """Each `fit` of a model that certainly has stateful layers: the model's name, whether its dataset was shuffled."""
-    by_layer: dict[tuple[Function, v.Key], list[LayerCall]] = field(default_factory=lambda: defaultdict(list))
+    by_layer: dict[tuple[FunctionFacts, v.LayerKey], list[LayerCall]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer in one function."""
-    related: dict[tuple[Function, v.Key, v.Key], bool] = field(default_factory=dict)
+    related: dict[tuple[FunctionFacts, v.LayerKey, v.LayerKey], bool] = field(default_factory=dict)
     """Which layers stand in one stack, as far as that was asked."""
     imports: dict[str, str] = field(default_factory=dict)  # full names of what is imported, anywhere in the file
     whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
@@ -168,7 +168,7 @@ class FileFacts:
         self.made.sort()
         self.stateful.sort()
 
-    def data_of(self, value: v.Value, depth: int = 5) -> v.Data:
+    def data_of(self, value: v.Abstract, depth: int = 5) -> v.Data:
         """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
         if isinstance(value, v.Data):
             return value
@@ -185,9 +185,9 @@ class FileFacts:
             )
         return v.NOTHING
 
-    def part(self, value: v.Value, key: object) -> v.Value:
+    def part(self, value: v.Abstract, key: object) -> v.Abstract:
         """Return `value[key]` for a literal or running key."""
-        found: v.Value
+        found: v.Abstract
         match value:
             case v.Choice():
                 found = v.choice(self.part(option, key) for option in value.options)
@@ -214,7 +214,7 @@ class FileFacts:
                 found = v.through(self.data_of(value))
         return found
 
-    def section(self, value: v.Value, low: int | None, high: int | None) -> v.Value:
+    def section(self, value: v.Abstract, low: int | None, high: int | None) -> v.Abstract:
         """Return `value[low:high]`."""
         match value:
             case v.Choice():
@@ -231,7 +231,7 @@ class FileFacts:
                 return value
         return v.through(self.data_of(value))
 
-    def left_at(self, value: v.Value, path: v.Path) -> v.Value | None:
+    def left_at(self, value: v.Abstract, path: v.Path) -> v.Abstract | None:
         """Return what was left at a place of a structure; None if that is not known."""
         for key in path:
             found = (self.part(option, key) for option in v.alternatives(value))
@@ -293,7 +293,7 @@ class GivenState:
 
     event: LayerCall
     part: int
-    left: v.Value
+    left: v.Abstract
     carried: Carried  # all that is left where this part came in
 
     def is_own(self, facts: FileFacts) -> bool:
@@ -304,7 +304,7 @@ class GivenState:
         )
 
 
-def _item(value: v.Many, index: object) -> v.Value:
+def _item(value: v.Many, index: object) -> v.Abstract:
     count = len(value.items)
     if isinstance(index, int) and -count <= index < count and not (value.open and index < -1):
         return value.items[index]
@@ -317,12 +317,12 @@ def has_line(node: ast.AST, lines: list[int]) -> bool:
     return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
 
 
-def _is_encoder(function: Function) -> bool:
+def _is_encoder(function: FunctionFacts) -> bool:
     """Believe a name: an encoder is called once a text, and what it gives back goes to a decoder, not to itself."""
     return "encoder" in f"{function.owner or ''} {function.name}".lower()
 
 
-def _is_one_state(value: v.Value) -> bool:
+def _is_one_state(value: v.Abstract) -> bool:
     """Return whether what comes back is one layer's state and not a structure of several."""
     found = v.alternatives(value)
     events = {option.event for option in found if isinstance(option, v.Emitted)}

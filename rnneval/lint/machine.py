@@ -13,7 +13,7 @@ from functools import reduce
 from typing import Any
 
 from rnneval.lint import values as v
-from rnneval.lint.facts import FileFacts, Function, FunctionNode
+from rnneval.lint.facts import FileFacts, FunctionFacts, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 
 MOST_STEPS = 1_000_000  # nodes of a file that may be evaluated
@@ -23,7 +23,7 @@ class TooManyStepsError(Exception):
     """A file of which more is to be evaluated than may be."""
 
 
-class Env(dict[str, v.Value]):
+class Env(dict[str, v.Abstract]):
     """Variables at one place of the code; names that begin with `self.` are attributes of a method's object."""
 
     dead = False  # whether the code has left this branch, by `return` or `raise`
@@ -43,18 +43,18 @@ class Class:
 
     name: str
     methods: ChainMap[str, FunctionNode]
-    attributes: ChainMap[str, v.Value]
+    attributes: ChainMap[str, v.Abstract]
 
 
 @dataclass(slots=True)
 class Frame:
     """One function being run, or a call of an own method that is followed inside of it."""
 
-    function: Function  # the function that is run by itself, also for a call inside of it: events count as its own
+    function: FunctionFacts  # the function that is run by itself, also for a call inside of it: events count as its own
     self_name: str | None = None  # name of the method's first parameter, the object
     owner: Class | None = None  # the class that the method belongs to
-    call: v.Key = ()  # the place of the followed call, a part of the identity of what is made; empty without one
-    returned: list[v.Value] = field(default_factory=list)
+    call: v.LayerKey = ()  # the place of the followed call, a part of the identity of what is made; empty without one
+    returned: list[v.Abstract] = field(default_factory=list)
     exits: list[Env] = field(default_factory=list)  # the variables at each `return`
 
 
@@ -64,7 +64,7 @@ class Machine:
     def __init__(
         self,
         tree: ast.Module,
-        expressions: Mapping[type[ast.expr], Callable[["Machine", Any], v.Value]],
+        expressions: Mapping[type[ast.expr], Callable[["Machine", Any], v.Abstract]],
         run_statement: Callable[["Machine", ast.stmt], None],
     ) -> None:
         self._expressions, self._run_statement = expressions, run_statement
@@ -73,7 +73,7 @@ class Machine:
         self.waiting: list[FunctionNode] = []
         """Functions of the module, which are run by themselves when the module has been read."""
         self.env = self.top = Env()
-        self.frame = Frame(Function("<module>", None, tree))
+        self.frame = Frame(FunctionFacts("<module>", None, tree))
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
@@ -90,7 +90,7 @@ class Machine:
                 return
             self._run_statement(self, statement)
 
-    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Value]) -> Env:
+    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Abstract]) -> Env:
         """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
         outer = self.frame, self.env
         attributes = {name: value for name, value in self.env.items() if frame.call and name.startswith("self.")}
@@ -111,7 +111,7 @@ class Machine:
         if self._steps > MOST_STEPS:
             raise TooManyStepsError
 
-    def value_of(self, node: ast.expr, quiet: bool = False) -> v.Value:
+    def value_of(self, node: ast.expr, quiet: bool = False) -> v.Abstract:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
         self._count(1)
         handler = self._expressions.get(type(node))
@@ -136,14 +136,14 @@ class Machine:
             return value.value
         return value if isinstance(value, v.LoopIndex) else None
 
-    def place_key(self, node: ast.AST) -> v.Key:
+    def place_key(self, node: ast.AST) -> v.LayerKey:
         """Return the identity of what is made at this place of the file, on this pass of the loops, by this call."""
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
         return (*place, *self.frame.call, *((loop, turn) for loop, turn, _ in self.loops))
 
     # Names
 
-    def lookup(self, name: str) -> v.Value:
+    def lookup(self, name: str) -> v.Abstract:
         """Return the meaning of a bare name here."""
         value = self.env.get(name)
         if value is None and self.env is not self.top:
@@ -165,7 +165,7 @@ class Machine:
                 return f"self.{name}"
         return None
 
-    def attribute(self, name: str) -> v.Value:
+    def attribute(self, name: str) -> v.Abstract:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""
         key = f"self.{name}"
         value = self.env.get(key)
@@ -176,14 +176,14 @@ class Machine:
 
     # Values
 
-    def blend(self, values: Iterable[v.Value]) -> v.Data:
+    def blend(self, values: Iterable[v.Abstract]) -> v.Data:
         """Return the provenance of what is computed from several values; `NOTHING` for no values."""
         found = list(values)
         return v.through(v.blend(self.facts.data_of(value) for value in found)) if found else v.NOTHING
 
-    def sources_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[int, v.Value], ...]:
+    def sources_of(self, value: v.Abstract | None, spec: v.Spec) -> tuple[tuple[int, v.Abstract], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
-        ways: dict[tuple[v.Value, ...], None] = {}
+        ways: dict[tuple[v.Abstract, ...], None] = {}
         count = spec.parts
         for option in v.alternatives(value) if value is not None else ():
             items = v.flat(option)
@@ -203,7 +203,7 @@ class Machine:
         if not self.frame.call and value.carrier in self.frame.function.parameters:
             self.frame.function.reads.add(value.carrier)
 
-    def mark_read(self, value: v.Value) -> None:
+    def mark_read(self, value: v.Abstract) -> None:
         """Note that something looked at the states in the value."""
         if isinstance(value, v.Emitted):
             self.facts.events[value.event].read = True

@@ -13,9 +13,9 @@ from typing import Literal
 
 from rnneval.errors import UsageError
 from rnneval.lint import values as v
-from rnneval.lint.facts import FileFacts, Function, GivenState, LayerCall, defaults_of
+from rnneval.lint.facts import FileFacts, FunctionFacts, GivenState, LayerCall, defaults_of
 
-Severity = Literal["error", "warning"]
+LintSeverity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Rule:
 
     code: str
     name: str
-    severity: Severity
+    severity: LintSeverity
     find: "Finder"
 
 
@@ -40,7 +40,7 @@ Finder = Callable[[FileFacts], Iterator[Match]]
 RULES: list[Rule] = []  # every rule, in the order of the codes
 
 
-def _rule(code: str, severity: Severity = "error") -> Callable[[Finder], Finder]:
+def _rule(code: str, severity: LintSeverity = "error") -> Callable[[Finder], Finder]:
     """Make a rule of a function; the rule has its name."""
 
     def decorator(find: Finder) -> Finder:
@@ -210,7 +210,7 @@ def _standing(facts: FileFacts) -> Iterator[Match]:
 
 def _beside_carried(facts: FileFacts, events: Iterable[LayerCall]) -> Iterator[tuple[LayerCall, GivenState]]:
     """Yield those of these events that are directly above or below a layer whose own state is carried, and that."""
-    carrying: dict[Function, list[GivenState]] = {}
+    carrying: dict[FunctionFacts, list[GivenState]] = {}
     for arrival in facts.arrivals():
         if arrival.is_own(facts):
             carrying.setdefault(arrival.event.function, []).append(arrival)
@@ -220,7 +220,7 @@ def _beside_carried(facts: FileFacts, events: Iterable[LayerCall]) -> Iterator[t
                 yield event, arrival
 
 
-def _stale(facts: FileFacts, function: Function, value: v.Value) -> Iterator[tuple[LayerCall, v.Incoming]]:
+def _stale(facts: FileFacts, function: FunctionFacts, value: v.Abstract) -> Iterator[tuple[LayerCall, v.Incoming]]:
     """Yield the layers whose incoming state is returned in place of their new one, and that state."""
     returned = [option for option in v.alternatives(value) if isinstance(option, v.Many) and len(option.items) > 1]
     for event in function.events:
@@ -249,7 +249,7 @@ def _covers(left: v.Incoming, place: v.Incoming) -> bool:
     return not left.sliced or (isinstance(at, int) and left.start <= at and (left.stop is None or at < left.stop))
 
 
-def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
+def _is_used(facts: FileFacts, function: FunctionFacts, event: LayerCall) -> bool:
     same = facts.by_layer[function, event.layer]
     numbers = {other.number for other in same}
     left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
@@ -284,7 +284,7 @@ def _never_given(facts: FileFacts) -> Iterator[Match]:
             )
 
 
-def _ignoring(function: Function, values: Sequence[v.Value]) -> LayerCall | None:
+def _ignoring(function: FunctionFacts, values: Sequence[v.Abstract]) -> LayerCall | None:
     """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
     given = {number for value in values for number in v.emissions(value)}
     returned = {number for _, value in function.returns for number in v.emissions(value)}
@@ -319,7 +319,7 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
             f"`{event.name}` starts anew at every call while the state of {beside.at}"
             f" is carried: take in and give back a state for each layer",
         )
-    keeping: dict[Function, list[LayerCall]] = {}
+    keeping: dict[FunctionFacts, list[LayerCall]] = {}
     for event in facts.events:
         if event.spec.stateful is True:
             keeping.setdefault(event.function, []).append(event)

@@ -14,7 +14,7 @@ from functools import partial
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
-from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, has_line, parameters_of
+from rnneval.lint.facts import Carried, FileFacts, FunctionFacts, FunctionNode, has_line, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
 _MOST_TURNS = 6  # passes that are run of a loop over layers
@@ -39,7 +39,7 @@ def gather(tree: ast.Module) -> FileFacts:
     return machine.facts
 
 
-def _holds_layers(value: v.Value) -> bool:
+def _holds_layers(value: v.Abstract) -> bool:
     """Return whether the value holds layers or models, which last; states change from call to call."""
     return any(isinstance(leaf, v.LayerValue | v.Object | v.Graph) for leaf in v.leaves(value))
 
@@ -117,7 +117,7 @@ def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
 # Assignments
 
 
-def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
+def _assign(machine: Machine, target: ast.expr, value: v.Abstract) -> None:
     match target:
         case ast.Name():
             machine.env[target.id] = value
@@ -140,7 +140,7 @@ def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
                 _assign(machine, inner, item)
 
 
-def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list[v.Value]:
+def _unpacked(machine: Machine, value: v.Abstract, targets: list[ast.expr]) -> list[v.Abstract]:
     """Return the part of each target, where one starred target takes the rest."""
     part = partial(machine.facts.part, value)
     star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
@@ -158,7 +158,7 @@ def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list
 class _Elements:
     """The iterable of a loop: an element for each pass."""
 
-    at: Callable[[v.LoopIndex], v.Value]
+    at: Callable[[v.LoopIndex], v.Abstract]
     layers: int = 0  # number of passes that a known tuple of layers asks for; 0 if none is known
     open: bool = False  # whether there may be more elements than are known
 
@@ -172,7 +172,7 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             several = [first, *others] if role == "zip" else [first]
             inner = [_elements(machine, argument) for argument in several if not isinstance(argument, ast.Starred)]
 
-            def together(running: v.LoopIndex) -> v.Value:
+            def together(running: v.LoopIndex) -> v.Abstract:
                 items = tuple(each.at(running) for each in inner)
                 return v.Many(items if role == "zip" else (running, *items))
 
@@ -188,13 +188,13 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
     return _of_value(machine, machine.value_of(node), node)
 
 
-def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bool = False) -> _Elements:
+def _of_value(machine: Machine, value: v.Abstract, node: ast.expr, *, backwards: bool = False) -> _Elements:
     options = v.alternatives(value)
     items = [item for option in options if isinstance(option, v.Many) for item in option.items]
     is_open = isinstance(value, v.Many) and value.open
     layers = any(isinstance(option, v.LayerValue) for item in items for option in v.alternatives(item))
 
-    def at(running: v.LoopIndex) -> v.Value:
+    def at(running: v.LoopIndex) -> v.Abstract:
         if any(isinstance(option, v.Many | v.Incoming | v.DictValue) for option in options):
             key = -1 - running.turn if backwards else running
             return v.choice(machine.facts.part(option, key) for option in options)
@@ -221,9 +221,9 @@ def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: 
     machine.loops = outer
 
 
-def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> v.Value:
+def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> v.Abstract:
     """Run a comprehension: return a list of what its passes give."""
-    items: list[v.Value] = []
+    items: list[v.Abstract] = []
     is_open = True
 
     def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
@@ -275,9 +275,9 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     """Run a method or function by itself, with unknown arguments; keep the layers and states that it leaves."""
     self_name, parameters = parameters_of(node, owner is not None)
-    function = Function(node.name, owner.name if owner else None, node, parameters)
+    function = FunctionFacts(node.name, owner.name if owner else None, node, parameters)
     machine.facts.functions.append(function)
-    names: dict[str, v.Value] = {name: v.Incoming(name) for name in parameters}
+    names: dict[str, v.Abstract] = {name: v.Incoming(name) for name in parameters}
     if self_name is not None:
         names[self_name] = v.NOTHING
     loops, machine.loops = machine.loops, ()
@@ -294,7 +294,7 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
 # Carrying: the states that a function takes in, paired with what it leaves there for its next call
 
 
-def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
+def _carried(function: FunctionFacts, end: Env) -> tuple[Carried, ...]:
     """Pair every carrier that a layer's state came from with what is left there at the end."""
     used: dict[str, list[v.Path]] = {}  # the places in each carrier, in the order of their use
     for event in function.events:
@@ -317,7 +317,7 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     return tuple(found)
 
 
-def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
+def _returned(function: FunctionFacts, used: list[str], beside: set[str]) -> Iterator[Carried]:
     """Pair parameters with parts of what is returned; one that holds others `beside` states with no states alone."""
     for _, value in function.returns:
         for option in v.alternatives(value):
@@ -329,13 +329,13 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
                 yield from map(Carried, used, parts)
 
 
-def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Value]:
+def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Abstract]:
     """Return the states among what is returned, as many as there are parameters; the first item is the output.
 
     A cell's output is its state, so that nothing is said where an output could be taken for a state.
     """
 
-    def is_state(value: v.Value) -> bool:
+    def is_state(value: v.Abstract) -> bool:
         return any(
             isinstance(leaf, v.Emitted) or (isinstance(leaf, v.Incoming) and leaf.carrier in parameters)
             for leaf in v.leaves(value)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, Union
 
-Key = tuple[object, ...]
+LayerKey = tuple[object, ...]
 """Identity of a layer: the place of its constructor, and the loop passes and the call that led there."""
 Path = tuple[object, ...]  # a place in a structure of states: indices, keys, attribute names
 
@@ -109,7 +109,7 @@ class Holder:
 class Many(Holder):
     """A list or tuple; open if a loop may have put in more of the same."""
 
-    items: tuple["Value", ...] = ()
+    items: tuple["Abstract", ...] = ()
     open: bool = False
     same: bool = False  # whether it holds one object several times: `[cell] * n`
 
@@ -118,10 +118,10 @@ class Many(Holder):
 class DictValue(Holder):
     """A dict, or something indexed that was partly overwritten."""
 
-    items: tuple[tuple[object, "Value"], ...] = ()
-    base: Union["Value", None] = None
+    items: tuple[tuple[object, "Abstract"], ...] = ()
+    base: Union["Abstract", None] = None
 
-    def get(self, key: object) -> Union["Value", None]:
+    def get(self, key: object) -> Union["Abstract", None]:
         """Return what was last stored under the key."""
         return next((value for name, value in reversed(self.items) if name == key), None)
 
@@ -130,14 +130,14 @@ class DictValue(Holder):
 class Choice(Holder):
     """One of several values: made where branches meet."""
 
-    options: frozenset["Value"] = frozenset()
+    options: frozenset["Abstract"] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class LayerValue:
     """A recurrent layer or cell."""
 
-    key: Key
+    key: LayerKey
     spec: Spec
 
 
@@ -145,8 +145,8 @@ class LayerValue:
 class Graph:
     """A functional model: inputs and outputs."""
 
-    inputs: tuple["Value", ...]
-    outputs: tuple["Value", ...]
+    inputs: tuple["Abstract", ...]
+    outputs: tuple["Abstract", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +161,18 @@ class Object:
     """An object of a class, made at one place."""
 
     of: str
-    key: Key
+    key: LayerKey
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """An attribute of something that is not followed further: a call of it is judged by the name."""
 
-    owner: "Value"
+    owner: "Abstract"
     name: str
 
 
-Value: TypeAlias = (
+Abstract: TypeAlias = (
     Data | Const | LoopIndex | Emitted | Incoming | Initial | Many | DictValue | Choice
     | LayerValue | Graph | Known | Object | Method
 )  # fmt: skip
@@ -182,7 +182,7 @@ NONE = Const(None)
 OWN = Known("self")  # the object that the running method belongs to, as the owner of a method
 
 
-def held(value: Holder) -> Iterable[Value]:
+def held(value: Holder) -> Iterable[Abstract]:
     """Return the values that a value holds."""
     match value:
         case Many():
@@ -194,17 +194,17 @@ def held(value: Holder) -> Iterable[Value]:
     return ()
 
 
-def alternatives(value: Value) -> tuple[Value, ...]:
+def alternatives(value: Abstract) -> tuple[Abstract, ...]:
     """Return every value that this may be."""
     return tuple(value.options) if isinstance(value, Choice) else (value,)
 
 
-def flat(value: Value) -> tuple[Value, ...]:
+def flat(value: Abstract) -> tuple[Abstract, ...]:
     """Return the items of a list and of the lists inside of it; another value alone."""
     return tuple(inner for item in value.items for inner in flat(item)) if isinstance(value, Many) else (value,)
 
 
-def join(left: Value, right: Value) -> Value:
+def join(left: Abstract, right: Abstract) -> Abstract:
     """Return what a variable may hold where two branches meet."""
     if left is right or left == right:
         return left
@@ -216,7 +216,7 @@ def join(left: Value, right: Value) -> Value:
     return choice((left, right))
 
 
-def choice(found: Iterable[Value]) -> Value:
+def choice(found: Iterable[Abstract]) -> Abstract:
     """Return one of several values, kept apart while they are few."""
     kept = frozenset(option for value in found for option in alternatives(value))
     if len(kept) == 1:
@@ -254,7 +254,7 @@ def through(data: Data) -> Data:
     return Data(data.origins, data.passed, grown=data.grown)
 
 
-def leaves(value: Value, depth: int = 5) -> Iterator[Value]:
+def leaves(value: Abstract, depth: int = 5) -> Iterator[Abstract]:
     """Walk through containers and choices to what they hold."""
     if not isinstance(value, Holder):
         yield value
@@ -263,7 +263,7 @@ def leaves(value: Value, depth: int = 5) -> Iterator[Value]:
             yield from leaves(item, depth - 1)
 
 
-def emissions(value: Value) -> set[int]:
+def emissions(value: Abstract) -> set[int]:
     """Return the events whose states are somewhere in the value."""
     return {leaf.event for leaf in leaves(value) if isinstance(leaf, Emitted)}
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ MOST_BYTES = 1 << 26  # Bytes of a record's file: about 370,000 blocks, so as ma
 _MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 _LONGEST = 100
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,15 +1,12 @@
 """Records of comparisons: the verdict of a gate, and the ranking of runs."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
-from rnneval.records._base import Stored, Value, quoted, shortened
+from rnneval.records._base import Count, Stored, Value, quoted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
 Verdict = Literal["pass", "fail", "inconclusive", "not comparable"]
 GRAVEST: tuple[Verdict, ...] = ("fail", "not comparable", "inconclusive", "pass")
 """Verdicts, the gravest first: that of a gate is the gravest of its comparisons."""
@@ -30,7 +27,7 @@ class Comparison(Value, frozen=True, kw_only=True):
     high: float | None = None
     allowed: float | None = None  # The difference from which it is worse than allowed, or the limit.
     verdict: Verdict
-    improved: bool = False  # Whether it passes, and both bounds lie on the better side of 0.
+    improved: bool | None = None  # True if it passes, and both bounds lie on the better side of 0.
     reason: str
     method: str
     df: float | None = None
@@ -71,7 +68,7 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
     """The verdict, and the comparisons behind it."""
 
     verdict: Verdict
-    improved: bool = False  # Whether it is pass, and each comparison with a baseline improved.
+    improved: bool | None = None  # True if it is pass, and each comparison with a baseline improved.
     reason: str
     comparisons: tuple[Comparison, ...]
     counting: tuple[Counting, ...] | None = None  # The candidates beside their n-grams, for information.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from rnneval.options import LARGEST_ORDER
-from rnneval.records._base import Stored, Value, quoted
+from rnneval.records._base import Count, Stored, Value, quoted
 from rnneval.records.wiring import Finding
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from rnneval.text import Vocabulary
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _USUAL = {"char": "bits_per_char", "byte": "bits_per_byte", "word+eos": "word_perplexity_eos"}
 

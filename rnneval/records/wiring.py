@@ -1,15 +1,13 @@
 """The wiring record: is each layer's state given back to the same layer? Schema `rnneval.wiring/1`."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from rnneval.records._base import Stored, Value, shortened
+from rnneval.records._base import Count, Stored, Value, shortened
 
 if TYPE_CHECKING:
     from rnneval.records.run import WiringSummary
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Finding(Value, frozen=True, kw_only=True):

@@ -87,7 +87,7 @@ class Paragraph(Value, frozen=True, kw_only=True, tag="paragraph"):
     muted: bool = False
 
 
-class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
+class VerdictBlock(Value, frozen=True, kw_only=True, tag="verdict"):
     """A verdict in one word, what it is about, and its reason."""
 
     kind: Kind
@@ -111,7 +111,7 @@ class Code(Value, frozen=True, kw_only=True, tag="code"):
     text: str
 
 
-class Found(Value, frozen=True, kw_only=True, tag="found"):
+class FindingBlock(Value, frozen=True, kw_only=True, tag="found"):
     """A violation of a rule: the message, its file and line, what to write instead, and the text of the rule."""
 
     kind: Kind
@@ -153,8 +153,8 @@ class Fold(Value, frozen=True, kw_only=True, tag="fold"):
 
 
 Block = (
-    TableBlock | FactList | KeyNumbers | Heading | Paragraph | Verdict | Notice | Code | Found | Picture | Subsection
-    | Fold
+    TableBlock | FactList | KeyNumbers | Heading | Paragraph | VerdictBlock | Notice | Code | FindingBlock | Picture
+    | Subsection | Fold
 )  # fmt: skip
 
 
@@ -217,4 +217,4 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
             right = (place for place, column in enumerate(kept) if column in block.right)
             yield table("", [block.head[column] for column in kept], rows, right, matrix=block.matrix)
         else:
-            yield replace(block, about=None) if isinstance(block, Found) else block
+            yield replace(block, about=None) if isinstance(block, FindingBlock) else block

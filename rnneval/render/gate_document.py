@@ -14,8 +14,7 @@ from xml.etree import ElementTree as ET
 from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.gates.noninferiority import LEVEL
 from rnneval.records import Gate, Ranking
-from rnneval.records.gate import Comparison, Counting
-from rnneval.records.gate import Verdict as Word
+from rnneval.records.gate import Comparison, Counting, Verdict
 from rnneval.render import document as doc
 from rnneval.render.markdown import markdown
 from rnneval.render.phrasing import Level, annotation, figure, framed, interval, shortened, signed, visible
@@ -24,7 +23,12 @@ _HEADINGS = ("metric", "baseline", "candidate", "difference", "one-sided 95 %", 
 _EXCERPT = 60
 _HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")
 _SUITE = "rnneval.gate"
-_LEVELS: dict[Word, Level] = {"pass": "notice", "fail": "error", "inconclusive": "warning", "not comparable": "error"}
+_LEVELS: dict[Verdict, Level] = {
+    "pass": "notice",
+    "fail": "error",
+    "inconclusive": "warning",
+    "not comparable": "error",
+}
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
 
 
@@ -33,7 +37,7 @@ def gate_document(gate: Gate) -> Iterator[doc.Block]:
     if headline(gate):
         yield doc.Paragraph(text=headline(gate))
     yield from gate_blocks(gate)
-    yield doc.Verdict(kind=doc.KINDS[gate.verdict], word=gate.word)
+    yield doc.VerdictBlock(kind=doc.KINDS[gate.verdict], word=gate.word)
 
 
 def gate_blocks(gate: Gate) -> Iterator[doc.Block]:

@@ -24,13 +24,13 @@ def _lines(block: doc.Block) -> Iterator[str]:
         case doc.Notice():
             title = "" if block.title == "warning" else f"**{escaped(block.title)}**: "
             yield f"- ⚠️ {title}{escaped(block.text)}"
-        case doc.Verdict():
+        case doc.VerdictBlock():
             yield (
                 escaped(framed("", block.about, ": "))
                 + f"**{escaped(block.word)}**"
                 + escaped(framed(" ", block.reason))
             )
-        case doc.Found():
+        case doc.FindingBlock():
             place = escaped(framed(" ", block.place))
             yield f"- **{escaped(block.severity)} {escaped(block.rule)}**{place}: {escaped(block.message)}"
             yield from [f"  help: {escaped(block.help)}"] if block.help else []

@@ -12,7 +12,7 @@ from rnneval.render.run_document import WORSE, said_once, warnings
 
 _SCORES = ("perplexity", "bits_per_char", "cross_entropy")
 _PLACES = ("epoch", "step")
-Rows = Sequence[Mapping[str, Any]]  # rows of a sweep, as dictionaries of its columns
+SweepRows = Sequence[Mapping[str, Any]]  # rows of a sweep, as dictionaries of its columns
 
 
 def sweep_document(sweep: Sweep) -> Iterator[doc.Block]:
@@ -30,10 +30,10 @@ def sweep_document(sweep: Sweep) -> Iterator[doc.Block]:
         yield from warnings([Warned(code=warning.code, message=f"{listed(names, most=3)}: {warning.message}")])
 
 
-def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> doc.TableBlock:
+def checkpoints_table(caption: str, rows: SweepRows, every: SweepRows, note: str | None = None) -> doc.TableBlock:
     """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
 
-    def known(name: str, rows: Rows) -> bool:
+    def known(name: str, rows: SweepRows) -> bool:
         return any(row.get(name) is not None for row in rows)
 
     valid = [row for row in every if row["status"] == OK]
@@ -71,7 +71,7 @@ def validity(worse_than_guessing: bool) -> doc.TableCell:
     return doc.TableCell(text="yes, worse than guessing" if worse_than_guessing else "yes", kind=kind)
 
 
-def failures_table(rows: Rows) -> doc.TableBlock:
+def failures_table(rows: SweepRows) -> doc.TableBlock:
     """Return the checkpoints that failed or are not valid, each with its reason."""
     cells = []
     for each in rows:

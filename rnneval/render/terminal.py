@@ -77,7 +77,7 @@ def _document(blocks: Iterable[doc.Block], width: int) -> Group:
     """Return blocks as rich prints them, with an empty line between tables and other blocks."""
     parts: list[RenderableType] = []
     before: doc.Block | None = None
-    tables = (doc.TableBlock, doc.FactList, doc.Found)
+    tables = (doc.TableBlock, doc.FactList, doc.FindingBlock)
     for block in doc.brief(blocks):
         is_note = isinstance(block, doc.Paragraph) and block.muted
         attached = before is None or isinstance(before, doc.Heading) or is_note
@@ -99,12 +99,12 @@ def _shown(block: doc.Block, width: int) -> Iterator[RenderableType]:
             yield inert(block.text, style="bold")
         case doc.Paragraph():
             yield inert(block.text, style="dim" if block.muted else "")
-        case doc.Verdict():
+        case doc.VerdictBlock():
             word = (block.word, f"bold {_STYLES[block.kind]}")
             yield inert(framed("", block.about, ": "), word, framed("  ", block.reason))
         case doc.Notice():
             yield inert((f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
-        case doc.Found():
+        case doc.FindingBlock():
             place = (block.place or "").removeprefix(f"{Path.cwd()}{os.sep}")
             severity = (block.severity, f"bold {_STYLES[block.kind]}")
             yield inert(severity, " ", (block.rule, "bold"), (framed("  ", place), "dim"))

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.render.document import KINDS, Block, Found, Kind, Paragraph, TableBlock, TableCell, Verdict, code, table
+from rnneval.render.document import (
+    KINDS,
+    Block,
+    FindingBlock,
+    Kind,
+    Paragraph,
+    TableBlock,
+    TableCell,
+    VerdictBlock,
+    code,
+    table,
+)
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
 """Kinds of flow that are no fault."""
@@ -22,7 +33,7 @@ _MOST = 12
 
 def wiring_document(wiring: Wiring) -> Iterator[Block]:
     """Write verdict, declarations, flow matrix, findings and oracles."""
-    yield Verdict(kind=KINDS[wiring.verdict], word=wiring.verdict, about="wiring", reason=wiring.reason)
+    yield VerdictBlock(kind=KINDS[wiring.verdict], word=wiring.verdict, about="wiring", reason=wiring.reason)
     if wiring.declared:
         yield Paragraph(text=f"declared: {', '.join(wiring.declared)}")
     if wiring.right_by_token:
@@ -93,7 +104,7 @@ def runs_of_calls(calls: Sequence[int]) -> str:
     )
 
 
-def finding_blocks(findings: Iterable[Finding]) -> Iterator[Found]:
+def finding_blocks(findings: Iterable[Finding]) -> Iterator[FindingBlock]:
     """Yield findings with their places; what helps several of them stands with the first."""
     helps = set()
     for finding in findings:
@@ -101,7 +112,7 @@ def finding_blocks(findings: Iterable[Finding]) -> Iterator[Found]:
         # Diagnostic rules give their whole text as help: a report shows it folded.
         said = finding.help in helps or "## " in finding.help
         helps.add(finding.help)
-        yield Found(
+        yield FindingBlock(
             kind=KINDS[finding.severity],
             rule=finding.rule,
             severity=finding.severity,

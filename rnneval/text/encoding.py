@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from rnneval.arrays import Ints
 from rnneval.errors import TextError
 from rnneval.options import Paths
 from rnneval.paths import reason_of
 from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TextOptions, final_text
 from rnneval.text.tokenise import Tokeniser, tokeniser_of
-from rnneval.text.units import Bytes, Ints, block_cuts
+from rnneval.text.units import Bytes, block_cuts
 from rnneval.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Ints
 from rnneval.errors import RecordError
-from rnneval.text.units import Bytes, Ints, is_lead
+from rnneval.text.units import Bytes, is_lead
 
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 _SCORED = "every token but the first of a document is scored and numbered, white space included"

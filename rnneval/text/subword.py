@@ -18,9 +18,10 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Ints
 from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError, in_one_line
 from rnneval.processes import without_current_folder
-from rnneval.text.units import Ints, is_lead
+from rnneval.text.units import is_lead
 
 Offsets = Callable[[], list[tuple[int, int]]]
 """Function for start and end of each token in the encoded text, in characters, as the library says."""

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Ints
 from rnneval.errors import VocabularyError
 from rnneval.text.subword import locate
-from rnneval.text.units import PIECE, Bools, Ints, code_points, is_lead, is_white
+from rnneval.text.units import PIECE, Bools, code_points, is_lead, is_white
 from rnneval.text.vocabulary import Vocabulary
 
 EOS = "<eos>"  # the token for every line feed, if a vocabulary of words has it

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from rnneval.arrays import Ints
+
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 

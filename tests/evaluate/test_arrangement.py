@@ -11,7 +11,7 @@ import tensorflow as tf
 import rnneval
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Shape
-from rnneval.evaluate.rows import Rows
+from rnneval.evaluate.rows import RowReader
 from rnneval.evaluate.stitch import KeptStates, SpanReading
 from rnneval.models.protocol import Predicted, Stepped
 from rnneval.text import Vocabulary
@@ -63,6 +63,6 @@ def test_steps_become_narrow_where_few_rows_are_left_for_long():
     state = np.zeros(1, np.float32)
     readings = [SpanReading(span=k, at=0, stop=4 if k else 60, state=state, kind="aside") for k in range(8)]
     seen = Mock(spec=Observations)
-    rows = Rows(text, Shape(rows=8, segment=2), Recording(), seen=seen, kept=KeptStates([], state))
+    rows = RowReader(text, Shape(rows=8, segment=2), Recording(), seen=seen, kept=KeptStates([], state))
     assert {ended.span for ended in rows.read(deque(readings))} == set(range(8))
     assert widths == [8] * 18 + [4] * 12

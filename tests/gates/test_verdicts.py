@@ -39,7 +39,7 @@ def test_improved_is_said_where_both_bounds_lie_on_the_better_side(tmp_path):
     noise = 0.01 * np.random.default_rng(3).normal(size=BASE.size)
     for shift, word in ((-0.05, "improved"), (-0.0005, "pass"), (0.005, "pass"), (0.2, "fail")):
         verdict = gate(make_run(noisy(shift)), baseline=BASELINE, allow={"perplexity": "+3%"})
-        assert (verdict.word, verdict.improved, bool(verdict)) == (word, word == "improved", word != "fail")
+        assert (verdict.word, bool(verdict.improved), bool(verdict)) == (word, word == "improved", word != "fail")
         assert verdict.verdict == ("fail" if word == "fail" else "pass")
         assert str(verdict).splitlines()[-1].strip() == word
         verdict.save(tmp_path / "gate.json")

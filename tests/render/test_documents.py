@@ -14,7 +14,7 @@ from rnneval.render.document import TableBlock
 from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown
-from rnneval.render.report import Given, html_of, page_of
+from rnneval.render.report import PageRecord, html_of, page_of
 from rnneval.render.run_document import describe, run_facts
 from rnneval.render.terminal import as_text
 from rnneval.render.wiring_document import wiring_document
@@ -89,7 +89,7 @@ def test_every_surface_shows_the_cells_of_a_verdict():
     rows = next(block for block in gate_document(VERDICT) if isinstance(block, TableBlock)).rows
     terminal_text = as_text(gate_document(VERDICT), 200)
     notebook_text = Reader(fragment_of(gate_document(VERDICT))).said
-    report = Reader(html_of(page_of([Given(name="gate.json", record=VERDICT)]), {})).said
+    report = Reader(html_of(page_of([PageRecord(name="gate.json", record=VERDICT)]), {})).said
     commented = re.sub(r"\\(?=[^a-z\d\s])", "", gate_markdown(VERDICT))
     for shown in (terminal_text, notebook_text, report, commented):
         assert all(cell.text in shown for row in rows for cell in row)

@@ -10,7 +10,7 @@ from rnneval.cli.output import RunOutput, StrictGroup, require
 from rnneval.options import EvaluateOptions, OpenOptions, WorkerGroup
 
 if TYPE_CHECKING:
-    from rnneval.evaluate.rows import Reader
+    from rnneval.evaluate.rows import TextReader
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")
@@ -44,7 +44,7 @@ def command(
 
 
 @contextmanager
-def _reader(checkpoint: str, opening: OpenOptions, workers: WorkerGroup) -> Iterator["Reader"]:
+def _reader(checkpoint: str, opening: OpenOptions, workers: WorkerGroup) -> Iterator["TextReader"]:
     """Return a reader of the text on workers."""
     from rnneval.evaluate.chunks import reader_over
     from rnneval.evaluate.executor import connected

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rnneval.arrays import Doubles, Ints
 from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS
 from rnneval.evaluate.plan import SEGMENT
-from rnneval.evaluate.rows import NONE, Ints, Segment, Watch
+from rnneval.evaluate.rows import NONE, Segment, Watch
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, sums
@@ -30,8 +31,6 @@ from rnneval.records import table_written
 from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
 from rnneval.records.tables import TRACE, in_utf8
 from rnneval.text import EncodedText, Paths, text_given
-
-Doubles = NDArray[np.float64]
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _FIELDS: list[Any] = [

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Doubles, Ints
 from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 
 MOST_TOKENS = 12_000_000  # tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes
 COPIED_TOKENS = 32  # length of a run of tokens that two texts hardly share by chance; a power of 2
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Numbers = NDArray[np.int32]  # number of the n-gram that ends at each token, `(n,)`; −1 where there is none
 
 
@@ -30,7 +29,7 @@ class OrderLosses:
     """The losses of one order."""
 
     order: int
-    nats: Floats  # loss of each token of the scored text, `(n,)`
+    nats: Doubles  # loss of each token of the scored text, `(n,)`
     discounts: tuple[str, ...]  # those of each order from 1 to this one: `modified`, `single` or `absolute`
 
 
@@ -146,8 +145,8 @@ def _found(keys: Ints, context: Numbers, last: NDArray[Any], different: int) -> 
 
 
 def _interpolated(
-    level: tuple[_Level, Numbers, Numbers, int], counts: Ints, lower: Floats, vocabulary_size: int
-) -> tuple[Floats, str]:
+    level: tuple[_Level, Numbers, Numbers, int], counts: Ints, lower: Doubles, vocabulary_size: int
+) -> tuple[Doubles, str]:
     """Return the probability of each scored token from the counts of one order and the probabilities below it.
 
     `level` holds the n-grams, the number of each scored token's context and n-gram, and the number of contexts;
@@ -169,7 +168,7 @@ def _interpolated(
     return likely, kind
 
 
-def _discounts(counts: Ints) -> tuple[str, Floats]:
+def _discounts(counts: Ints) -> tuple[str, Doubles]:
     """Return the kind of discounts, and the discount of a count of 0, 1, 2, and 3 or more."""
     n1, n2, n3, n4 = (int(np.count_nonzero(counts == k)) for k in (1, 2, 3, 4))
     if not n1 or not n2:

@@ -20,7 +20,7 @@ THRESHOLDS: Mapping[str, float] = {
     "vanishing-gradients": 5.0,
 }
 """Default threshold of each rule."""
-Match = tuple[str, str | None, str]
+RuleMatch = tuple[str, str | None, str]
 """The rule, the layer if it is one of a layer, and the message. `not a <= b` also holds where `a` is not a number."""
 
 
@@ -36,7 +36,7 @@ def find(
     `truncation` is the number of tokens through which the model was trained back in time, where it is known.
     """
     limits = {**THRESHOLDS, **thresholds}
-    found: list[Match] = []
+    found: list[RuleMatch] = []
     if gradients is not None:
         found += [*_through_time(gradients, limits, truncation), *_of_layers(gradients, limits)]
     if run is not None:
@@ -59,7 +59,7 @@ def _layer(key: str) -> str:
     return key.rpartition(".")[0]
 
 
-def _of_states(run: Run, limits: Mapping[str, float]) -> Iterator[Match]:
+def _of_states(run: Run, limits: Mapping[str, float]) -> Iterator[RuleMatch]:
     states = run.states or {}
     for key, state in states.items():
         figures = {
@@ -87,7 +87,7 @@ def _of_states(run: Run, limits: Mapping[str, float]) -> Iterator[Match]:
             yield "unused-layer", layer.name, f"{layer.name}: {moves}"
 
 
-def _of_context(run: Run, limits: Mapping[str, float], truncation: int | None) -> Iterator[Match]:
+def _of_context(run: Run, limits: Mapping[str, float], truncation: int | None) -> Iterator[RuleMatch]:
     """Yield contexts that reach further than training did."""
     if run.context is None or truncation is None:
         return
@@ -97,7 +97,7 @@ def _of_context(run: Run, limits: Mapping[str, float], truncation: int | None) -
             yield "short-truncation", None, f"{k} tokens of context cost {more:.3g} nats a token more than all of it"
 
 
-def _of_layers(gradients: Gradients, limits: Mapping[str, float]) -> Iterator[Match]:
+def _of_layers(gradients: Gradients, limits: Mapping[str, float]) -> Iterator[RuleMatch]:
     """Yield layers above the first whose gradient is almost 0."""
     layers, variables = [layer.name for layer in gradients.checkpoint.layers], gradients.variables.values()
     norms = {name: float(together([v.norm_mean for v in variables if v.layer == name])) for name in layers}
@@ -108,7 +108,7 @@ def _of_layers(gradients: Gradients, limits: Mapping[str, float]) -> Iterator[Ma
             yield "unused-layer", name, message
 
 
-def _through_time(gradients: Gradients, limits: Mapping[str, float], truncation: int | None) -> Iterator[Match]:
+def _through_time(gradients: Gradients, limits: Mapping[str, float], truncation: int | None) -> Iterator[RuleMatch]:
     for key, through in gradients.through_time.items():
         most = max(through.median)
         if not most <= limits["exploding-gradients"]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Floats
+
 LOW, HIGH = 0.03, 0.97
 MOST = 1e6  # tokens: the largest time constant that is reported
 
-Floats = NDArray[np.floating]
 
 NAMES = {"GRU": ("update", "reset"), "LSTM": ("input", "forget", "output")}
 KEEPS = {"GRU": "update", "LSTM": "forget"}  # gate that is the share of the state that is kept

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Doubles, Floats
+from rnneval.arrays import Doubles, Singles
+from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS
 from rnneval.records.run import StateSummary
 
 SATURATED = 0.97
@@ -83,7 +84,7 @@ class Collected:
 
     additive: Doubles  # `(9 + 2 units,)`: the sums named in `SCALARS`, then by unit Σ(h − shift) and Σ(h − shift)²
     peaks: Doubles  # `(3,)`: the maxima named in `PEAKS`
-    shift: Floats  # `(units,)`: a number near each unit's mean, which keeps the rounding of its variance small
+    shift: Singles  # `(units,)`: a number near each unit's mean, which keeps the rounding of its variance small
     covariance: Covariance | None  # None where there are too many units to compare them
     longest: int  # positions of the longest document: its tokens but for the last, which is not read
     every: int  # distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed

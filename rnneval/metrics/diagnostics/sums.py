@@ -17,10 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Doubles, Singles
 from rnneval.metrics.state_norms import dot, state_norms
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 SCALARS = ("positions", "norm", "square", "t", "tt", "t_norm", "sampled", "speed", "saturated")
 PEAKS = ("norm", "minus_lowest", "highest")
@@ -40,9 +38,9 @@ def width(units: int) -> int:
     return len(SCALARS) + 2 * units
 
 
-def shift_of(states: Floats) -> Floats:
+def shift_of(states: Singles) -> Singles:
     """Return the shift, `(units,)`: each unit's mean over the first segment; any numbers near it would do."""
-    mean: Floats = states[0].mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean: Singles = states[0].mean(axis=0, dtype=np.float64).astype(np.float32)
     return np.where(np.isfinite(mean), mean, np.float32(0))
 
 
@@ -88,7 +86,7 @@ class Where:
         return np.where(at < self.counts[:, None], at, -1)
 
 
-def row_sums(states: Floats, before: Floats, where: Where, shift: Floats, limit: float | None) -> Sums:
+def row_sums(states: Singles, before: Singles, where: Where, shift: Singles, limit: float | None) -> Sums:
     """Return the sums over each row's positions.
 
     `states` are those after each token, `(rows, time, units)`, `before` those before the first, `(rows, units)`;
@@ -103,7 +101,7 @@ def row_sums(states: Floats, before: Floats, where: Where, shift: Floats, limit:
     return Sums(additive, np.concatenate([norm.max(axis=1, initial=0.0)[:, None], peaks], axis=1))
 
 
-def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
+def _everywhere(states: Singles, where: Where) -> tuple[Singles, Doubles]:
     """Return ‖h‖² of all states, `(rows, longest)`, zero if they do not count, and the largest −h and h, `(rows, 2)`.
 
     Times are taken in groups that stay in the cache for all passes; extremes by unit first, one long loop a step.
@@ -122,7 +120,7 @@ def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
     return norm2, peaks
 
 
-def _near(states: Floats, before: Floats, where: Where, shift: Floats, limit: float | None) -> Doubles:
+def _near(states: Singles, before: Singles, where: Where, shift: Singles, limit: float | None) -> Doubles:
     """Return the sums at the multiples of `every` of each row: speed, saturated, and by unit Σ(h − s) and Σ(h − s)²."""
     places, (rows, _, units) = where.places, states.shape
     most = max(1, _BLOCK // max(1, places.shape[1] * units))
@@ -134,7 +132,7 @@ def _near(states: Floats, before: Floats, where: Where, shift: Floats, limit: fl
 
 
 def _near_block(
-    states: Floats, before: Floats, places: NDArray[np.int64], shift: Floats, limit: float | None
+    states: Singles, before: Singles, places: NDArray[np.int64], shift: Singles, limit: float | None
 ) -> Doubles:
     """Return the same of one block of rows, at its places `(rows, n)`."""
     row, missing = np.arange(len(places))[:, None], places < 0

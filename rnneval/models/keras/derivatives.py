@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from rnneval.arrays import Doubles
 from rnneval.metrics import gradient_norms
 from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
@@ -27,7 +27,6 @@ from rnneval.records.run import ThroughTime, VariableGradient
 TINY = 1e-30  # the smallest growth of one step that is told apart from none
 _ROWS = 16  # tokens whose losses are differentiated in one backward pass
 _SEGMENT = 50
-Doubles = NDArray[np.float64]
 
 
 def variable_gradients(

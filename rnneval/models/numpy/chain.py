@@ -14,13 +14,12 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnneval.arrays import Floats
 from rnneval.checkpoints.keras2 import HARD_SIGMOID, SETTINGS
 from rnneval.errors import CheckpointError
 
 Json = Mapping[str, Any]
-Floats = NDArray[np.floating[Any]]
 Function = Callable[[Floats], Floats]
 
 SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rnneval.arrays import Floats
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.checked import FullModel, private_model
 from rnneval.checkpoints.hdf5 import BROKEN, checked_hdf5
@@ -23,7 +24,6 @@ from rnneval.models.numpy.chain import (
     GATES,
     SLOTS,
     Entry,
-    Floats,
     NotForNumpyError,
     activation_name,
     chain_of,

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.arrays import Floats
 from rnneval.errors import CheckpointError
 from rnneval.models.numpy.chain import (
     FUNCTIONS,
     GATES,
     SLOTS,
     Entry,
-    Floats,
     Function,
     NotForNumpyError,
     activation_name,

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from rnneval.arrays import Doubles
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Doubles, Look, bands, counting, legend
+from rnneval.render.figures._style import Look, bands, counting, legend
 from rnneval.render.phrasing import counted, interval, number
 
 KINDS = ("rnneval.run/1",)

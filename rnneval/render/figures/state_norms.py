@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from rnneval.arrays import Doubles
 from rnneval.records.tables import TRACE
 from rnneval.render.figures._base import Figure, TidyTable
-from rnneval.render.figures._style import Doubles, Look, bands, beside_lane, change, counting, label, lanes, legend
+from rnneval.render.figures._style import Look, bands, beside_lane, change, counting, label, lanes, legend
 from rnneval.render.phrasing import counted, number
 
 KINDS = (TRACE,)

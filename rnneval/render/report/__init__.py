@@ -28,10 +28,10 @@ from rnneval.render.figures._base import LOWEST, dark_of
 from rnneval.render.html import Drawn, html_of
 from rnneval.render.phrasing import counted, file_name, listed, number, told_apart
 from rnneval.render.report.chapters import CHAPTERS
-from rnneval.render.report.gathered import Gathered, Given, Scored, alike, mapped, tokens_of
+from rnneval.render.report.gathered import Gathered, PageRecord, Scored, alike, mapped, tokens_of
 from rnneval.text import InMemory, Paths, text_given
 
-__all__ = ["Given", "Report", "draw", "has_losses", "html_of", "page_of", "report", "sources", "with_text"]
+__all__ = ["PageRecord", "Report", "draw", "has_losses", "html_of", "page_of", "report", "sources", "with_text"]
 
 WIDTH = 360  # width of a figure in CSS pixels: about that of a phone. It grows and shrinks with its place.
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
@@ -93,7 +93,7 @@ def report(
     return place
 
 
-def sources(several: Sequence[Any], skipped: Callable[[Path], object] = lambda _: None) -> list[Given]:
+def sources(several: Sequence[Any], skipped: Callable[[Path], object] = lambda _: None) -> list[PageRecord]:
     """Name the records of a page: those of files by their paths, a run by its model, other values by their kinds.
 
     `skipped` is told of each file of a folder that is not a record.
@@ -108,7 +108,7 @@ def sources(several: Sequence[Any], skipped: Callable[[Path], object] = lambda _
         kind = kind_of(source).removeprefix("rnneval.").partition("/")[0]
         found.append((source.title if isinstance(source, Run) else kind, source))
     names = told_apart([name for name, _ in found], [None] * len(found))
-    return [Given(name=name, record=record) for name, (_, record) in zip(names, found, strict=True)]
+    return [PageRecord(name=name, record=record) for name, (_, record) in zip(names, found, strict=True)]
 
 
 def _records_at(path: Path, skipped: Callable[[Path], object]) -> Iterator[Path]:
@@ -148,7 +148,7 @@ def _is_record(path: Path) -> bool:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def with_text(given: Sequence[Given], text: Paths | InMemory) -> list[Given]:
+def with_text(given: Sequence[PageRecord], text: Paths | InMemory) -> list[PageRecord]:
     """Add the text to tables of losses; the run of the same text says which part of it was scored."""
     parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
     return [
@@ -159,7 +159,7 @@ def with_text(given: Sequence[Given], text: Paths | InMemory) -> list[Given]:
     ]
 
 
-def has_losses(given: Given) -> bool:
+def has_losses(given: PageRecord) -> bool:
     """Return whether a record is a table of losses, which can be shown beside its text."""
     return isinstance(given.record, TidyTable) and given.record.schema == LOSSES
 
@@ -167,7 +167,7 @@ def has_losses(given: Given) -> bool:
 # The page
 
 
-def page_of(given: Sequence[Given], title: str | None = None) -> Report:
+def page_of(given: Sequence[PageRecord], title: str | None = None) -> Report:
     """Say everything that a mix of records says, in their order; the title is by default the names of the models."""
     gathered = Gathered(given)
     if not title and gathered.sweeps:
@@ -197,7 +197,7 @@ def _and(names: Sequence[str]) -> str:
 # Drawing
 
 
-def draw(page: Report, given: Sequence[Given]) -> Mapping[str, Drawn]:
+def draw(page: Report, given: Sequence[PageRecord]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
     wanted = {key for section in page.sections for key in _keys(section.blocks)}
     known = {each.key(figure): figure for each in Gathered(given).given for figure in each.figures}

@@ -20,7 +20,7 @@ from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
-from rnneval.render.report.gathered import Gathered, Given, ReportedModel, Scored, alike, pictures, tokens_of
+from rnneval.render.report.gathered import Gathered, PageRecord, ReportedModel, Scored, alike, pictures, tokens_of
 from rnneval.render.wiring_document import finding_blocks, oracles_table
 
 _SHOWN_ROWS = 30
@@ -243,7 +243,7 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
         opened = [
             block
             for block in part.blocks
-            if isinstance(block, doc.Found)
+            if isinstance(block, doc.FindingBlock)
             or (isinstance(block, doc.Picture) and block.key.rpartition("/")[2] in _OPEN)
         ]
         rest = [block for block in part.blocks if block not in opened]
@@ -260,7 +260,7 @@ def _diagnosed(model: ReportedModel) -> Iterator[doc.Block]:
     said = [(w.code, w.message) for run in model.runs for w in run.warnings if w.code in THRESHOLDS]
     said += [(finding.rule, finding.message) for record in records for finding in record.findings]
     for rule, message in dict.fromkeys(said):
-        yield doc.Found(kind="unsure", rule=rule, severity="warning", message=message, about=_about(rule))
+        yield doc.FindingBlock(kind="unsure", rule=rule, severity="warning", message=message, about=_about(rule))
     # The fullest run first: of two that can give the same figure it shows more.
     drawn = pictures(sorted(model.given, key=lambda each: each.record is not fullest), "inside")
     yield from drawn
@@ -283,7 +283,7 @@ def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
         yield _part(f"compare-{n}", f"{len(ranking.rows)} runs, by {ranking.metric}", _ranking(ranking))
 
 
-def _gate(given: Given, gate: Gate) -> Iterator[doc.Block]:
+def _gate(given: PageRecord, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.word], text=reason)

@@ -26,7 +26,7 @@ _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Given:
+class PageRecord:
     """One record or table, and its name on the command line."""
 
     name: str
@@ -68,7 +68,7 @@ class ReportedModel:
     """One model, and every record of it; a wiring record that no other record knows the model of is one, too."""
 
     name: str
-    given: list[Given]
+    given: list[PageRecord]
 
     def has_label(self, label: str) -> bool:
         """Return whether the model or one of its records is called so; a wiring record may be of another one."""
@@ -106,7 +106,7 @@ Scored = tuple[ReportedModel, Run]  # one evaluation, and the model that it is o
 class Gathered:
     """The records of a page in their order, and what they are about; models are called by one name everywhere."""
 
-    def __init__(self, given: Sequence[Given]) -> None:
+    def __init__(self, given: Sequence[PageRecord]) -> None:
         """Take records by the names they were given by."""
         self.models = _models(given)
         self.given = _with_model_names(given, self.models)
@@ -128,12 +128,12 @@ class Gathered:
         self.unchecked = tuple(dict.fromkeys(unchecked))
         """Names of the models that have a valid evaluation, and whose wiring no record knows."""
 
-    def of_kind(self, kind: type[R]) -> list[tuple[Given, R]]:
+    def of_kind(self, kind: type[R]) -> list[tuple[PageRecord, R]]:
         """Return the records of one kind, each with its source."""
         return [(each, each.record) for each in self.given if isinstance(each.record, kind)]
 
     @cached_property
-    def sweeps(self) -> list[Given]:
+    def sweeps(self) -> list[PageRecord]:
         """Tables of sweeps."""
         return [each for each, table in self.of_kind(TidyTable) if table.schema == SWEEP]
 
@@ -160,7 +160,7 @@ def tokens_of(run: Run) -> str:
     return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
-def pictures(given: Iterable[Given], chapter: str | None = None) -> list[Picture]:
+def pictures(given: Iterable[PageRecord], chapter: str | None = None) -> list[Picture]:
     """Return a block for each figure of records, of one chapter or of all; of equal figures of a model, the first."""
     found: dict[str, Picture] = {}
     for each in given:
@@ -190,12 +190,12 @@ def mapped(value: Any, change: Callable[[str], str], *, only: Collection[str] = 
 # Models
 
 
-def _models(given: Sequence[Given]) -> list[ReportedModel]:
+def _models(given: Sequence[PageRecord]) -> list[ReportedModel]:
     """Group records and tables by the identity of their checkpoint, in the order in which they were given.
 
     A table without a hash, such as the history of a training, belongs to the model whose record has the same name.
     """
-    groups: dict[str, list[Given]] = {}
+    groups: dict[str, list[PageRecord]] = {}
     for each in given:
         if sha := each.checkpoint:
             groups.setdefault(sha, []).append(each)
@@ -214,7 +214,7 @@ def _models(given: Sequence[Given]) -> list[ReportedModel]:
     return models
 
 
-def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
+def _owner(each: PageRecord, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
     """Return the model that a wiring record is about, which has no hash: the one of its name, or else of its layers.
 
     A model whose own check had another verdict is another one.
@@ -226,7 +226,7 @@ def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> Repo
     return next((found[0] for found in (by_name, by_layers) if len(found) == 1), None)
 
 
-def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -> list[Given]:
+def _with_model_names(given: Sequence[PageRecord], models: Sequence[ReportedModel]) -> list[PageRecord]:
     """Rename the models in gates and comparisons, which call them by the files of their records."""
     owners: dict[str, set[str]] = {}
     for model in models:

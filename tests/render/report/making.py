@@ -16,7 +16,7 @@ from rnneval.records.run import (
 )
 from rnneval.records.run import Warning as RunWarning
 from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
-from rnneval.render.report import Given
+from rnneval.render.report import PageRecord
 from tests.gates.synthetic import ar_losses, make_run
 
 LOSSES = ar_losses(128)
@@ -129,18 +129,18 @@ def three_models():
         "one-layer": make_run(LOSSES + 0.1, checkpoint="out/one-layer.weights.h5"),
     }
     named = [
-        Given(name=f"{model}.{kind}.json", record=record)
+        PageRecord(name=f"{model}.{kind}.json", record=record)
         for model, run in runs.items()
         for kind, record in (("wiring", wrong if model == "wrong-stack" else right), ("run", run))
     ]
     allow = {"perplexity": "+1%", "accuracy": "0.01"}
     verdict = gate(runs["right-stack"], baseline=runs["one-layer"], allow=allow)
-    inside = [Given(name="right-stack.gradients.json", record=gradients(runs["right-stack"]))]
-    return [*named, *inside, Given(name="gate.json", record=verdict)]
+    inside = [PageRecord(name="right-stack.gradients.json", record=gradients(runs["right-stack"]))]
+    return [*named, *inside, PageRecord(name="gate.json", record=verdict)]
 
 
 def given(**records):
-    return [Given(name=f"{name}.json", record=record) for name, record in records.items()]
+    return [PageRecord(name=f"{name}.json", record=record) for name, record in records.items()]
 
 
 def all_kinds():

@@ -10,7 +10,7 @@ from rnneval.gates.sides import NamedRecord, side
 from rnneval.gates.verdicts import gate
 from rnneval.records.run import BuilderRecord, LayerRecord, TokenByToken, WiringSummary
 from rnneval.render.document import FactList, Fold, KeyNumbers, Notice, Picture, Subsection, TableBlock
-from rnneval.render.report import Given, html_of, page_of
+from rnneval.render.report import PageRecord, html_of, page_of
 from tests.gates.synthetic import SIGNATURE, make_run, sha
 from tests.render.figures.made import history
 from tests.render.report.making import all_kinds, given, good_run, worse_run, wrong_wiring
@@ -140,12 +140,12 @@ def said(page):
 def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     good, worse = good_run(), worse_run()
     verdict = gate([NamedRecord(name="out/new.json", record=worse)], [NamedRecord(name="out/base.json", record=good)])
-    records = [Given(name="out/base.json", record=good), Given(name="out/new.json", record=worse)]
-    page = page_of([*records, Given(name="gate.json", record=verdict)])
+    records = [PageRecord(name="out/base.json", record=good), PageRecord(name="out/new.json", record=worse)]
+    page = page_of([*records, PageRecord(name="gate.json", record=verdict)])
     assert page.claims[0].sentence.startswith("worse against good: perplexity beyond the margin: ")
     assert inside(section(page, "comparisons").blocks, Subsection)[0].title == "worse against good"
     assert not any(".json" in text for claim in page.claims for text in (claim.sentence,))
-    alone = page_of([Given(name="gate.json", record=verdict)])
+    alone = page_of([PageRecord(name="gate.json", record=verdict)])
     assert alone.claims[0].sentence.startswith("new against base: perplexity beyond the margin: ")
 
 
@@ -178,7 +178,7 @@ def test_a_wiring_record_that_fails_is_not_of_a_model_whose_own_check_passed():
     layers = tuple(LayerRecord(name=e.name, path=e.path, kind=e.kind, units=4, slots=e.slots) for e in wiring.layers)
     run = good_run(wiring=WiringSummary(verdict="pass", reason="as it should be", findings=()))
     run = msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, layers=layers))
-    page = page_of([Given(name="good.json", record=run), Given(name="other.json", record=wiring)])
+    page = page_of([PageRecord(name="good.json", record=run), PageRecord(name="other.json", record=wiring)])
     assert page.claims[0].sentence.startswith("The state is wired wrong in other:")
 
 
