@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -25,8 +25,9 @@ from rnneval.evaluate.executor import Pool, WorkerDiedError
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
 from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
-from rnneval.evaluate.rows import RowReader, TextReader, Watch
+from rnneval.evaluate.rows import RowReader, TextReader
 from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched, Stitching
+from rnneval.evaluate.watch import ChunkObservations, Watch
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of
 from rnneval.options import OpeningGroup
@@ -109,7 +110,7 @@ class ChunkRead(NamedTuple):
     first_row: Mapping[int, Vectors]  # states of the first row by boundary, with which its re-evaluation is compared
     first_row_stop: int
     stitched: Stitched
-    seen: Any  # what the watch saw
+    observations: ChunkObservations | None  # None without a watch
 
 
 _OPEN: dict[str, tuple[LanguageModel, Scorer]] = {}
@@ -139,7 +140,7 @@ def _read(
     rows = RowReader(chunk, shape, scorer, seen=seen, kept=kept, watch=watch, progress=progress)
     stitching = Stitching(rows.read, spans, shape, lm.start(), how.tolerance, audited=audited, first=chunk.start)
     stitched = stitching.run(look_for_growth=True)
-    last, part = stitching.last(), watch and watch.part()
+    last, part = stitching.last(), None if watch is None else watch.of_chunk()
     return ChunkRead(seen.get(first, stop), last, kept.states_of(0), int(spans.stops[0]), stitched, part)
 
 
@@ -284,8 +285,8 @@ class ChunkReader:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, predictions = chunk.index, chunk.spans.predictions
         self._seen.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())
-        if self._watch is not None:
-            self._watch.include(index, read.seen)
+        if self._watch is not None and read.observations is not None:
+            self._watch.include(index, read.observations)
         for boundary, state in read.first_row.items():
             self._kept.put(index, boundary, state)
         self._first_row_stops[index] = read.first_row_stop

@@ -1,116 +1,39 @@
 """Spans of a text read as rows of one process, segment by segment: a row that ends is free for the next span.
 
-Losses and states are kept, and compared with those of an earlier reading. *Row*: one of the spans that a step reads at
-the same time. *Segment*: the tokens that a row reads in one step.
+*Span*: consecutive tokens of one document. *Row*: a place of a step, which reads one span at a time. *Segment*: the
+tokens that a row reads in one step. *Boundary*: the end of a segment, numbered from 1 within a span. Three spans of 12,
+7 and 8 tokens in two rows, with segments of 4; the second row takes span 2 when span 1 ends:
+
+    step    1          2          3          4
+    row 0   0 0 0 0    0 0 0 0    0 0 0 0
+    row 1   1 1 1 1    1 1 1 ·    2 2 2 2    2 2 2 2
+
+A step of fewer tokens is filled up (·), and what is predicted there is dropped. States are kept in three places:
+
+- `SpanReading.state`, before the next token of a reading: until the next step; of a reading that has ended, for good;
+- `KeptStates`, at boundaries of the last reading of each span that may be read again: as long as the text is read;
+- `Stitching`, at the ends of spans from which others go on: as long as the text is read.
+
+A reading that has an earlier one is compared with it at each kept boundary.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rnneval.arrays import Doubles, Ints
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Streaming
 from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched
-from rnneval.models.protocol import IdSource, LanguageModel, Place, Predicted, Scorer, Seen, Sees, Shape
+from rnneval.evaluate.watch import Segment, SegmentGroup, Watch
+from rnneval.models.protocol import IdSource, LanguageModel, Predicted, Scorer, Shape
 from rnneval.text import EncodedText
 
 _WIDTHS = (1, 4, 16, 64)
 """Numbers of rows of narrower steps, which are compiled too: a run takes the first that holds its first readings."""
 _FEW, _WORTH = 4, 16
 """Once so few rows are left, and are for so many steps, steps become that narrow: compiling costs as much as some."""
-_ONCE = (-1, -1)  # the group of all segments that are read only once
-_REST = -1  # the group of all rows of a chunk but the first
-NONE: Ints = np.zeros(0, np.int64)
-
-
-class Segment(NamedTuple):
-    """One row of a step: a reading at the end of a segment."""
-
-    reading: SpanReading
-    first: int  # position of the first input token; the token after it is the first that is predicted
-    records: NDArray[Any]  # predictions of the segment's tokens, `(n,)`, as `Predicted.packed` makes them
-    group: int | None  # the boundary at which the group of the segment begins; None if the span is read only once
-
-
-class Watch:
-    """A probe of the exact stream: it keeps the state at the first boundary from each target on, and some losses.
-
-    Subclasses see more. A span is re-evaluated from its start, and the last observation of a position or group is the
-    valid one.
-    """
-
-    weight = 0  # numbers kept for a group of segments, for each number of the state
-    sees: Sees = "losses"  # what is observed for it
-
-    def __init__(self, targets: Ints = NONE, tokens: Ints = NONE) -> None:
-        """Take positions, both ascending."""
-        self.targets, self.tokens = targets, tokens
-        self.found: dict[str, dict[int, Any]] = {"places": {}, "nats": {}}
-        """What was seen, by name and position: the `Place` of each target, the loss of each token."""
-        self._kept: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # sums and peaks by span and group
-
-    def see(self, segments: Sequence[Segment], seen: Seen | None) -> None:
-        """Take rows of a step, and what was observed of them: None where only losses are."""
-        for reading, first, records, _ in segments:
-            # A target that is itself a boundary belongs to the segment that ends there.
-            low, high = np.searchsorted(self.targets, [first + 1, reading.at + 1])
-            for target in self.targets[low:high].tolist():
-                self.found["places"][target] = Place(at=reading.at, state=np.array(reading.state))
-            low, high = np.searchsorted(self.tokens, [first + 1, reading.at + 1])
-            for token in self.tokens[low:high].tolist():
-                self.found["nats"][token] = float(records["nats"][token - first - 1])
-
-    def add(self, segment: Segment, sums: Doubles, peaks: Doubles) -> None:
-        """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
-        group = segment.group
-        key = _ONCE if group is None else (segment.reading.span, group)
-        if key not in self._kept or (group is not None and segment.reading.boundary == group + 1):
-            self._kept[key] = (sums.copy(), peaks.copy())
-        else:
-            kept, highest = self._kept[key]
-            kept += sums
-            np.maximum(highest, peaks, out=highest)
-
-    def totals(self) -> tuple[Doubles, Doubles]:
-        """Return the sums and the peaks of all groups."""
-        return _totals([*self._kept.values()])
-
-    def for_chunk(self) -> Self:
-        """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
-        other = copy(self)
-        other.found, other._kept = {name: {} for name in self.found}, {}
-        return other
-
-    def part(self) -> Any:
-        """Return what a watch over a chunk has seen: groups of its first row, span 0, stay apart."""
-        first = {group: sums for (span, group), sums in self._kept.items() if span == 0}
-        return first, _totals([sums for (span, _), sums in self._kept.items() if span != 0]), self.found
-
-    def include(self, chunk: int, part: Any) -> None:
-        """Take what a watch over a chunk has seen: later, its first row has the chunk's number as its span."""
-        first, rest, found = part
-        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != chunk}
-        self._kept |= {(chunk, group): sums for group, sums in first.items()}
-        if rest[0].size:
-            self._kept[chunk, _REST] = rest
-        for name, seen in found.items():
-            self.found[name] |= seen
-
-
-def _totals(groups: Sequence[tuple[Doubles, Doubles]]) -> tuple[Doubles, Doubles]:
-    """Return the sums and the peaks of groups; without one, arrays of no number."""
-    if not groups:
-        return NONE.astype(np.float64), NONE.astype(np.float64)
-    sums, peaks = zip(*groups, strict=True)
-    return np.sum(sums, axis=0), np.max(peaks, axis=0)
-
-
 TextReader = Callable[[LanguageModel, EncodedText, Streaming, Observations, Watch | None], Stitched]
 """Reads a text with a model, and writes its predictions into the observations."""
 
@@ -181,7 +104,8 @@ class RowReader:
             reading.boundary += 1
             reading.tokens += count
             reading.state = stepped.states[row]
-            group = self._kept.group_of(reading.span, reading.boundary)
+            start = self._kept.group_of(reading.span, reading.boundary)
+            group = None if start is None else SegmentGroup(reading.span, start)
             segments.append(Segment(reading, at, records[row, :count], group))
         if self._watch is not None and readings[0].kind != "aside":
             self._watch.see(segments, stepped.seen)

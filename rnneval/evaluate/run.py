@@ -19,9 +19,10 @@ from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
 from rnneval.evaluate.losses import Losses, Observations, add_up, require_losses_fit, write_losses
 from rnneval.evaluate.plan import Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.record import Measured, run_record
-from rnneval.evaluate.rows import RowReader, TextReader, Watch
+from rnneval.evaluate.rows import RowReader, TextReader
 from rnneval.evaluate.states import StateWatch
 from rnneval.evaluate.stitch import KeptStates, Stitched, Stitching
+from rnneval.evaluate.watch import Watch
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.models.wrapping import language_model
 from rnneval.option import option

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints, Singles
-from rnneval.evaluate.rows import Segment, Watch
+from rnneval.evaluate.watch import Segment, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, Seen, Sees, Trajectory
@@ -72,7 +72,7 @@ class StateWatch(Watch):
     def __init__(self, text: EncodedText, every: int | None = None, **anchors: Any) -> None:
         """Take a text; `every` is the distance of positions for the slowest sums."""
         super().__init__(**anchors)
-        self.found["samples"] = {}  # sampled states, end to end, `(n, D)` of a segment by the position of the first
+        self.by_position["samples"] = {}  # sampled states end to end, `(n, D)` of a segment by its first position
         self._closer = summing(text.tokens) if every is None else every
         self._every = sampling(text.tokens, ENOUGH)
         self._starts = text.document_starts
@@ -121,7 +121,7 @@ class StateWatch(Watch):
         bounds = np.searchsorted(row, np.arange(len(first) + 1)).tolist()
         for at, part in zip(first.tolist(), pairwise(bounds), strict=True):
             if part[0] < part[1]:
-                self.found[name][at + -at % every] = vectors[slice(*part)]
+                self.by_position[name][at + -at % every] = vectors[slice(*part)]
 
     def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> Doubles:
         """Return a subclass's own sums of each row, `(rows, n)`, which stand behind those of the states."""
@@ -165,7 +165,7 @@ class StateWatch(Watch):
     def _covariances(self) -> dict[str, Covariance]:
         """Return the covariance of each state whose units are compared, from the samples."""
         found = {slot.key: Covariance(slot.units) for slot in self._compared}
-        held = self.found["samples"]
+        held = self.by_position["samples"]
         samples = np.concatenate([held[at] for at in sorted(held)] or [np.zeros((0, 0), np.float32)])
         bounds = np.cumsum([slot.units for slot in self._compared])[:-1]
         for start in range(0, len(samples), _CHUNK):

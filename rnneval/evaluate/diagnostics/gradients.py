@@ -9,8 +9,8 @@ from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.evaluate.check import wiring_warnings
 from rnneval.evaluate.diagnostics.probes import spread
 from rnneval.evaluate.plan import SEGMENT
-from rnneval.evaluate.rows import Watch
 from rnneval.evaluate.run import held_out
+from rnneval.evaluate.watch import Watch
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.torch import step_of
@@ -59,7 +59,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         anchors = spread(starts + 1, stops, SEGMENT + 1 + lags + 1, options.anchors, options.seed)
         seen = Watch(targets=np.unique(np.concatenate([segments, anchors])))
         run = read(seen)
-        places = [[seen.found["places"][int(target)] for target in targets] for targets in (segments, anchors)]
+        places = [[seen.by_position["places"][int(target)] for target in targets] for targets in (segments, anchors)]
         loss, variables, nothing = derivatives.variable_gradients(lm, encoded, places[0], truncation)
         courses, missing = derivatives.through_time(lm, encoded, places[1], lags)
         warnings = [*wiring_warnings(wiring), *lm.warnings]

@@ -19,9 +19,9 @@ from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS
 from rnneval.evaluate.plan import SEGMENT
-from rnneval.evaluate.rows import NONE, Segment, Watch
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import StateWatch, places, sampling
+from rnneval.evaluate.watch import NONE, Segment, Watch
 from rnneval.metrics.diagnostics import findings, gates, sums
 from rnneval.models.protocol import LanguageModel, LayerState, Seen, Sees
 from rnneval.models.wrapping import language_model
@@ -105,7 +105,7 @@ def _warned(run: Run, warnings: Iterable[Warning]) -> Run:
 
 def _with_context(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, lengths: Sequence[int]) -> Run:
     """Return the record with the context curve."""
-    curve = probes.context_curve(lm, text, watch.found["nats"], lengths) if lm.mixable else None
+    curve = probes.context_curve(lm, text, watch.by_position["nats"], lengths) if lm.mixable else None
     if curve is not None:
         return msgspec.structs.replace(run, context=curve)
     message = "no context curve: the text is too short, or the model's start cannot be given"
@@ -114,7 +114,7 @@ def _with_context(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, 
 
 def _with_lyapunov(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, steps: int) -> Run:
     """Return the record with the Lyapunov exponents."""
-    places = list(watch.found["places"].values())
+    places = list(watch.by_position["places"].values())
     if places:
         exponents, warnings = probes.exponents(lm, text, places, steps)
         return _warned(msgspec.structs.replace(run, lyapunov=exponents or None), warnings)
@@ -143,7 +143,7 @@ class TraceWatch(StateWatch):
         super().__init__(text, every=1, **anchors)
         self.stride = stride
         self.series: list[Series] = []
-        self.found["lines"] = {}  # lines of the table, a column for each series, by the position of the first
+        self.by_position["lines"] = {}  # lines of the table, a column for each series, by the position of the first
 
     def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> Doubles:
         """Record the positions of the stride, and return the sums over them."""
@@ -261,7 +261,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
 
 def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield every state and gate at the stride."""
-    lines = sorted(watch.found["lines"].items())
+    lines = sorted(watch.by_position["lines"].items())
     for start in range(0, len(lines), _SEGMENTS):
         some = lines[start : start + _SEGMENTS]
         positions = np.concatenate([at + watch.stride * np.arange(len(part)) for at, part in some])
