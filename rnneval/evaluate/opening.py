@@ -68,7 +68,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"rnneval.open reads a file, and was given a {type(path).__name__}: see rnneval.wrap")
-    made = _opened(path, options, _to_read)
+    made = _open_by(path, options, _load_language_model)
     if options.builder is None:
         return made
     from rnneval.checkpoints.usercode import record_of
@@ -76,12 +76,12 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, builder=record_of(options.builder)))
 
 
-def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
+def open_for_check(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     """Return a model as its author made it, whether or not it can be evaluated: its wiring can be judged."""
-    return _opened(path, options, _as_made)
+    return _open_by(path, options, _load_authors_model)
 
 
-def _opened(path: str | os.PathLike[str], options: OpenOptions, load: Callable[[Artefact, OpenOptions], Any]) -> Any:
+def _open_by(path: str | os.PathLike[str], options: OpenOptions, load: Callable[[Artefact, OpenOptions], Any]) -> Any:
     """Return the model that a builder or transformers reads itself, else what `load` makes of a private copy.
 
     All that can be refused without running anything is refused before.
@@ -91,12 +91,12 @@ def _opened(path: str | os.PathLike[str], options: OpenOptions, load: Callable[[
         from rnneval.checkpoints.usercode import reads_checkpoint
 
         if reads_checkpoint(builder):
-            return _made_by_builder(place, options)
+            return _open_by_builder(place, options)
     if place.is_dir():
         from rnneval.checkpoints.pretrained import pretrained
 
         if (folder := pretrained(place)) is not None:
-            return _of_folder(folder, options)
+            return _open_folder(folder, options)
     if place.suffix.lower() in _OTHERS and place.is_file() and not first_bytes(place).startswith(HDF5):
         raise CheckpointError(
             f"{path}: weights of a library other than Keras, without the model: give --builder FILE.py:NAME, a "
@@ -108,7 +108,7 @@ def _opened(path: str | os.PathLike[str], options: OpenOptions, load: Callable[[
         return load(artefact, options)
 
 
-def _to_read(artefact: Artefact, options: OpenOptions) -> Any:
+def _load_language_model(artefact: Artefact, options: OpenOptions) -> Any:
     if options.backend in {"auto", "numpy"}:
         from rnneval.models.numpy.chain import NotForNumpyError
         from rnneval.models.numpy.lm import open_numpy
@@ -125,13 +125,13 @@ def _to_read(artefact: Artefact, options: OpenOptions) -> Any:
     return open_keras(artefact, options)
 
 
-def _as_made(artefact: Artefact, options: OpenOptions) -> Any:
+def _load_authors_model(artefact: Artefact, options: OpenOptions) -> Any:
     from rnneval.models.keras.opening import load_model
 
     return load_model(artefact, options)
 
 
-def _of_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
+def _open_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
     """Return the model of a folder that transformers wrote."""
     if options.builder is not None:
         raise UsageError(f"{folder.path}: a folder of transformers, which is read by its own classes: no --builder")
@@ -154,7 +154,7 @@ def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, ever
         replace(builder, everything=everything).preflight()
 
 
-def _made_by_builder(path: Path, options: OpenOptions) -> "StepLM":
+def _open_by_builder(path: Path, options: OpenOptions) -> "StepLM":
     """Return the model that the user's own code makes of a file that rnneval does not read."""
     from rnneval.checkpoints.usercode import builder_of
     from rnneval.models.step import StepLM

@@ -12,7 +12,7 @@ from tests.text.subword import zoo
 WORDS = ["to", "be", "or", "not", "that", "is", "the", "question", "whether", "'tis", "nobler", "and", "outrageous"]
 
 
-def model_of(width, seed=0):
+def open_for_check(width, seed=0):
     model = keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
@@ -44,7 +44,7 @@ def test_the_total_is_that_of_the_float64_loop_over_the_librarys_ids(folder, tex
     path = zoo.write(name, folder).rename(folder / file)
     ids = zoo.ids_of(name, text[:900])
     width = zoo.processor(name).get_piece_size() if name in zoo.PIECES else zoo.huggingface(name).get_vocab_size()
-    model = model_of(width)
+    model = open_for_check(width)
     model.save(folder / "model.keras")
     _, embedding, gru, dense = [None, *model.layers]
     total = float(stack_of(embedding, [gru], dense).losses(ids).sum())
@@ -59,4 +59,4 @@ def test_the_total_is_that_of_the_float64_loop_over_the_librarys_ids(folder, tex
     beside = rnneval.open(folder / "model.keras")  # found by its name
     assert beside.vocabulary.sha256 == lm.vocabulary.sha256
     with pytest.raises(VocabularyError, match=f"has {width:,} tokens .*, the model has {width + 3:,} outputs"):
-        rnneval.wrap(model_of(width + 3), vocabulary=lm.vocabulary)
+        rnneval.wrap(open_for_check(width + 3), vocabulary=lm.vocabulary)

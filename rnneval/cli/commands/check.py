@@ -46,9 +46,9 @@ def command(
     require(not is_builder or opening.builder is None, message)
     with chatter_held():
         from rnneval.evaluate.check import check
-        from rnneval.evaluate.opening import model_of
+        from rnneval.evaluate.opening import open_for_check
 
-        model = _built(what, opening) if is_builder else model_of(what, opening)
+        model = _built(what, opening) if is_builder else open_for_check(what, opening)
         found = check(model, declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
     if output.reproduce is not None:

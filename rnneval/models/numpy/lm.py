@@ -142,7 +142,7 @@ def open_numpy(artefact: Artefact, options: OpenOptions) -> NumpyLM:
     try:
         _require_chain(artefact, options)
         with without_current_folder(), private_model(artefact) as model:
-            lm = _opened(model, artefact, given_vocabulary(options.vocabulary, options.vocabulary_from))
+            lm = _language_model_of(model, artefact, given_vocabulary(options.vocabulary, options.vocabulary_from))
             lm.start()  # arranges the weights, or says why the chain cannot be run
             return lm
     except (NotForNumpyError, *_BROKEN) as error:
@@ -160,7 +160,7 @@ def _require_chain(artefact: Artefact, options: OpenOptions) -> None:
         raise NotForNumpyError("a window model (--window)")
 
 
-def _opened(model: FullModel, artefact: Artefact, vocabulary: Vocabulary | None) -> NumpyLM:
+def _language_model_of(model: FullModel, artefact: Artefact, vocabulary: Vocabulary | None) -> NumpyLM:
     """Make the language model of a private copy of the file."""
     shown, config = str(artefact.path), model.config
     notes: tuple[str, ...] = ()
