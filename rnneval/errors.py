@@ -51,10 +51,10 @@ def in_python(message: str) -> str:
     "state='reset': segment=N is needed, or leave out check=False (see rnneval evaluate --help)"
     """
 
-    def keyword(found: re.Match[str]) -> str:
-        flag, value = found["flag"], found["value"]
+    def keyword(match: re.Match[str]) -> str:
+        flag, value = match["flag"], match["value"]
         if flag is None:
-            return found[0]
+            return match[0]
         name = _KEYWORDS.get(flag, flag.replace("-", "_"))
         if value is None:
             return f"{name}=True" if flag in _SWITCHES else name

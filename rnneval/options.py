@@ -236,16 +236,16 @@ class ImportOptions(FitGroup, VocabularyGroup, GivenGroup, TextGroup):
     """Command to record as the one that repeats the run."""
 
 
-def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
+def parse_thresholds(pairs: Sequence[str]) -> dict[str, float]:
     """Read `RULE=NUMBER` pairs."""
-    found = {}
-    for item in given:
+    thresholds = {}
+    for item in pairs:
         name, _, value = item.partition("=")
         try:
-            found[name.strip()] = float(value)
+            thresholds[name.strip()] = float(value)
         except ValueError:
             raise UsageError(f"--threshold {item!r}: give RULE=NUMBER, such as dead-units=0.1") from None
-    return found
+    return thresholds
 
 
 class DiagnosticOptions(GivenGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):

@@ -73,12 +73,12 @@ def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 def by_heading(params: Iterable[click.Parameter]) -> dict[str, list[click.Option]]:
     """Return the options that are shown by the heading of their group, in order of appearance."""
-    found: dict[str, list[click.Option]] = {}
+    options: dict[str, list[click.Option]] = {}
     for param in params:
         if isinstance(param, click.Option) and not param.hidden:
             heading = param.option.heading if isinstance(param, GroupedOption) else ""
-            found.setdefault(heading or "Options", []).append(param)
-    return found
+            options.setdefault(heading or "Options", []).append(param)
+    return options
 
 
 def from_function(

@@ -12,8 +12,8 @@ from rnneval.evaluate.executor import WorkerDiedError, connected
 from rnneval.options import Progress, WorkerGroup
 
 
-def measure(files: Files, recipe: DemoRecipe, told: Progress | None = None) -> None:
-    """Train, check and evaluate every model, each in a process; `told` counts them.
+def measure(files: Files, recipe: DemoRecipe, progress: Progress | None = None) -> None:
+    """Train, check and evaluate every model, each in a process; `progress` counts them.
 
     Raises:
         UsageError: the processes die.
@@ -24,8 +24,8 @@ def measure(files: Files, recipe: DemoRecipe, told: Progress | None = None) -> N
                 done.result()
             except WorkerDiedError:
                 raise UsageError(f"{name}: the process died twice: is there enough memory?") from None
-            if told is not None:
-                told(count, len(BUILDERS))
+            if progress is not None:
+                progress(count, len(BUILDERS))
 
 
 def _run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:

@@ -137,7 +137,7 @@ def _read(
     kept = KeptStates([0, *np.flatnonzero(spans.continues).tolist()], lm.start(), first=setup.first)
     first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
     seen = Observations(lm, first, stop)
-    rows = RowReader(chunk, shape, scorer, seen=seen, kept=kept, watch=watch, progress=progress)
+    rows = RowReader(chunk, shape, scorer, observations=seen, kept_states=kept, watch=watch, progress=progress)
     stitching = Stitching(rows.read, spans, shape, lm.start(), how.tolerance, audited=audited, first=chunk.start)
     stitched = stitching.run(look_for_growth=True)
     last, part = stitching.last(), None if watch is None else watch.of_chunk()
@@ -156,20 +156,22 @@ def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: in
     path, plain = str(Path(checkpoint).absolute()), portable(options)
     hashes = file_hashes(files_of(plain))
 
-    def read(lm: LanguageModel, text: EncodedText, how: Streaming, seen: Observations, watch: Watch | None) -> Stitched:
+    def read(
+        lm: LanguageModel, text: EncodedText, how: Streaming, observations: Observations, watch: Watch | None
+    ) -> Stitched:
         if not lm.mixable:
             raise UsageError("this model's state cannot be taken from one process to another: leave out --jobs")
         model = Reopened(path=path, sha256=lm.checkpoint.sha256, options=plain, hashes=hashes)
-        return ChunkReader(lm, text, how, seen, watch, model=model, length=chunk).read_all(pool)
+        return ChunkReader(lm, text, how, observations, watch, model=model, length=chunk).read_all(pool)
 
     return read
 
 
 def read_beside(
-    lm: LanguageModel, text: EncodedText, how: Streaming, seen: Observations, watch: Watch | None
+    lm: LanguageModel, text: EncodedText, how: Streaming, observations: Observations, watch: Watch | None
 ) -> Stitched | None:
     """Read a long text with a model of NumPy, by a process for each core; None where no cut parts the text."""
-    reader = ChunkReader(lm, text, how, seen, watch, model=partial(pickle.loads, pickle.dumps(lm)))
+    reader = ChunkReader(lm, text, how, observations, watch, model=partial(pickle.loads, pickle.dumps(lm)))
     if len(reader.chunks) < 2:
         return None
     # A worker starts no others, nor can a process that must not have any.
@@ -248,9 +250,11 @@ class ChunkReader:
         """The model in this process."""
         return self._setup.scorer(self._lm)
 
-    def _rows(self, kept: KeptStates) -> RowReader:
+    def _rows(self, states: KeptStates) -> RowReader:
         """Return what reads spans of the text in this process."""
-        return RowReader(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=self._watch)
+        return RowReader(
+            self._text, self._setup.shape, self._scorer, observations=self._seen, kept_states=states, watch=self._watch
+        )
 
     def _read(self, pool: Pool, here: bool, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
         """Make readings of chunks; first rows of those that were read before are read again, until they agree."""

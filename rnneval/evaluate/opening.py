@@ -258,16 +258,16 @@ def _code_of(options: OpeningGroup) -> str | None:
     return builder.rpartition(":")[0] if is_file(builder) else None
 
 
-def _absolute(given: Any) -> Any:
+def _absolute(value: Any) -> Any:
     """Return a path as an absolute one, a map or several values as plain ones."""
-    if given is None or isinstance(given, str | os.PathLike):
-        return given and str(Path(given).absolute())
-    return dict(given) if isinstance(given, Mapping) else tuple(given)
+    if value is None or isinstance(value, str | os.PathLike):
+        return value and str(Path(value).absolute())
+    return dict(value) if isinstance(value, Mapping) else tuple(value)
 
 
-def absolute_paths(given: Paths) -> tuple[str, ...]:
+def absolute_paths(paths_of: Paths) -> tuple[str, ...]:
     """Return one path, or several, as absolute ones."""
-    paths = [given] if isinstance(given, str | os.PathLike) else given
+    paths = [paths_of] if isinstance(paths_of, str | os.PathLike) else paths_of
     return tuple(str(Path(path).absolute()) for path in paths)
 
 

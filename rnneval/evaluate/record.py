@@ -220,9 +220,9 @@ def scored_text(
     )
 
 
-def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:
+def _scores(scores_of: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:
     known, scores = metrics.by_name(), {}
-    for name, value in found.values.items():
+    for name, value in scores_of.values.items():
         # The two add up in another order: where all losses are equal, the last digit may differ.
         low, high = intervals.bounds.get(name, (value, value))
         bounds = {"low": min(low, value), "high": max(high, value)} if name in intervals.bounds else {}

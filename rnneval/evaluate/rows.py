@@ -47,8 +47,8 @@ class RowReader:
         shape: Shape,
         scorer: Scorer,
         *,
-        seen: Observations,
-        kept: KeptStates,
+        observations: Observations,
+        kept_states: KeptStates,
         watch: Watch | None = None,
         padded: bool = True,
         progress: Callable[[int], None] | None = None,
@@ -59,7 +59,7 @@ class RowReader:
         how many predictions were made for the first time.
         """
         self._text, self._shape, self._scorer = text, shape, scorer
-        self._seen, self._kept, self._watch = seen, kept, watch
+        self._observations, self._kept_states, self._watch = observations, kept_states, watch
         self._padded, self._progress, self._scored = padded, progress, 0
 
     def read(self, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
@@ -104,7 +104,7 @@ class RowReader:
             reading.boundary += 1
             reading.tokens += count
             reading.state = stepped.states[row]
-            start = self._kept.group_of(reading.span, reading.boundary)
+            start = self._kept_states.group_of(reading.span, reading.boundary)
             group = None if start is None else SegmentGroup(reading.span, start)
             segments.append(Segment(reading, at, records[row, :count], group))
         if self._watch is not None and readings[0].kind != "aside":
@@ -119,9 +119,9 @@ class RowReader:
         if reading.kind == "first":
             self._scored += count
         else:
-            kept = self._kept.get(reading.span, reading.boundary)
-            reading.compare(kept, Predicted.of(segment.records), self._seen.get(first, first + count))
-        self._seen.write(first, segment.records)
+            kept_states = self._kept_states.get(reading.span, reading.boundary)
+            reading.compare(kept_states, Predicted.of(segment.records), self._observations.get(first, first + count))
+        self._observations.write(first, segment.records)
         if not reading.settled and (reading.kind != "audit" or reading.at == reading.stop):
-            self._kept.put(reading.span, reading.boundary, reading.state)
+            self._kept_states.put(reading.span, reading.boundary, reading.state)
         return reading.kind != "again" or not reading.settled

@@ -67,16 +67,16 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     return evaluated(language_model(lm, options.vocabulary, "evaluate"), text_given(text, options.string), options)
 
 
-def evaluated(lm: LanguageModel, given: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
+def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
     """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
     read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     if options.beside_reset is not None and not carried:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
-    require_apart({"losses": options.losses}, {**inputs_of(lm, given), "fit_on": options.fit_on})
+    require_apart({"losses": options.losses}, {**inputs_of(lm, text), "fit_on": options.fit_on})
     fit_on = options.fit_on if options.fit_string is None else text_given(options.fit_on, options.fit_string)
-    with encode(given, vocabulary, read_as) as encoded:
+    with encode(text, vocabulary, read_as) as encoded:
         fitted = fit(options, fit_on, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
         if wiring is None and carried and options.check:
             wiring = check(lm, declare=options.declare, seed=options.seed)
@@ -171,7 +171,7 @@ def measure(
 
 
 def read_text(
-    lm: LanguageModel, text: EncodedText, how: Streaming, seen: Observations, watch: Watch | None
+    lm: LanguageModel, text: EncodedText, how: Streaming, observations: Observations, watch: Watch | None
 ) -> Stitched:
     """Read a text in this process, or in others beside it where that ends sooner."""
     spans, segment, carries = how.spans(text), how.step, how.state == "carry"
@@ -179,7 +179,7 @@ def read_text(
     if lm.backend == "numpy" and how.streams == "auto" and is_long:
         from rnneval.evaluate.chunks import read_beside
 
-        if (read := read_beside(lm, text, how, seen, watch)) is not None:
+        if (read := read_beside(lm, text, how, observations, watch)) is not None:
             return read
     if not (carries or lm.mixable):  # rows that cannot start at different times begin anew together
         segment = how.segment
@@ -190,14 +190,16 @@ def read_text(
     scorer = lm.scorer(shape, padded=how.padded, sees=watch.sees if watch else "losses")
     kept = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), watch.weight if watch else 0)
     told = how.told(spans.predictions)
-    reader = RowReader(text, shape, scorer, seen=seen, kept=kept, watch=watch, padded=how.padded, progress=told)
+    reader = RowReader(
+        text, shape, scorer, observations=observations, kept_states=kept, watch=watch, padded=how.padded, progress=told
+    )
     stitching = Stitching(reader.read, spans, shape, lm.start(), how.tolerance, audited=audited)
     return stitching.run(look_for_growth=True)
 
 
 @contextmanager
 def held_out(
-    lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions
+    lm: LanguageModel, what: str, text_or_paths: Paths | InMemory, options: DiagnosticOptions
 ) -> Iterator[tuple[EncodedText, Wiring | None, Callable[[Watch], Run]]]:
     """Encode a text for a diagnosis and check the model's wiring; yield both, and what reads the text with a watch.
 
@@ -207,7 +209,7 @@ def held_out(
     require_carried(lm, what)
     read_as = TextOptions.of(options)
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
-    with encode(given, vocabulary, read_as) as text:
+    with encode(text_or_paths, vocabulary, read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
 
         def read(watch: Watch) -> Run:

@@ -143,11 +143,11 @@ def _mark(boundary: int) -> int:
     return half_more if boundary >= half_more else power
 
 
-def scaled_difference(state: Vectors, kept: Vectors) -> float:
+def scaled_difference(state: Vectors, earlier: Vectors) -> float:
     """Return the largest |Δ| / (1 + |s|) over units; infinite where a number of one reading alone is not finite."""
-    state, kept = numbers_of(state), numbers_of(kept)
+    state, earlier = numbers_of(state), numbers_of(earlier)
     with np.errstate(invalid="ignore", over="ignore"):
-        return _largest(np.abs(state - kept) / (1 + np.abs(kept)), state, kept)
+        return _largest(np.abs(state - earlier) / (1 + np.abs(earlier)), state, earlier)
 
 
 def _loss_difference(predicted: Predicted, before: Predicted) -> float:

@@ -204,6 +204,6 @@ def _numbers(name: str) -> tuple[int | None, int | None]:
     return _whole(_EPOCH.search(stem)), _whole(_STEP.search(stem))
 
 
-def _whole(found: re.Match[str] | None) -> int | None:
-    """Return the number that was found; more digits than int64 holds are a hash, or a date with time."""
-    return int(found[1]) if found is not None and len(found[1]) <= 18 else None
+def _whole(match: re.Match[str] | None) -> int | None:
+    """Return the number that was matched; more digits than int64 holds are a hash, or a date with time."""
+    return int(match[1]) if match is not None and len(match[1]) <= 18 else None

@@ -56,15 +56,15 @@ class Allowance:
         return 1 + self.measured.worse * self.amount if self.relative else 1.0
 
 
-def parse_allow(given: Sequence[str]) -> dict[str, str]:
+def parse_allow(texts: Sequence[str]) -> dict[str, str]:
     """Read `METRIC=AMOUNT` of the command line and return the amounts by metric."""
     amounts: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         metric, equals, amount = (part.strip() for part in text.partition("="))
         if not equals or not metric:
             raise UsageError(f"--allow {text!r}: written as METRIC=+1% or METRIC=+0.01, such as perplexity=+1%")
         if metric in amounts:
-            raise UsageError(f"--allow {text!r}: {metric}={amounts[metric]} was given, too; give each metric once")
+            raise UsageError(f"--allow {text!r}: {metric}={amounts[metric]} was texts, too; give each metric once")
         amounts[metric] = amount
     return amounts
 
@@ -114,12 +114,12 @@ class Limit:
     value: float | str | bool
     text: str
 
-    def holds(self, seen: object) -> bool:
+    def holds(self, value: object) -> bool:
         """Return whether a figure satisfies the limit; false for anything that is not of the limit's kind."""
         if isinstance(self.value, float):
-            number = isinstance(seen, int | float) and not isinstance(seen, bool) and math.isfinite(seen)
-            return number and _SIGNS[self.sign](seen, self.value)
-        return type(seen) is type(self.value) and _SIGNS[self.sign](seen, self.value)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            return number and _SIGNS[self.sign](value, self.value)
+        return type(value) is type(self.value) and _SIGNS[self.sign](value, self.value)
 
 
 def parse_limit(text: str) -> Limit:

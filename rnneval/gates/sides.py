@@ -103,12 +103,18 @@ class Sides:
 RecordOrPath = Record | NamedRecord | str | os.PathLike[str]  # a record, or the path of one
 
 
-def named(given: RecordOrPath | Sequence[RecordOrPath] | None, role: str) -> tuple[NamedRecord, ...]:
+def named(records_or_paths: RecordOrPath | Sequence[RecordOrPath] | None, role: str) -> tuple[NamedRecord, ...]:
     """Name what was given: runs by their checkpoints or tables of losses, with a number where two have the same name.
 
     A path is read: it is a record, or a training history (a folder or a Parquet file).
     """
-    several: tuple[Any, ...] = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
+    several: tuple[Any, ...] = (
+        ()
+        if records_or_paths is None
+        else tuple(records_or_paths)
+        if isinstance(records_or_paths, list | tuple)
+        else (records_or_paths,)
+    )
     titles = [record.title for record in several if isinstance(record, Run)]
     records = []
     for i, one in enumerate(several, 1):

@@ -46,8 +46,8 @@ def __dir__() -> list[str]:
 @cache
 def all_metrics() -> tuple[Metric, ...]:
     """Return every metric that is a score of runs; sorted by `order`, then by name."""
-    found: list[Metric] = [module.METRIC for module in registry.modules(__name__) if hasattr(module, "METRIC")]
-    return tuple(sorted(found, key=lambda metric: (metric.order, metric.name)))
+    metrics: list[Metric] = [module.METRIC for module in registry.modules(__name__) if hasattr(module, "METRIC")]
+    return tuple(sorted(metrics, key=lambda metric: (metric.order, metric.name)))
 
 
 def by_name() -> dict[str, Metric]:

@@ -229,8 +229,8 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
             raise RecordError(f"{path}: {seen}, and may lack none: make it again")
 
 
-def _too_large(path: str | os.PathLike[str], seen: str, allowed: str) -> RecordError:
+def _too_large(path: str | os.PathLike[str], size: str, allowed: str) -> RecordError:
     return RecordError(
-        f"{os.fspath(path)}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of "
+        f"{os.fspath(path)}: {size}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of "
         "the text)"
     )

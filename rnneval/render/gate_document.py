@@ -179,13 +179,13 @@ def gate_github(gate: Gate, *, strict: bool = False) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def gate_junit(gate: Gate, made: datetime) -> str:
+def gate_junit(gate: Gate, time: datetime) -> str:
     """Write the XML of a verdict and of when it was made: without a time zone, as the schema requires."""
     verdicts = [comparison.verdict for comparison in gate.comparisons]
     undecided = verdicts.count("inconclusive") + verdicts.count("not comparable")
     counts = {"tests": len(verdicts), "failures": verdicts.count("fail"), "errors": undecided, "time": 0}
     about = {"name": _SUITE, "package": "rnneval", "id": "0", "hostname": "localhost"}
-    about |= {"timestamp": made.strftime("%Y-%m-%dT%H:%M:%S"), **{name: str(count) for name, count in counts.items()}}
+    about |= {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%S"), **{name: str(count) for name, count in counts.items()}}
     suites = ET.Element("testsuites")
     suite = _element(suites, "testsuite", **about)
     _element(_element(suite, "properties"), "property", name="verdict", value=gate.verdict)

@@ -117,20 +117,20 @@ def _title(record: Run | Gradients) -> str:
     return f"{record.title} on {text}" + (f" [{record.text.part}]" if record.text.part else "")
 
 
-def warnings(given: Iterable[Warned]) -> Iterator[doc.Notice]:
+def warnings(several: Iterable[Warned]) -> Iterator[doc.Notice]:
     """Write each warning of a record."""
-    for warning in given:
+    for warning in several:
         yield doc.Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
 
 
-def said_once(given: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
+def said_once(pairs: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
     """Return each warning once, with the names that have it: one that differs in numbers alone is the same."""
-    found: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
-    for name, warning in given:
-        _, names = found.setdefault((warning.code, re.sub(r"\d+", "0", warning.message)), (warning, []))
+    owners: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
+    for name, warning in pairs:
+        _, names = owners.setdefault((warning.code, re.sub(r"\d+", "0", warning.message)), (warning, []))
         if name not in names:
             names.append(name)
-    return list(found.values())
+    return list(owners.values())
 
 
 def describe(checkpoint: Checkpoint) -> str:

@@ -85,12 +85,12 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("_", "-")
 
 
-def _listing(known: list[Page]) -> str:
+def _listing(pages: list[Page]) -> str:
     """Return a heading for each kind, and one line for each entry: name, code if any, first line of its text."""
-    names = {entry: f"{entry.name} {entry.code}".rstrip() for entry in known}
+    names = {entry: f"{entry.name} {entry.code}".rstrip() for entry in pages}
     width = max(map(len, names.values()))
     parts = []
-    for kind, group in groupby(known, key=lambda entry: entry.kind):
+    for kind, group in groupby(pages, key=lambda entry: entry.kind):
         lines = [f"  {names[entry]:<{width}}  {entry.summary}".rstrip() for entry in group]
         parts.append("\n".join([_HEADINGS[kind], *lines]))
     return "\n\n".join(parts)

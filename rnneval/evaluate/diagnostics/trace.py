@@ -145,15 +145,15 @@ class TraceWatch(StateWatch):
         self.series: list[Series] = []
         self.by_position["lines"] = {}  # lines of the table, a column for each series, by the position of the first
 
-    def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> Doubles:
+    def _also(self, segments: Sequence[Segment], observed_step: Seen, first: Ints, counts: Ints) -> Doubles:
         """Record the positions of the stride, and return the sums over them."""
         row, time = places(first, counts, self.stride)
         slots = {}  # each state at these places, and the one before, `(n, units)`
         for key in self.slots:
-            states, before = seen.states[key]
+            states, before = observed_step.states[key]
             earlier = np.where((time == 0)[:, None], before[row], states[row, np.maximum(time - 1, 0)])
             slots[key] = (states[row, time].astype(np.float32), earlier.astype(np.float32))
-        gated = self._gates_at(seen, row, time, slots)
+        gated = self._gates_at(observed_step, row, time, slots)
         parts = [slice(*both) for both in pairwise(np.searchsorted(row, np.arange(len(counts) + 1)))]
         nats = np.concatenate([each.records["nats"][time[part]] for each, part in zip(segments, parts, strict=True)])
         self._sample("lines", self.stride, first, row, self._lines(slots, gated, nats))
@@ -163,7 +163,7 @@ class TraceWatch(StateWatch):
         self, seen: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
     ) -> dict[tuple[str, str], tuple[Any, Any]]:
         """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
-        found = {}
+        activations = {}
         for layer, cells in self._layout.cells.items():
             keys = [key for key, slot in self.slots.items() if slot.layer == layer]
             for cell in cells:
@@ -171,8 +171,8 @@ class TraceWatch(StateWatch):
                 inputs = own if cell.below is None else slots[keys[cell.below]][0]
                 active, log_kept = cell.activations(inputs, slots[keys[cell.slot]][1])
                 for name, values in active.items():
-                    found[layer, name] = (values, log_kept if name == cell.keeps else None)
-        return found
+                    activations[layer, name] = (values, log_kept if name == cell.keeps else None)
+        return activations
 
     def _lines(self, slots: Any, gated: Any, nats: NDArray[Any]) -> NDArray[np.float32]:
         """Return the numbers of each sampled position, `(n, columns)`, and note the columns."""
@@ -214,16 +214,16 @@ class TraceWatch(StateWatch):
 
     def gate_summaries(self) -> dict[str, GateSummary]:
         """Return the summary of every gate for the record."""
-        found = {}
+        summaries = {}
         for layer, gate, (size, total, low, high), constants in self.over_gates():
-            found[f"{layer}.{gate}"] = GateSummary(
+            summaries[f"{layer}.{gate}"] = GateSummary(
                 mean=total / size,
                 saturated_low=low / size,
                 saturated_high=high / size,
                 time_constant=None if constants is None else float(np.median(constants)),
                 every=self.stride,
             )
-        return found
+        return summaries
 
 
 def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[str, Any]]:

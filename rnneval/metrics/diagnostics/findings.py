@@ -36,14 +36,14 @@ def find(
     `truncation` is the number of tokens through which the model was trained back in time, where it is known.
     """
     limits = {**THRESHOLDS, **thresholds}
-    found: list[RuleMatch] = []
+    matches: list[RuleMatch] = []
     if gradients is not None:
-        found += [*_through_time(gradients, limits, truncation), *_of_layers(gradients, limits)]
+        matches += [*_through_time(gradients, limits, truncation), *_of_layers(gradients, limits)]
     if run is not None:
-        found += [*_of_states(run, limits), *_of_context(run, limits, truncation)]
+        matches += [*_of_states(run, limits), *_of_context(run, limits, truncation)]
     return tuple(
         Finding(rule=rule, severity="warning", layer=layer, message=message, help=page(rule).text)
-        for rule, layer, message in sorted(found, key=lambda match: match[0])
+        for rule, layer, message in sorted(matches, key=lambda match: match[0])
     )
 
 

@@ -155,19 +155,19 @@ def load(path: str | os.PathLike[str]) -> Source:
     return TidyTable(schema=schema, frame=frame, metadata=metadata)
 
 
-def source_of(given: Any) -> Source:
+def source_of(thing: Any) -> Source:
     """Return the source that an argument of a plotting function stands for; a frame is recognized by its columns."""
-    if isinstance(given, str | os.PathLike | Sweep):
-        return load(given.out if isinstance(given, Sweep) else given)
-    if isinstance(given, TidyTable | Stored):
-        return cast("Source", given)
-    if hasattr(given, "columns"):
+    if isinstance(thing, str | os.PathLike | Sweep):
+        return load(thing.out if isinstance(thing, Sweep) else thing)
+    if isinstance(thing, TidyTable | Stored):
+        return cast("Source", thing)
+    if hasattr(thing, "columns"):
         for schema, needed in _COLUMNS.items():
-            if needed <= set(given.columns):
-                return TidyTable(schema=schema, frame=given)
-        columns = ", ".join(map(str, given.columns))
+            if needed <= set(thing.columns):
+                return TidyTable(schema=schema, frame=thing)
+        columns = ", ".join(map(str, thing.columns))
         raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
-    raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
+    raise UsageError(f"a {type(thing).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
 
 
 def kind_of(source: Any) -> str:

@@ -110,17 +110,17 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     sns.despine(ax=ax, left=not grid, bottom=not grid)
 
 
-def fill(shown: Any, text: str, points: float) -> None:
+def fill(line: Any, text: str, points: float) -> None:
     """Set the text of an artist, broken between words where it would be wider than so many points."""
     lines = []
     for part in text.split("\n"):
         lines.append("")
         for word in visible(part).split(" "):
             longer = f"{lines[-1]} {word}".strip()
-            shown.set_text(plain(longer))
-            fits = _points(shown, shown.get_window_extent().width) <= points
+            line.set_text(plain(longer))
+            fits = _points(line, line.get_window_extent().width) <= points
             lines[-1:] = [longer] if fits or not lines[-1] else [lines[-1], word]
-    shown.set_text(plain("\n".join(lines)))
+    line.set_text(plain("\n".join(lines)))
 
 
 def narrow(ax: Any) -> bool:

@@ -87,12 +87,12 @@ def _title(gate: Gate, drawn: Sequence[Comparison]) -> str:
     return f"{name.capitalize()} changed by {change}, and {most} is allowed"
 
 
-def _paint(shown: Sequence[_ForestRow], ax: Any, look: Look) -> None:
+def _paint(rows: Sequence[_ForestRow], ax: Any, look: Look) -> None:
     ends, verdicts = [0.0, 1.0], {}
     ax.axvspan(-1e6, 1, color=look.good, alpha=0.09, linewidth=0, zorder=0)
     ax.axvline(1, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
     ax.axvline(0, color=look.ink, linewidth=0.9, label="no change")
-    for place, row in enumerate(shown):
+    for place, row in enumerate(rows):
         marker, role = _MARKS.get(row.verdict, ("D", "muted"))
         color = getattr(look, role)
         ax.plot(row.bounds, [place, place], color=color, linewidth=2.4, solid_capstyle="butt")
@@ -108,7 +108,7 @@ def _paint(shown: Sequence[_ForestRow], ax: Any, look: Look) -> None:
     room = 0.08 * (max(ends) - min(ends))
     ax.set_xlim(min(ends) - room, max(ends) + room)
     ax.locator_params(axis="x", nbins=6)
-    ax.set_ylim(len(shown) - 0.4, -0.6)  # the first is on top
-    ax.set_yticks(range(len(shown)), list(map(plain, labels([row.name for row in shown], 16 if narrow(ax) else 24))))
+    ax.set_ylim(len(rows) - 0.4, -0.6)  # the first is on top
+    ax.set_yticks(range(len(rows)), list(map(plain, labels([row.name for row in rows], 16 if narrow(ax) else 24))))
     ax.tick_params(axis="y", length=0)
     legend(ax, ncols=5)

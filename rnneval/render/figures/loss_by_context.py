@@ -38,7 +38,7 @@ def figure(run: Run) -> Figure | None:
     )
 
 
-def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax: Any, look: Look) -> None:
+def _paint(curve: ContextCurve, length: int | None, forgetting: Forgetting | None, ax: Any, look: Look) -> None:
     ax.set_xscale("log")
     bars = [1.96 * error for error in curve.extra_error]
     ax.errorbar(curve.lengths, curve.nats, yerr=bars, fmt="none", ecolor=look.good, capsize=2)
@@ -48,11 +48,18 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
     if length is not None:
         close = f"within {CLOSE} nats from {counted(length, 'token')}"
         ring(ax, look, length, curve.nats[curve.lengths.index(length)], close)
-    if kept is not None:
-        forgets = f"state forgets its start within {kept.median:,.0f} (median)"
-        ax.axvline(kept.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)
-        if kept.p95 > kept.median:
-            ax.axvspan(kept.median, kept.p95, color=look.bad, alpha=0.15, linewidth=0, label="… in 95 % of excerpts")
+    if forgetting is not None:
+        forgets = f"state forgets its start within {forgetting.median:,.0f} (median)"
+        ax.axvline(forgetting.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)
+        if forgetting.p95 > forgetting.median:
+            ax.axvspan(
+                forgetting.median,
+                forgetting.p95,
+                color=look.bad,
+                alpha=0.15,
+                linewidth=0,
+                label="… in 95 % of excerpts",
+            )
     named = curve.lengths[:: 2 if narrow(ax) else 1]
     ax.set_xticks(curve.lengths, [f"{k:,}" if k in named else "" for k in curve.lengths])
     ax.minorticks_off()

@@ -98,17 +98,17 @@ def sources(several: Sequence[Any], skipped: Callable[[Path], object] = lambda _
 
     `skipped` is told of each file of a folder that is not a record.
     """
-    found: list[tuple[str, Any]] = []
+    named_records: list[tuple[str, Any]] = []
     for each in several:
         if isinstance(each, Sweep | str | os.PathLike):
             paths = _records_at(Path(each.out if isinstance(each, Sweep) else each), skipped)
-            found += ((str(path), load(path)) for path in paths)
+            named_records += ((str(path), load(path)) for path in paths)
             continue
         source = source_of(each)
         kind = kind_of(source).removeprefix("rnneval.").partition("/")[0]
-        found.append((source.title if isinstance(source, Run) else kind, source))
-    names = told_apart([name for name, _ in found], [None] * len(found))
-    return [PageRecord(name=name, record=record) for name, (_, record) in zip(names, found, strict=True)]
+        named_records.append((source.title if isinstance(source, Run) else kind, source))
+    names = told_apart([name for name, _ in named_records], [None] * len(named_records))
+    return [PageRecord(name=name, record=record) for name, (_, record) in zip(names, named_records, strict=True)]
 
 
 def _records_at(path: Path, skipped: Callable[[Path], object]) -> Iterator[Path]:
@@ -148,28 +148,28 @@ def _is_record(path: Path) -> bool:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def with_text(given: Sequence[PageRecord], text: Paths | InMemory) -> list[PageRecord]:
+def with_text(records: Sequence[PageRecord], text: Paths | InMemory) -> list[PageRecord]:
     """Add the text to tables of losses; the run of the same text says which part of it was scored."""
-    parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
+    parts = {each.record.text.sha256: each.record.text.part for each in records if isinstance(each.record, Run)}
     return [
         replace(each, record=each.record.with_text(text, parts.get(each.record.metadata.get("rnneval.text", ""))))
         if has_losses(each)
         else each
-        for each in given
+        for each in records
     ]
 
 
-def has_losses(given: PageRecord) -> bool:
+def has_losses(record: PageRecord) -> bool:
     """Return whether a record is a table of losses, which can be shown beside its text."""
-    return isinstance(given.record, TidyTable) and given.record.schema == LOSSES
+    return isinstance(record.record, TidyTable) and record.record.schema == LOSSES
 
 
 # The page
 
 
-def page_of(given: Sequence[PageRecord], title: str | None = None) -> Report:
+def page_of(records: Sequence[PageRecord], title: str | None = None) -> Report:
     """Say everything that a mix of records says, in their order; the title is by default the names of the models."""
-    gathered = Gathered(given)
+    gathered = Gathered(records)
     if not title and gathered.sweeps:
         title = counted(sum(len(each.record.frame) for each in gathered.sweeps), "checkpoint")
     sections = []
@@ -178,10 +178,10 @@ def page_of(given: Sequence[PageRecord], title: str | None = None) -> Report:
         if blocks or anchor == "made":
             sections.append(Section(anchor=anchor, title=heading, lead=lead, blocks=blocks))
     page = Report(
-        title=title or _and(gathered.names or [each.label for each in gathered.given]),
+        title=title or _and(gathered.names or [each.label for each in gathered.records]),
         claims=_claims(gathered),
         sections=tuple(sections),
-        records=tuple(each.name for each in given),
+        records=tuple(each.name for each in records),
         rnneval=__version__,
     )
     # A page is shown to others, and the folders of absolute paths are of one computer.
@@ -197,10 +197,10 @@ def _and(names: Sequence[str]) -> str:
 # Drawing
 
 
-def draw(page: Report, given: Sequence[PageRecord]) -> Mapping[str, Drawn]:
+def draw(page: Report, records: Sequence[PageRecord]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
     wanted = {key for section in page.sections for key in _keys(section.blocks)}
-    known = {each.key(figure): figure for each in Gathered(given).given for figure in each.figures}
+    known = {each.key(figure): figure for each in Gathered(records).records for figure in each.figures}
     return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
 
 
@@ -255,7 +255,7 @@ def _of_wiring(gathered: Gathered) -> Iterator[Said]:
 
 def _of_training(gathered: Gathered) -> Iterator[Said]:
     """Yield the title of each figure of a history or of gradients that says that a training run diverged."""
-    for each in gathered.given:
+    for each in gathered.records:
         if isinstance(each.record, Gradients) or (isinstance(each.record, TidyTable) and each.record.schema != SWEEP):
             yield from (("fail", "inside", f"{each.label}: {f.title}.") for f in each.figures if f.diverged)
 

@@ -81,7 +81,7 @@ def _wired(model: ReportedModel, worst: Wiring | WiringSummary) -> Iterator[doc.
     """Yield the faults of a model, the first whole, the others folded; and the loss with other segments."""
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
     yield doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
-    yield from pictures(model.given, "wiring")
+    yield from pictures(model.records, "wiring")
     found = [replace(each, about=_about(each.rule)) for each in finding_blocks(worst.findings)]
     yield from found[:1]
     rules = listed(dict.fromkeys(each.rule for each in found[1:]))
@@ -94,7 +94,7 @@ def _wired(model: ReportedModel, worst: Wiring | WiringSummary) -> Iterator[doc.
                 f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
             )
             yield doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text)
-    records = [each.record for each in model.given if isinstance(each.record, Wiring)]
+    records = [each.record for each in model.records if isinstance(each.record, Wiring)]
     yield from _fold("Tests of behaviour", *(oracles_table(each.oracles) for each in records if each.oracles))
 
 
@@ -136,14 +136,14 @@ def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     yield from _fold(title, *(parts if len(parts) <= _WHOLE else folds))
 
 
-def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableBlock:
+def _overview(evaluations: Sequence[Scored], unchecked: Collection[str]) -> doc.TableBlock:
     """Show every evaluation; `unchecked` are the names of models whose wiring was not checked."""
 
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]
         return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else inf
 
-    texts = [sorted(group, key=place) for group in alike(found)]
+    texts = [sorted(group, key=place) for group in alike(evaluations)]
     rows = []
     for model, run in (pair for group in texts for pair in group):
         # A number of a run that is not valid would be read as a score, whatever stands beside it.
@@ -158,7 +158,7 @@ def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableB
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
     note = "Only numbers of the same text and signature can be compared."
-    if not all(run.valid for _, run in found):
+    if not all(run.valid for _, run in evaluations):
         note += " Those of a run that is not valid do not count: they stand folded in its part below."
     order = "best first" if len(texts) == 1 else "best first of each text"
     return doc.table(f"{len(rows)} evaluations, {order}", head, rows, right=tuple(range(2, len(head))), note=note)
@@ -172,7 +172,7 @@ def _evaluation(model: ReportedModel, run: Run) -> Iterator[doc.Block]:
         if large := tuple(_key_number(run, name) for name in _LARGE if name in run.scores):
             yield doc.KeyNumbers(items=large)
         if model.scored[0] is run:
-            yield from pictures(model.given, "numbers")
+            yield from pictures(model.records, "numbers")
     elif run.total_nats is None:
         text = "A loss is not a finite number. The warnings say where, and what it is."
         yield doc.Notice(kind="fail", title="There is no score", text=text)
@@ -216,7 +216,7 @@ def baselines(gathered: Gathered) -> Iterator[doc.Block]:
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
         head = ("", "nats a token", "perplexity", "nats more")
         if len(group) == 1:
-            yield from pictures(group[0][0].given, chapter="baselines")
+            yield from pictures(group[0][0].records, chapter="baselines")
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
@@ -230,7 +230,7 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     """
     parts = [_part(f"inside-{n}", model.name, _diagnosed(model)) for n, model in enumerate(gathered.models)]
     parts = [part for part in parts if part.blocks]
-    owned = {id(each) for each in (*gathered.sweeps, *(each for model in gathered.models for each in model.given))}
+    owned = {id(each) for each in (*gathered.sweeps, *(each for model in gathered.models for each in model.records))}
     tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each) not in owned and each.figures]
     titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
     for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
@@ -256,13 +256,13 @@ def _diagnosed(model: ReportedModel) -> Iterator[doc.Block]:
         return sum(part is not None for part in (run.states, run.gates, run.lyapunov, run.context))
 
     fullest = max(model.runs, key=fullness, default=None)
-    records = [each.record for each in model.given if isinstance(each.record, Gradients)]
+    records = [each.record for each in model.records if isinstance(each.record, Gradients)]
     said = [(w.code, w.message) for run in model.runs for w in run.warnings if w.code in THRESHOLDS]
     said += [(finding.rule, finding.message) for record in records for finding in record.findings]
     for rule, message in dict.fromkeys(said):
         yield doc.FindingBlock(kind="unsure", rule=rule, severity="warning", message=message, about=_about(rule))
     # The fullest run first: of two that can give the same figure it shows more.
-    drawn = pictures(sorted(model.given, key=lambda each: each.record is not fullest), "inside")
+    drawn = pictures(sorted(model.records, key=lambda each: each.record is not fullest), "inside")
     yield from drawn
     if fullest and fullest.forgetting and any(picture.key.endswith("/loss_by_context") for picture in drawn):
         yield doc.Paragraph(text=page("loss_by_context").paragraph("Two lengths"), muted=True)
@@ -283,11 +283,11 @@ def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
         yield _part(f"compare-{n}", f"{len(ranking.rows)} runs, by {ranking.metric}", _ranking(ranking))
 
 
-def _gate(given: PageRecord, gate: Gate) -> Iterator[doc.Block]:
+def _gate(source: PageRecord, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.word], text=reason)
-    drawn, said = pictures([given]), list(gate_blocks(gate))
+    drawn, said = pictures([source]), list(gate_blocks(gate))
     yield from drawn
     details = [block for block in said if drawn and not isinstance(block, doc.Notice)]
     yield from _fold("As a table, with the reason of each verdict", *details)
@@ -313,7 +313,7 @@ def _ranking(ranking: Ranking) -> Iterator[doc.Block]:
 def warnings(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every warning once, with the models that it is about, but for those that other chapters show."""
     models, elsewhere = gathered.models, {"wiring", "wrong-wiring", "leak", *THRESHOLDS}
-    records = [(model.name, each.record) for model in models for each in model.given]
+    records = [(model.name, each.record) for model in models for each in model.records]
     every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
     for warning, names in runs.said_once((name, w) for name, w in every if w.code not in elsewhere):
         title = f"{listed(names)}: {warning.code}" if len(models) > 1 else warning.code
@@ -322,7 +322,7 @@ def warnings(gathered: Gathered) -> Iterator[doc.Block]:
 
 def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
-    for each in gathered.given:
+    for each in gathered.records:
         if isinstance(each.record, TidyTable):
             known = [*each.record.metadata.items(), ("rows", f"{len(each.record.frame):,}")]
             yield from _fold(each.name, doc.facts(known))

@@ -68,22 +68,22 @@ class ReportedModel:
     """One model, and every record of it; a wiring record that no other record knows the model of is one, too."""
 
     name: str
-    given: list[PageRecord]
+    records: list[PageRecord]
 
     def has_label(self, label: str) -> bool:
         """Return whether the model or one of its records is called so; a wiring record may be of another one."""
-        return label in (self.name, *(each.label for each in self.given if not isinstance(each.record, Wiring)))
+        return label in (self.name, *(each.label for each in self.records if not isinstance(each.record, Wiring)))
 
     @property
     def layers(self) -> set[tuple[str, str]]:
         """Names and kinds of its layers, where a record knows them."""
-        checkpoints = (getattr(each.record, "checkpoint", None) for each in self.given)
+        checkpoints = (getattr(each.record, "checkpoint", None) for each in self.records)
         return {(layer.name, layer.kind) for found in checkpoints if found is not None for layer in found.layers}
 
     @property
     def runs(self) -> list[Run]:
         """Every evaluation of it."""
-        return [each.record for each in self.given if isinstance(each.record, Run)]
+        return [each.record for each in self.records if isinstance(each.record, Run)]
 
     @property
     def scored(self) -> list[Run]:
@@ -94,7 +94,7 @@ class ReportedModel:
     @property
     def worst(self) -> Wiring | WiringSummary | None:
         """The check with the worst verdict, a record before a summary, which holds less; None without a check."""
-        records: list[Wiring | WiringSummary] = [e.record for e in self.given if isinstance(e.record, Wiring)]
+        records: list[Wiring | WiringSummary] = [e.record for e in self.records if isinstance(e.record, Wiring)]
         known = [*records, *(run.wiring for run in self.runs if run.wiring)]
         verdicts = ("pass", "inconclusive", "fail")
         return max(known, key=lambda wiring: verdicts.index(wiring.verdict), default=None)
@@ -106,17 +106,17 @@ Scored = tuple[ReportedModel, Run]  # one evaluation, and the model that it is o
 class Gathered:
     """The records of a page in their order, and what they are about; models are called by one name everywhere."""
 
-    def __init__(self, given: Sequence[PageRecord]) -> None:
+    def __init__(self, records: Sequence[PageRecord]) -> None:
         """Take records by the names they were given by."""
-        self.models = _models(given)
-        self.given = _with_model_names(given, self.models)
+        self.models = _models(records)
+        self.records = _with_model_names(records, self.models)
         self.scored = [(model, run) for model in self.models for run in model.scored]
         """Every evaluation, with its model."""
         known = {model.name: model for model in self.models}
         for each, wiring in self.of_kind(Wiring):
             name = "the checked model" if each.label == "wiring" else each.label
-            owner = _owner(each, wiring, self.models) or known.setdefault(name, ReportedModel(name=name, given=[]))
-            owner.given.append(each)
+            owner = _owner(each, wiring, self.models) or known.setdefault(name, ReportedModel(name=name, records=[]))
+            owner.records.append(each)
         self.names = [*known]
         """Names of all models, also of those of which there is a check alone."""
         checked = ((model, model.worst) for model in known.values())
@@ -130,7 +130,7 @@ class Gathered:
 
     def of_kind(self, kind: type[R]) -> list[tuple[PageRecord, R]]:
         """Return the records of one kind, each with its source."""
-        return [(each, each.record) for each in self.given if isinstance(each.record, kind)]
+        return [(each, each.record) for each in self.records if isinstance(each.record, kind)]
 
     @cached_property
     def sweeps(self) -> list[PageRecord]:
@@ -160,16 +160,16 @@ def tokens_of(run: Run) -> str:
     return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
-def pictures(given: Iterable[PageRecord], chapter: str | None = None) -> list[Picture]:
+def pictures(records: Iterable[PageRecord], chapter: str | None = None) -> list[Picture]:
     """Return a block for each figure of records, of one chapter or of all; of equal figures of a model, the first."""
-    found: dict[str, Picture] = {}
-    for each in given:
+    pictures_by_name: dict[str, Picture] = {}
+    for each in records:
         for figure in each.figures:
             if chapter in (None, figure.chapter):
                 first, dot, more = figure.reading.partition(". ")
                 words = {"title": figure.title, "alt": figure.alt, "reading": first + dot.strip(), "more": more}
-                found.setdefault(figure.name, Picture(key=each.key(figure), **words))
-    return list(found.values())
+                pictures_by_name.setdefault(figure.name, Picture(key=each.key(figure), **words))
+    return list(pictures_by_name.values())
 
 
 def mapped(value: Any, change: Callable[[str], str], *, only: Collection[str] = (), field: str = "") -> Any:
@@ -190,13 +190,13 @@ def mapped(value: Any, change: Callable[[str], str], *, only: Collection[str] = 
 # Models
 
 
-def _models(given: Sequence[PageRecord]) -> list[ReportedModel]:
+def _models(records: Sequence[PageRecord]) -> list[ReportedModel]:
     """Group records and tables by the identity of their checkpoint, in the order in which they were given.
 
     A table without a hash, such as the history of a training, belongs to the model whose record has the same name.
     """
     groups: dict[str, list[PageRecord]] = {}
-    for each in given:
+    for each in records:
         if sha := each.checkpoint:
             groups.setdefault(sha, []).append(each)
     titles = [
@@ -205,12 +205,12 @@ def _models(given: Sequence[PageRecord]) -> list[ReportedModel]:
     ]
     places = model_names([group[0].name for group in groups.values()])
     names = told_apart(model_names(titles), places)
-    models = [ReportedModel(name=name, given=group) for name, group in zip(names, groups.values(), strict=True)]
-    for each in given:
+    models = [ReportedModel(name=name, records=group) for name, group in zip(names, groups.values(), strict=True)]
+    for each in records:
         if isinstance(each.record, TidyTable) and not each.checkpoint and each.record.schema != SWEEP:
             owners = [model for model in models if model.has_label(each.label)]
             if len(owners) == 1:
-                owners[0].given.append(each)
+                owners[0].records.append(each)
     return models
 
 
@@ -226,16 +226,16 @@ def _owner(each: PageRecord, wiring: Wiring, models: Sequence[ReportedModel]) ->
     return next((found[0] for found in (by_name, by_layers) if len(found) == 1), None)
 
 
-def _with_model_names(given: Sequence[PageRecord], models: Sequence[ReportedModel]) -> list[PageRecord]:
+def _with_model_names(records: Sequence[PageRecord], models: Sequence[ReportedModel]) -> list[PageRecord]:
     """Rename the models in gates and comparisons, which call them by the files of their records."""
     owners: dict[str, set[str]] = {}
     for model in models:
-        for each in model.given:
+        for each in model.records:
             aliases = [each.name, each.label, *([each.record.title] if isinstance(each.record, Run) else [])]
             for alias in (*aliases, *map(file_name, aliases)):
                 owners.setdefault(alias, set()).add(model.name)
     names = {alias: owner for alias, (owner, *others) in owners.items() if not others}
-    judged = [each for gate in given if isinstance(gate.record, Gate) for each in gate.record.comparisons]
+    judged = [each for gate in records if isinstance(gate.record, Gate) for each in gate.record.comparisons]
     sides = dict.fromkeys(side for each in judged for side in (each.baseline, each.candidate))
     files = [side for side in sides if side not in ("limit", *owners) and ", " not in side]
     names |= dict(zip(files, model_names(files), strict=True))
@@ -243,5 +243,5 @@ def _with_model_names(given: Sequence[PageRecord], models: Sequence[ReportedMode
         replace(each, record=mapped(each.record, lambda text: names.get(text, text), only=_NAMING))
         if isinstance(each.record, Gate | Ranking)
         else each
-        for each in given
+        for each in records
     ]
