@@ -136,23 +136,23 @@ def require_sha256(artefact: Artefact, expected: str | None) -> str:
     return sha256
 
 
-def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
+def _examined(artefact: Artefact, custom: Collection[str] | None) -> Artefact:
     """Check the content of a located checkpoint against the rules, and return it with its format."""
     try:
-        if found.format:
-            index = found.files[found.format == "saved-model"]
+        if artefact.format:
+            index = artefact.files[artefact.format == "saved-model"]
             if (size := index.stat().st_size) > _MAX_INDEX_BYTES:
-                raise refused("bundle-size", found.path, f"its index has {size:,} bytes")
+                raise refused("bundle-size", artefact.path, f"its index has {size:,} bytes")
             if shape := _impossible_shape(index.read_bytes()):
-                raise refused("bundle-size", found.path, f"its index declares a tensor of the shape {shape}")
-            return found
-        if not first_bytes(found.place).startswith(ZIP):
-            return replace(found, format=_hdf5(found, custom))
-        with _checked_keras(found.path, found.place) as (archive, _, facts):
-            _keras_config(found.path, archive, facts, custom)
-        return replace(found, format="keras")
+                raise refused("bundle-size", artefact.path, f"its index declares a tensor of the shape {shape}")
+            return artefact
+        if not first_bytes(artefact.place).startswith(ZIP):
+            return replace(artefact, format=_hdf5(artefact, custom))
+        with _checked_keras(artefact.path, artefact.place) as (archive, _, facts):
+            _keras_config(artefact.path, archive, facts, custom)
+        return replace(artefact, format="keras")
     except OSError as error:
-        raise failure(found.path, error, "file") from error
+        raise failure(artefact.path, error, "file") from error
 
 
 def _impossible_shape(index: bytes) -> tuple[int, ...]:
@@ -165,14 +165,14 @@ def _impossible_shape(index: bytes) -> tuple[int, ...]:
     return ()
 
 
-def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
-    facts = checked_hdf5(found.place, shown=found.path)
+def _hdf5(artefact: Artefact, custom: Collection[str] | None) -> str:
+    facts = checked_hdf5(artefact.place, shown=artefact.path)
     if "model_config" in facts.root_attributes:
-        _hdf5_config(found.place, facts, custom, found.path)
+        _hdf5_config(artefact.place, facts, custom, artefact.path)
         return "keras-h5"
     if facts.is_empty:
         said = "an HDF5 file that holds nothing: Keras leaves one where saving failed"
-        raise refused("interrupted-save", found.path, said)
+        raise refused("interrupted-save", artefact.path, said)
     return "keras2-weights-h5" if facts.root_attributes & {"layer_names", "layer_names0"} else "weights-h5"
 
 

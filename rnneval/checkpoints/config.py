@@ -132,16 +132,16 @@ def _word(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-def _code_faults(asked: list[Asked], custom: Collection[str] | None) -> Faults:
+def _code_faults(items: list[Asked], custom: Collection[str] | None) -> Faults:
     """Yield layers that run code: the name of the class decides, whatever module it claims to be from."""
-    for each in asked:
+    for each in items:
         if each.name.rpartition(">")[2] in _RUNS_CODE and each.name not in (custom or ()):
             yield "config-code", f"holds a {each.name} layer, which runs code out of the file"
 
 
-def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
+def _name_faults(requests: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
     """Yield classes and functions that are neither listed nor the user's own; `custom` has the names of those."""
-    for each in asked:
+    for each in requests:
         if {each.name, each.registered} & {*custom} or each.is_listed():
             continue
         if each.is_function:

@@ -116,15 +116,15 @@ class _Scan:
             yield "hdf5-bomb", f"{path} declares {declared:,} bytes and holds {stored:,}"
         self._stored += stored
 
-    def _attributes(self, owner: str, found: Any) -> Faults:
+    def _attributes(self, owner: str, attributes: Any) -> Faults:
         """Yield attributes that are too many to read (HDF5 reads all of them to find one), too large or no values."""
-        count = h5py.h5a.get_num_attrs(found.id)
+        count = h5py.h5a.get_num_attrs(attributes.id)
         self._attributes_seen += count
         if count > _MOST_ATTRIBUTES or self._attributes_seen > _MAX_ATTRIBUTES:
             name = owner.removesuffix("@") or "/"
             yield "hdf5-attribute", f"{name} has {count:,} attributes; up to {_MOST_ATTRIBUTES} are read"
         for number in range(count):
-            attribute = h5py.h5a.open(found.id, index=number)
+            attribute = h5py.h5a.open(attributes.id, index=number)
             kind, elements = _kind(attribute.get_type()), math.prod(attribute.shape or ())
             name = f"{owner}{attribute.name.decode(errors='replace')}"
             if not kind:

@@ -81,9 +81,9 @@ class _Rewriter:
         self._path, self._custom = path, custom
         self.notes: dict[str, None] = {}
 
-    def note(self, said: str) -> None:
+    def note(self, text: str) -> None:
         """Add a note, once."""
-        self.notes[said] = None
+        self.notes[text] = None
 
     def entry(self, layer: JsonObject) -> JsonObject:
         """Rewrite a model, a layer, or a layer or model inside of another."""
@@ -102,8 +102,8 @@ class _Rewriter:
         if kind != "InputLayer" and isinstance(first, dict) and first.get("batch_input_shape"):
             shaped = {**first, "name": f"{first.get('name', 'layer')}_input"}
             layers.insert(0, self._input(shaped if kind == "Embedding" else {**shaped, "dtype": "float32"}))
-        kept = {"name": config.get("name") or "sequential", "layers": layers}
-        return _entry("Sequential", kept, module="keras", registered="Sequential")
+        settings = {"name": config.get("name") or "sequential", "layers": layers}
+        return _entry("Sequential", settings, module="keras", registered="Sequential")
 
     def _functional(self, config: JsonObject) -> JsonObject:
         given = self._layers_of(config)
@@ -115,10 +115,10 @@ class _Rewriter:
             nodes, recurrent = layer.get("inbound_nodes") or [], entry["class_name"] in _TAKE_STATES
             nodes = _nodes(nodes, recurrent=recurrent, where=f"{self._path}: {name}", sequentials=sequentials)
             layers.append({**entry, "name": name, "inbound_nodes": nodes})
-        kept = {"name": config.get("name", "model"), "trainable": True, "layers": layers}
+        settings = {"name": config.get("name", "model"), "trainable": True, "layers": layers}
         for ends in ("input_layers", "output_layers"):
-            kept[ends] = [_reference(entry, sequentials) for entry in _flat(config.get(ends))]
-        return _entry("Functional", kept, module="keras.src.models.functional", registered="Functional")
+            settings[ends] = [_reference(entry, sequentials) for entry in _flat(config.get(ends))]
+        return _entry("Functional", settings, module="keras.src.models.functional", registered="Functional")
 
     def _layers_of(self, config: JsonObject) -> list[JsonObject]:
         layers = config.get("layers")
@@ -130,12 +130,12 @@ class _Rewriter:
         if config.get("sparse") or config.get("ragged"):
             raise CheckpointError(f"{self._path}: input {config.get('name')} is sparse or ragged: dense ids are needed")
         dtype = config.get("dtype")
-        kept = {
+        settings = {
             "batch_shape": config.get("batch_input_shape", config.get("batch_shape")),
             "dtype": dtype if dtype in {"int32", "int64"} else "float32",
             "name": config.get("name"),
         }
-        return _entry("InputLayer", kept)
+        return _entry("InputLayer", settings)
 
     def _layer(self, layer: JsonObject) -> JsonObject:
         """Rewrite the entry of a layer or cell; of a class of the user's own, only the layers inside of it."""
@@ -167,11 +167,11 @@ class _Rewriter:
         return next((known for known in (name, name.rpartition(">")[2]) if known in self._custom), "")
 
     def _settings(self, name: str, config: JsonObject) -> JsonObject:
-        kept: JsonObject = {}
+        settings: JsonObject = {}
         for key, value in config.items():
             new = _OLD_NAMES.get(name, {}).get(key, key)
             if new in SETTINGS[name] or (key in _EVERY and (name, key) != ("SpatialDropout1D", "trainable")):
-                kept[new] = self._value(new, value)
+                settings[new] = self._value(new, value)
             elif not (key in (*_EVERY, *_HARMLESS) or key.endswith(_ENDINGS) or not value):
                 raise CheckpointError(
                     f"{self._path}: layer {config.get('name', '?')} ({name}) has the setting {key}={value!r}, which "
@@ -180,12 +180,12 @@ class _Rewriter:
                 )
         # The defaults from before a setting existed differ from those of Keras 3.
         if name in {"GRU", "GRUCell"}:
-            kept.setdefault("reset_after", False)
+            settings.setdefault("reset_after", False)
         elif name == "CuDNNGRU":
-            kept["reset_after"] = True
-        elif name == "BatchNormalization" and isinstance(kept.get("axis"), (list, tuple)):
-            kept["axis"] = int(kept["axis"][0])
-        return kept
+            settings["reset_after"] = True
+        elif name == "BatchNormalization" and isinstance(settings.get("axis"), (list, tuple)):
+            settings["axis"] = int(settings["axis"][0])
+        return settings
 
     def _value(self, key: str, value: Any) -> Any:
         if key.endswith("activation"):

@@ -19,8 +19,8 @@ def require_none(path: Path, faults: Faults) -> None:
         raise refused(name, path, seen)
 
 
-def refused(name: str, path: Path, seen: str) -> CheckpointError:
+def refused(name: str, path: Path, detail: str) -> CheckpointError:
     """Return the error of a broken rule: the file, the rule, what was seen, and what to do."""
     advice = page(name).paragraph("What to do").removesuffix(".")
     advice = advice[0].lower() + advice[1:]
-    return CheckpointError(f"{path}: refused by rule {name}: {seen}: {advice}", rule=name)
+    return CheckpointError(f"{path}: refused by rule {name}: {detail}: {advice}", rule=name)

@@ -80,8 +80,8 @@ def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
     cell, line = document.place(node.lineno)
     last = line + node.end_lineno - node.lineno
 
-    def place(found: re.Match[str]) -> str:
-        other, within = document.place(int(found[1]))
+    def place(match: re.Match[str]) -> str:
+        other, within = document.place(int(match[1]))
         return f"(line {within})" if other is cell else f"(cell {other.number}, line {within})"
 
     return _of_rule(

@@ -101,8 +101,8 @@ def _sources(is_notebook: bool, content: bytes) -> list[tuple[int | None, str]]:
     return [(number, _with_newlines(text)) for number, text in sources]
 
 
-def _require(what: str, seen: int, allowed: int) -> None:
-    if seen > allowed:
+def _require(what: str, count: int, allowed: int) -> None:
+    if count > allowed:
         raise _NotSourceError(f"more than {allowed:,} {what}: split the file to have it checked")
 
 

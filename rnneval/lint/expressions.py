@@ -18,16 +18,16 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Abstract:
             return v.Method(v.OWN, node.attr)
         return machine.attribute(node.attr)
     held, name = machine.value_of(node.value, quiet=True), node.attr
-    found: v.Abstract | None = None
+    value: v.Abstract | None = None
     match held:
         case v.Known():
-            found = v.Known(f"{held.name}.{name}")
+            value = v.Known(f"{held.name}.{name}")
         case v.LayerValue() if name in ("states", "state"):
             events = machine.facts.by_layer[machine.frame.function, held.key]
-            found = v.Emitted(events[-1].number) if events else None
+            value = v.Emitted(events[-1].number) if events else None
         case v.Incoming(sliced=False):
-            found = v.Incoming(held.carrier, (*held.path, f".{name}"))
-    return v.Method(held, name) if found is None else found
+            value = v.Incoming(held.carrier, (*held.path, f".{name}"))
+    return v.Method(held, name) if value is None else value
 
 
 def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Abstract:
@@ -74,22 +74,22 @@ def _subscript(machine: Machine, node: ast.Subscript) -> v.Abstract:
     return v.cut(held, place)
 
 
-def _picked(machine: Machine, held: v.Abstract, node: ast.Subscript, elements: list[ast.expr]) -> v.Abstract:
+def _picked(machine: Machine, container: v.Abstract, node: ast.Subscript, elements: list[ast.expr]) -> v.Abstract:
     """Return `x[:, -1]` and the like: a place in a tensor."""
     for element in elements:
         machine.value_of(element)
-    data = machine.facts.data_of(held)
-    last = not isinstance(held, v.Incoming) and any(ast.unparse(element) == "-1" for element in elements)
+    data = machine.facts.data_of(container)
+    last = not isinstance(container, v.Incoming) and any(ast.unparse(element) == "-1" for element in elements)
     place = ("cut", node.lineno, node.col_offset)
     return v.Data(v.traced(data.origins, place), data.passed, last_of=data.whole_of if last else None)
 
 
-def _sliced(machine: Machine, held: v.Abstract, node: ast.Slice) -> v.Abstract:
+def _sliced(machine: Machine, container: v.Abstract, node: ast.Slice) -> v.Abstract:
     low, high = (None if bound is None else machine.index_value(bound) for bound in (node.lower, node.upper))
     known = all(given is None or key is not None for given, key in ((node.lower, low), (node.upper, high)))
     if known and node.step is None and isinstance(low, int | None) and isinstance(high, int | None):
-        return machine.facts.section(held, low, high)
-    return held if isinstance(held, v.Emitted) else v.through(machine.facts.data_of(held))
+        return machine.facts.section(container, low, high)
+    return container if isinstance(container, v.Emitted) else v.through(machine.facts.data_of(container))
 
 
 def _binary(machine: Machine, node: ast.BinOp) -> v.Abstract:
@@ -146,11 +146,11 @@ def _tested(machine: Machine, node: ast.IfExp | ast.Compare) -> v.Abstract:
 # Containers that are changed in place
 
 
-def update(machine: Machine, owner: ast.expr, held: v.Abstract, key: object, value: v.Abstract) -> None:
+def update(machine: Machine, owner: ast.expr, container: v.Abstract, key: object, value: v.Abstract) -> None:
     """Carry out `owner[key] = value`."""
     machine.mark_read(value)
-    note_change(machine, owner, held, value)
-    rebind(machine, owner, _with_item(held, key, value))
+    note_change(machine, owner, container, value)
+    rebind(machine, owner, _with_item(container, key, value))
 
 
 def rebind(machine: Machine, owner: ast.expr, new: v.Abstract) -> None:
@@ -166,31 +166,31 @@ def rebind(machine: Machine, owner: ast.expr, new: v.Abstract) -> None:
             rebind(machine, owner.value, machine.facts.data_of(outer))
 
 
-def note_change(machine: Machine, owner: ast.expr, held: v.Abstract, value: v.Abstract) -> None:
+def note_change(machine: Machine, owner: ast.expr, container: v.Abstract, value: v.Abstract) -> None:
     """Keep that a parameter's own object is changed: a default would remember it."""
     function = machine.frame.function
     if isinstance(owner, ast.Name) and not machine.frame.call and owner.id in function.parameters:
-        base = held.base if isinstance(held, v.DictValue) else held
+        base = container.base if isinstance(container, v.DictValue) else container
         if isinstance(base, v.Incoming) and base.carrier == owner.id:
             function.changed.setdefault(owner.id, []).append(value)
 
 
-def _with_item(held: v.Abstract, key: object, value: v.Abstract) -> v.Abstract:
-    match held:
+def _with_item(container: v.Abstract, key: object, value: v.Abstract) -> v.Abstract:
+    match container:
         case v.Many():
-            items, index = list(held.items), v.index_of(key)
+            items, index = list(container.items), v.index_of(key)
             if isinstance(index, int) and not isinstance(index, bool) and -len(items) <= index < len(items):
                 items[index] = value
-                return v.Many(tuple(items), held.open)
+                return v.Many(tuple(items), container.open)
             return v.Many((*items, value)[: v.MOST_ITEMS], True)
         case _ if key is None:
             return CHANGED
         case v.DictValue():
-            kept = tuple((name, item) for name, item in held.items if name != key)
-            return v.DictValue((*kept[-v.MOST_ITEMS :], (key, value)), held.base)
+            kept = tuple((name, item) for name, item in container.items if name != key)
+            return v.DictValue((*kept[-v.MOST_ITEMS :], (key, value)), container.base)
         case v.Incoming() | v.Emitted() | v.Initial():
-            return v.DictValue(((key, value),), held)
-    return v.join(held, value) if isinstance(held, v.Data) else held
+            return v.DictValue(((key, value),), container)
+    return v.join(container, value) if isinstance(container, v.Data) else container
 
 
 EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Abstract]] = {

@@ -187,32 +187,32 @@ class FileFacts:
 
     def part(self, value: v.Abstract, key: object) -> v.Abstract:
         """Return `value[key]` for a literal or running key."""
-        found: v.Abstract
+        element: v.Abstract
         match value:
             case v.Choice():
-                found = v.choice(self.part(option, key) for option in value.options)
+                element = v.choice(self.part(option, key) for option in value.options)
             case v.Many():
-                found = _item(value, v.index_of(key))
+                element = _item(value, v.index_of(key))
             case v.Incoming(sliced=False):
-                found = v.Incoming(value.carrier, (*value.path, key))
+                element = v.Incoming(value.carrier, (*value.path, key))
             case v.Incoming() if isinstance(key, int) and key >= 0:
-                found = v.Incoming(value.carrier, (*value.path, value.start + key))
+                element = v.Incoming(value.carrier, (*value.path, value.start + key))
             case v.Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
-                found = v.Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
+                element = v.Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
             case v.Incoming():
-                found = v.Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
+                element = v.Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
             case v.DictValue():
                 stored = value.get(key)
                 if stored is None:
                     stored = v.NOTHING if value.base is None else self.part(value.base, key)
-                found = stored
+                element = stored
             case v.Initial():
-                found = value
+                element = value
             case v.Emitted() if not isinstance(key, str):
-                found = value
+                element = value
             case _:
-                found = v.through(self.data_of(value))
-        return found
+                element = v.through(self.data_of(value))
+        return element
 
     def section(self, value: v.Abstract, low: int | None, high: int | None) -> v.Abstract:
         """Return `value[low:high]`."""

@@ -18,20 +18,20 @@ _NEVER = frozenset({"__pycache__", "__pypackages__", "node_modules", "venv"})
 
 def discover(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the files to read, each once: in the order of the paths, below a folder in the order of their names."""
-    found: dict[str, None] = {}
+    files: dict[str, None] = {}
     for given in paths:
         path = os.fspath(given)
         if Path(path).is_dir():
             listed = _known_to_git(path)
             below = sorted(_walk(path) if listed is None else listed, key=lambda file: Path(file).parts)
-            found |= {os.path.normpath(file): None for file in below}
+            files |= {os.path.normpath(file): None for file in below}
         elif Path(path).is_file() and Path(path).suffix.lower() in _NAMED_ENDINGS:
-            found[path] = None
+            files[path] = None
         else:
             what = "is no regular file" if Path(path).exists() else "no such file or folder"
             what = "neither Python nor a notebook" if Path(path).is_file() else what
             raise UsageError(f"{path}: {what}: give Python files, notebooks or folders, or - for standard input")
-    return list(found)
+    return list(files)
 
 
 def _known_to_git(folder: str) -> list[str] | None:

@@ -204,21 +204,21 @@ def flat(value: Abstract) -> tuple[Abstract, ...]:
     return tuple(inner for item in value.items for inner in flat(item)) if isinstance(value, Many) else (value,)
 
 
-def join(left: Abstract, right: Abstract) -> Abstract:
+def join(one: Abstract, other: Abstract) -> Abstract:
     """Return what a variable may hold where two branches meet."""
-    if left is right or left == right:
-        return left
-    if isinstance(left, Many) and isinstance(right, Many) and len(left.items) == len(right.items):
-        items = tuple(map(join, left.items, right.items))
-        return Many(items, left.open or right.open, left.same or right.same)
-    if isinstance(left, Data) and isinstance(right, Data):
-        return blend((left, right))
-    return choice((left, right))
+    if one is other or one == other:
+        return one
+    if isinstance(one, Many) and isinstance(other, Many) and len(one.items) == len(other.items):
+        items = tuple(map(join, one.items, other.items))
+        return Many(items, one.open or other.open, one.same or other.same)
+    if isinstance(one, Data) and isinstance(other, Data):
+        return blend((one, other))
+    return choice((one, other))
 
 
-def choice(found: Iterable[Abstract]) -> Abstract:
+def choice(values: Iterable[Abstract]) -> Abstract:
     """Return one of several values, kept apart while they are few."""
-    kept = frozenset(option for value in found for option in alternatives(value))
+    kept = frozenset(option for value in values for option in alternatives(value))
     if len(kept) == 1:
         return next(iter(kept))
     return Choice(kept) if 0 < len(kept) <= MOST_OPTIONS else Data(frozenset({OVERFLOW}))
@@ -229,9 +229,9 @@ def traced(origins: frozenset[object], another: object) -> frozenset[object]:
     return origins | {another} if len(origins) < MOST_ORIGINS else frozenset({OVERFLOW})
 
 
-def blend(found: Iterable[Data]) -> Data:
+def blend(several: Iterable[Data]) -> Data:
     """Return data that descends from everything that the pieces descend from."""
-    pieces = tuple(found)
+    pieces = tuple(several)
     if len(pieces) == 1:
         return pieces[0]
     origins = frozenset().union(*(piece.origins for piece in pieces))

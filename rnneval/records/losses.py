@@ -106,7 +106,7 @@ def _arrays(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
     sizes = {column: len(values) for column, values in columns.items()}
     if len(set(sizes.values())) > 1:
         raise RecordError(f"{name}: its columns have different numbers of rows: {sizes}")
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for column, values in columns.items():
         whole = COLUMNS[column] is int
         if not (pa.types.is_integer(values.type) or (pa.types.is_floating(values.type) and not whole)):
@@ -119,7 +119,7 @@ def _arrays(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
                 "without a loss has no row"
             )
         try:
-            found[column] = values.cast(pa.int64() if whole else pa.float64()).to_numpy()
+            arrays[column] = values.cast(pa.int64() if whole else pa.float64()).to_numpy()
         except pa.ArrowInvalid as error:
             raise RecordError(f"{name}: column {column!r} has a number beyond int64: {error}") from error
-    return found
+    return arrays

@@ -163,10 +163,10 @@ def place_after(text: str) -> str:
     return f"character offset {len(text):,}, line {line:,}, column {column:,}"
 
 
-def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> FinalText:
+def final_text(text_or_paths: Paths | InMemory, options: TextOptions | None = None) -> FinalText:
     """Read files, joined with nothing between, as one text: take a part, rewrite it, and divide it into documents."""
     options = options or TextOptions()
-    sources = [given] if isinstance(given, str | os.PathLike | InMemory) else [*given]
+    sources = [text_or_paths] if isinstance(text_or_paths, str | os.PathLike | InMemory) else [*text_or_paths]
     if not sources:
         raise UsageError("no text was given: name at least one UTF-8 file")
     names = ["the text in memory" if isinstance(source, InMemory) else os.fspath(source) for source in sources]
@@ -276,10 +276,10 @@ def _unreadable(path: str, error: Exception) -> str:
     return f"{path}: cannot be read: {reason_of(error)}: a readable UTF-8 text file is needed"
 
 
-def scored_text(given: Paths | InMemory, sha256: str | None, part: str | None = None) -> str:
+def scored_text(text_or_paths: Paths | InMemory, sha256: str | None, part: str | None = None) -> str:
     """Read the text with the normalization that gives the hash of the scored text."""
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
-        read = final_text(given, TextOptions(part=part, normalize=normalize, newlines=newlines))
+        read = final_text(text_or_paths, TextOptions(part=part, normalize=normalize, newlines=newlines))
         text = "".join(read.documents)
         if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
             return text

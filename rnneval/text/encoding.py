@@ -263,14 +263,14 @@ class EncodedText:
             yield "no-token", f"{lacking}: their text goes to the next"
 
 
-def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
+def encode(source: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
     """Read files as one text and turn it into ids.
 
     It takes 15 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
     temporary files. A tokenizer of subwords takes up to 250 bytes for each byte of the longest document.
 
     Args:
-        given: One path, or several to be joined with nothing between; or a text in memory.
+        source: One path, or several to be joined with nothing between; or a text in memory.
         vocabulary: Already made to fit the model (`Vocabulary.fit`).
         options: What to read, and how.
 
@@ -284,11 +284,11 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
     """
     options = options or TextOptions()
     tokeniser = tokeniser_of(vocabulary, options.tokens, options.unknown)
-    return _encoded(final_text(given, options), tokeniser)
+    return _encoded(final_text(source, options), tokeniser)
 
 
 def encode_spans(
-    given: Paths | InMemory, table: "LossTable", options: TextOptions, vocabulary: Vocabulary | None = None
+    source: Paths | InMemory, table: "LossTable", options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile; encode it by its vocabulary, if known.
 
@@ -297,7 +297,7 @@ def encode_spans(
     """
     from rnneval.text.spans import kind_of, tokens_of  # a run needs none of it
 
-    text = final_text(given, options)
+    text = final_text(source, options)
     utf8, documents = bytes_of(text)
     ends, first, unscored = tokens_of(table, utf8, documents)
     if vocabulary is not None:

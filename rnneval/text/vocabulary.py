@@ -198,23 +198,27 @@ class Vocabulary:
         )
 
 
-def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | None:
+def given_vocabulary(vocabulary: Any, texts: Paths | None = None) -> Vocabulary | None:
     """Return the vocabulary that options give; None if they give none.
 
     `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, a map from token to id, or a
     lookup layer of Keras; `texts` are training texts whose sorted distinct characters are the vocabulary.
     """
-    if given is not None and texts is not None:
+    if vocabulary is not None and texts is not None:
         raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
     if texts is not None:
         return Vocabulary.from_text(texts, TextOptions())
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, str) and is_plainly_text(given):
-        raise VocabularyError(f"{named_in_message(given)} is a text and no vocabulary: give sorted(set(text))")
-    if hasattr(given, "get_vocabulary"):
-        return vocabulary_of_lookup(given)
-    return Vocabulary.from_file(given) if isinstance(given, str | os.PathLike) else Vocabulary.from_tokens(given)
+    if vocabulary is None or isinstance(vocabulary, Vocabulary):
+        return vocabulary
+    if isinstance(vocabulary, str) and is_plainly_text(vocabulary):
+        raise VocabularyError(f"{named_in_message(vocabulary)} is a text and no vocabulary: give sorted(set(text))")
+    if hasattr(vocabulary, "get_vocabulary"):
+        return vocabulary_of_lookup(vocabulary)
+    return (
+        Vocabulary.from_file(vocabulary)
+        if isinstance(vocabulary, str | os.PathLike)
+        else Vocabulary.from_tokens(vocabulary)
+    )
 
 
 def vocabulary_of_lookup(lookup: Any) -> Vocabulary:
@@ -286,18 +290,18 @@ def _leads_out(path: Path) -> bool:
     return not path.resolve().is_relative_to(path.parent.resolve())
 
 
-def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
+def _ordered(listing: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
-    if isinstance(given, str | bytes | bytearray | AbstractSet) or not isinstance(given, Iterable):
+    if isinstance(listing, str | bytes | bytearray | AbstractSet) or not isinstance(listing, Iterable):
         raise VocabularyError(
-            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of their "
-            "ids, such as sorted(set(text)), or a map from token to id; for bytes, Vocabulary.from_bytes()"
+            f"the vocabulary ({source}) is of type {type(listing).__name__}: give a list of tokens in the order of "
+            "their ids, such as sorted(set(text)), or a map from token to id; for bytes, Vocabulary.from_bytes()"
         )
-    if not (tokens := list(given)):
+    if not (tokens := list(listing)):
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
-    if not isinstance(given, Mapping):
+    if not isinstance(listing, Mapping):
         return None, tokens
-    pairs = sorted(_pairs(given, source), key=lambda pair: pair[0])
+    pairs = sorted(_pairs(listing, source), key=lambda pair: pair[0])
     first, wrong = pairs[0][0], ""
     if first not in {0, 1}:
         wrong = f"ids begin at {first}"
@@ -311,13 +315,13 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     return first, [token for _, token in pairs]
 
 
-def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
+def _pairs(token_map: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
     """Return (id, token) of a map in either direction: the side with the whole numbers has the ids."""
-    if all(map(_is_id, given.values())):
-        return [(int(id_), token) for token, id_ in given.items()]
-    if all(_is_id(key) or re.fullmatch("[0-9]{1,9}", str(key)) for key in given):  # all keys of JSON are strings
-        return [(int(id_), token) for id_, token in given.items()]
-    token, odd = next((key, value) for key, value in given.items() if not _is_id(value))
+    if all(map(_is_id, token_map.values())):
+        return [(int(id_), token) for token, id_ in token_map.items()]
+    if all(_is_id(key) or re.fullmatch("[0-9]{1,9}", str(key)) for key in token_map):  # all keys of JSON are strings
+        return [(int(id_), token) for id_, token in token_map.items()]
+    token, odd = next((key, value) for key, value in token_map.items() if not _is_id(value))
     said = f"maps {token!r} to {odd!r}: give token → id or id → token, with ids that are whole numbers"
     raise VocabularyError(f"the vocabulary ({source}) {said}")
 
@@ -396,9 +400,9 @@ def _array(name: str) -> list[str]:
     return list(map(str, found))
 
 
-def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
-    if seen > allowed:
-        said = f"{seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
+def _require_few(what: str, count: int, allowed: int, name: str) -> None:
+    if count > allowed:
+        said = f"{count:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
         raise VocabularyError(f"{name}: {said}")
 
 
