@@ -1,6 +1,7 @@
 """Cached models of transformers: what two ways of reading the same text make of them, and what rnneval's check says.
 
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py now [CLASS…]    # the classes of the installed release
+    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py now [CLASS…] --only loops --loops generate- reset
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py packages        # other packages, where installed
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py history ENVIRONMENTS [RELEASE…]
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py tables          # writes the tables of the page
@@ -67,12 +68,17 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def run_now(names: Sequence[str], *, loops: bool, checks: bool, only_calls: bool) -> None:
-    """Run the loops, in float32 and float64, and the check on classes of the installed release."""
+def run_now(
+    names: Sequence[str], *, loops: bool, checks: bool, only_calls: bool, begins: Sequence[str] = ("",)
+) -> None:
+    """Run the loops, in float32 and float64, and the check on classes of the installed release.
+
+    Of the loops, those whose names begin with one of `begins` are run, and the others stay as the record has them.
+    """
     import torch
     import transformers
     from cached.configurations import CLASSES, build
-    from cached.loops import measure
+    from cached.loops import LOOPS, measure
 
     if not loops or checks:
         from cached.checked import calls, check
@@ -81,8 +87,9 @@ def run_now(names: Sequence[str], *, loops: bool, checks: bool, only_calls: bool
     for name in names or CLASSES:
         begun, entry = time.process_time(), {}
         if loops:
-            entry["float32"] = measure(build(name))
-            entry["float64"] = measure(build(name, dtype=torch.float64))
+            some = [loop for loop in LOOPS if loop.startswith(tuple(begins))]
+            entry["float32"] = measure(build(name), some)
+            entry["float64"] = measure(build(name, dtype=torch.float64), some)
         if checks:
             entry["check"] = check(build(name))
         if checks or only_calls:
@@ -91,7 +98,11 @@ def run_now(names: Sequence[str], *, loops: bool, checks: bool, only_calls: bool
         with changing() as record:
             record["versions"] |= {"transformers": transformers.__version__, "torch": torch.__version__}
             record["date"] = dt.datetime.now(tz=dt.UTC).date().isoformat()
-            record["now"].setdefault(name, {}).update(entry)
+            before = record["now"].setdefault(name, {})
+            for precision in {"float32", "float64"} & entry.keys():
+                sizes = {**before.get(precision, {}), **entry[precision]}
+                entry[precision] = {loop: sizes[loop] for loop in LOOPS if loop in sizes}
+            before.update(entry)
 
 
 def run_history(environments: Path, releases: Sequence[str], *, checks: bool) -> None:
@@ -132,10 +143,11 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["loops", "check", "calls"], help="run this alone; calls: the check's tests of calls"
     )
+    parser.add_argument("--loops", nargs="+", default=[""], metavar="NAME", help="run loops that begin so alone")
     options = parser.parse_intermixed_args()
     loops, checks = options.only in {None, "loops"}, options.only in {None, "check"}
     if options.part == "now":
-        run_now(options.names, loops=loops, checks=checks, only_calls=options.only == "calls")
+        run_now(options.names, loops=loops, checks=checks, only_calls=options.only == "calls", begins=options.loops)
     elif options.part == "history":
         run_history(Path(options.names[0]), options.names[1:], checks=checks)
     elif options.part == "packages":

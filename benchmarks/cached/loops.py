@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 from cached.configurations import V
+from cached.tables import LIMIT
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 NAMES = ("cache", "past_key_values", "cache_params", "state")
-TOKENS, PADS = 24, 5
-"""Tokens of a text, three chunks; and tokens of padding."""
-LONG = (60, *[1] * 8, 6, 10)
-"""Lengths of calls over more than the 64 tokens of a chunk that no configuration changes."""
+TOKENS, PADS, NEW = 24, 5, 8
+"""Tokens of a text, three chunks; of padding; and new ones that generate() makes."""
 
 
 class Reader:
@@ -135,18 +134,12 @@ def steps(ids: torch.Tensor, start: int = 0) -> torch.Tensor:
 # Calls
 
 
-def by_calls(
-    cuts: Sequence[int], *, positions: bool | None = False, masked: bool = False, rows: int = 1
-) -> Callable[..., Pair]:
+def by_calls(cuts: Sequence[int], *, positions: bool | None = False) -> Callable[..., Pair]:
     """Compare a text in calls of these lengths with one call without a cache; positions None: where they are taken."""
 
     def loop(reader: Reader) -> Pair:
-        ids = text(rows, sum(cuts))
-        if masked:
-            _needs_mask(reader)
-        if positions and "position_ids" not in reader.accepts:
-            raise NotImplementedError("takes no position_ids")
-        read, _ = reader.read(ids, cuts, mask=ones(ids) if masked else None, unplaced=positions is False)
+        ids = text(1, sum(cuts))
+        read, _ = reader.read(ids, cuts, unplaced=positions is False)
         return read, reader.whole(ids)
 
     return loop
@@ -192,12 +185,38 @@ def future_whole(reader: Reader) -> Pair:
     return reader.whole(ids)[:, :16], reader.whole(other)[:, :16]
 
 
-def batch(reader: Reader) -> Pair:
-    """Compare two rows in one call with each row alone."""
-    ids = text(2, 24)
-    read, _ = reader.read(ids, [16] + [1] * 8)
-    alone = [reader.read(row[None], [16] + [1] * 8)[0] for row in ids]
-    return read, torch.cat(alone)
+def unplaced(cuts: Sequence[int]) -> Callable[[Reader], Pair]:
+    """Compare calls of these lengths without position_ids with the same calls with them."""
+
+    def loop(reader: Reader) -> Pair:
+        if "position_ids" not in reader.accepts:
+            raise NotImplementedError("takes no position_ids")
+        ids = text(1, sum(cuts))
+        return reader.read(ids, cuts, unplaced=True)[0], reader.read(ids, cuts)[0]
+
+    return loop
+
+
+def ones_in(cuts: Sequence[int]) -> Callable[[Reader], Pair]:
+    """Compare calls of these lengths, with a mask of ones that grows, with the same calls without a mask."""
+
+    def loop(reader: Reader) -> Pair:
+        _needs_mask(reader)
+        ids = text(1, sum(cuts))
+        return reader.read(ids, cuts, mask=ones(ids))[0], reader.read(ids, cuts)[0]
+
+    return loop
+
+
+def rows(cuts: Sequence[int]) -> Callable[[Reader], Pair]:
+    """Compare two rows in calls of these lengths with each row alone in the same calls."""
+
+    def loop(reader: Reader) -> Pair:
+        ids = text(2, sum(cuts))
+        read, _ = reader.read(ids, cuts)
+        return read, torch.cat([reader.read(row[None], cuts)[0] for row in ids])
+
+    return loop
 
 
 # Padding
@@ -227,35 +246,18 @@ def of_mask(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
-def left_padding(*, cached: bool = False, positions: bool = True) -> Callable[[Reader], Pair]:
-    """Compare a row padded left, beside a longer one, with the row alone."""
+def left_padding(*, positions: bool = True) -> Callable[[Reader], Pair]:
+    """Compare a row padded left, beside a longer one, with the row alone, in one call without a cache."""
 
     def loop(reader: Reader) -> Pair:
         _needs_mask(reader)
         ids = text(1, 24)
         wide, mask = padded(ids, left=True)
         given = of_mask(mask) if positions and "position_ids" in reader.accepts else None
-        if cached:
-            read, _ = reader.read(wide, [16] + [1] * (wide.shape[1] - 16), mask=mask, positions=given)
-        else:
-            read = reader.whole(wide, attention_mask=mask, **({} if given is None else {"position_ids": given}))
+        read = reader.whole(wide, attention_mask=mask, **({} if given is None else {"position_ids": given}))
         return read[:1, PADS:], reader.whole(ids)
 
     return loop
-
-
-def right_padding_then_on(reader: Reader) -> Pair:
-    """Compare a row that was padded right in its first call, and then read on, with the row alone."""
-    _needs_mask(reader)
-    ids = text(1, 24)
-    wide, mask = padded(ids[:, :12], left=False)
-    rest = torch.cat([ids[:, 12:], text(1, 12, seed=3)])
-    mask = torch.cat([mask, ones(rest)], dim=1)
-    given = of_mask(mask) if "position_ids" in reader.accepts else None
-    _, cache = reader.read(wide, [wide.shape[1]], mask=mask, positions=given)
-    at = None if given is None else given[:, wide.shape[1] :]
-    read, _ = reader.read(rest, [1] * 12, cache=cache, start=wide.shape[1], mask=mask, positions=at)
-    return read[:1], reader.whole(ids)[:, 12:]
 
 
 def right_padding(reader: Reader) -> Pair:
@@ -264,6 +266,48 @@ def right_padding(reader: Reader) -> Pair:
     ids = text(1, 24)
     wide, mask = padded(ids, left=False)
     return reader.whole(wide, attention_mask=mask)[:1, :-PADS], reader.whole(ids)
+
+
+def _beside_pads(reader: Reader, cuts: Sequence[int], *, pads: str) -> Pair:
+    """Compare a row that is padded, left or right, with itself in the same calls without pads, two rows each time.
+
+    A padded row needs a mask that grows: where a mask of ones changes these calls, pads cannot be told from it.
+    """
+    _needs_mask(reader)
+    ids = text(1, sum(cuts))
+    plain = _without_pads(cuts, left=pads == "left")
+    two = torch.cat([ids[:, : sum(plain)]] * 2)
+    given = {} if "position_ids" not in reader.accepts else {"positions": steps(two)}
+    masked, _ = reader.read(two, plain, mask=ones(two), **given)
+    if not distance((masked, reader.read(two, plain, **given)[0])) <= LIMIT:
+        raise NotImplementedError("a mask of ones changes these calls already")
+    if pads == "left":
+        wide, mask = padded(two[:1], left=True)
+    else:
+        begin, mask = padded(two[:1, : plain[0]], left=False)
+        rest = torch.cat([two[:1, plain[0] :], text(1, sum(plain[1:]), seed=3)])
+        wide, mask = torch.cat([begin, rest], dim=1), torch.cat([mask, ones(rest)], dim=1)
+    if given:
+        given = {"positions": of_mask(mask)}
+    read, _ = reader.read(wide, cuts, mask=mask, **given)
+    after = slice(PADS, None) if pads == "left" else slice(cuts[0], None)
+    return read[:1, after], masked[:1, 0 if pads == "left" else plain[0] :]
+
+
+def _without_pads(cuts: Sequence[int], *, left: bool) -> list[int]:
+    """Return the lengths of calls without their pads, which stand in the first ones."""
+    if not left:
+        return [cuts[0] - PADS, *cuts[1:]]
+    pads, plain = PADS, []
+    for length in cuts:
+        plain.append(max(length - pads, 0))
+        pads -= min(length, pads)
+    return [length for length in plain if length]
+
+
+def beside_pads(cuts: Sequence[int], *, pads: str = "left") -> Callable[[Reader], Pair]:
+    """Compare a row with pads with itself without them, in the same calls."""
+    return lambda reader: _beside_pads(reader, cuts, pads=pads)
 
 
 def pads_in_second(reader: Reader) -> Pair:
@@ -284,34 +328,45 @@ def _decode(reader: Reader, ids: torch.Tensor, cache: Any, start: int) -> torch.
 
 
 def restore(reader: Reader) -> Pair:
-    """Compare a text read on from a copy of a cache with the same after other text was read in between."""
+    """Compare a text read on from a copy of a cache, after other text was read, with the same calls without it."""
     ids, other = text(1, 24), text(1, 8, seed=5)
     _, cache = reader.read(ids[:, :12], [12])
     kept = copy.deepcopy(cache)
     _decode(reader, other, cache, 12)
-    return _decode(reader, ids[:, 12:], kept, 12), reader.whole(ids)[:, 12:]
+    read = _decode(reader, ids[:, 12:], kept, 12)
+    return read, reader.read(ids, [12] + [1] * 12)[0][:, 12:]
 
 
-def reset(reader: Reader) -> Pair:
-    """Compare a text read from a cache that was reset with one read from a fresh cache, one token a call."""
-    ids, other = text(1, 24), text(1, 16, seed=6)
-    _, cache = reader.read(other, [16])
-    if not hasattr(cache, "reset"):
-        raise NotImplementedError("its cache has no reset()")
-    cache.reset()
-    return reader.read(ids, [16] + [1] * 8, cache=cache)[0], reader.read(ids, [16] + [1] * 8)[0]
+def reset(cuts: Sequence[int]) -> Callable[[Reader], Pair]:
+    """Compare a text read from a cache that was reset with one read from a fresh cache, in the same calls."""
+
+    def loop(reader: Reader) -> Pair:
+        ids, other = text(1, sum(cuts)), text(1, 16, seed=6)
+        straight, _ = reader.read(ids, cuts)
+        _, cache = reader.read(other, [16])
+        if not hasattr(cache, "reset"):
+            raise NotImplementedError("its cache has no reset()")
+        cache.reset()
+        return reader.read(ids, cuts, cache=cache)[0], straight
+
+    return loop
 
 
-def reorder(reader: Reader) -> Pair:
-    """Compare two rows of a reordered cache, read on, with the rows exchanged from the start."""
-    ids = text(2, 24)
-    _, cache = reader.read(ids[:, :12], [12])
-    if not hasattr(cache, "reorder_cache"):
-        raise NotImplementedError("its cache has no reorder_cache()")
-    cache.reorder_cache(torch.tensor([1, 0]))
-    order = ids[[1, 0]]
-    _, straight = reader.read(order[:, :12], [12])
-    return _decode(reader, order[:, 12:], cache, 12), _decode(reader, order[:, 12:], straight, 12)
+def exchanged(method: str) -> Callable[[Reader], Pair]:
+    """Compare two rows, exchanged by a method of the cache and read on, with the rows exchanged from the start."""
+
+    def loop(reader: Reader) -> Pair:
+        ids = text(2, 24)
+        _, cache = reader.read(ids[:, :12], [12])
+        if not hasattr(cache, method):
+            raise NotImplementedError(f"its cache has no {method}()")
+        getattr(cache, method)(torch.tensor([1, 0]))
+        order = ids[[1, 0]]
+        seen = _decode(reader, order[:, 12:], cache, 12)
+        _, straight = reader.read(order[:, :12], [12])
+        return seen, _decode(reader, order[:, 12:], straight, 12)
+
+    return loop
 
 
 def crop(*, recorded: bool) -> Callable[[Reader], Pair]:
@@ -371,43 +426,148 @@ def generate(reader: Reader) -> Pair:
     return near[0], near[1]
 
 
-SINGLE, SEVERAL = (9, *[1] * 9), (7, 5, 6, 2)
+def _generated(reader: Reader, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
+    """Return what generate() makes of these ids, with the logits that it chose from."""
+    with torch.no_grad():
+        return reader.model.generate(
+            ids,
+            attention_mask=mask,
+            **{"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, **options},
+            pad_token_id=0,
+            eos_token_id=None,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+
+
+def _chosen_from(output: Any) -> torch.Tensor:
+    """Return the logits `(rows, NEW, V)` that the new tokens were chosen from; beams change their rows."""
+    beams = getattr(output, "beam_indices", None)
+    logits = output.logits[:NEW]
+    if beams is not None:
+        logits = [each[beams[:, t]] for t, each in enumerate(logits)]
+    return torch.stack(list(logits), dim=1)
+
+
+def _without_cache(reader: Reader, texts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the logits of the last NEW tokens of each text, read alone in one call without a cache."""
+    return torch.cat([reader.whole(each[None])[:, -NEW - 1 : -1] for each in texts])
+
+
+def generates(*, prompt: int = 9, count: int = 1, pads: bool = False, **options: Any) -> Callable[[Reader], Pair]:
+    """Compare the logits of generate() with those of the same text, each row alone, in one call without a cache."""
+
+    def loop(reader: Reader) -> Pair:
+        ids = text(count, prompt)
+        mask = ones(ids)
+        if pads:
+            ids, mask = padded(ids[:1], left=True)
+        output = _generated(reader, ids, mask, **options)
+        begins = [int(row.argmax()) for row in mask.repeat_interleave(len(output.sequences) // len(mask), dim=0)]
+        made = [row[begin:] for row, begin in zip(output.sequences, begins, strict=True)]
+        return _chosen_from(output), _without_cache(reader, made)
+
+    return loop
+
+
+def generates_after_other(reader: Reader) -> Pair:
+    """Compare the logits of generate() for a prompt of one token, after it went on with another text."""
+    other = text(1, 9, seed=9)
+    _generated(reader, other, ones(other))
+    output = _generated(reader, text(1, 1), ones(text(1, 1)))
+    return _chosen_from(output), _without_cache(reader, output.sequences)
+
+
+def generates_on(*, whole: bool) -> Callable[[Reader], Pair]:
+    """Compare the logits of generate() that goes on from a cache it returned, after new tokens of a user.
+
+    It gets the whole text and its mask, or the tokens that the cache has not read and the mask of the whole text.
+    """
+
+    def loop(reader: Reader) -> Pair:
+        ids = text(1, 9)
+        first = _generated(reader, ids, ones(ids))
+        if getattr(first, "cache", None) is None:
+            raise NotImplementedError("generate returns no cache")
+        read = first.sequences.shape[1] - 1  # the last token was not read
+        ids = torch.cat([first.sequences, text(1, 6, seed=9)], dim=1)
+        given = {reader.name: first.cache}
+        output = _generated(reader, ids if whole else ids[:, read:], ones(ids), **given)
+        made = output.sequences if whole else torch.cat([ids[:, :read], output.sequences], dim=1)
+        return _chosen_from(output), _without_cache(reader, made)
+
+    return loop
+
+
+def generates_by_lookup(reader: Reader) -> Pair:
+    """Compare the logits of generate() that drafts tokens from a prompt, which says everything twice."""
+    ids = text(1, 9).repeat(1, 2)
+    output = _generated(reader, ids, ones(ids), prompt_lookup_num_tokens=3)
+    return _chosen_from(output), _without_cache(reader, output.sequences)
+
+
+SINGLE, SEVERAL, AT_CHUNK = (9, *[1] * 9), (7, 5, 6, 2), (8, 8, 8)
+LEFT_CALLS = (16, *[1] * 8)
+"""Calls of which the first holds all pads."""
 LOOPS: Mapping[str, Callable[[Reader], Pair]] = {
+    # those that the rows of earlier releases name, and what they differ from
     "train": by_calls([84]),
     "single": by_calls(SINGLE),
     "single-from-start": by_calls([1] * 12),
-    "prompt-of-one": by_calls([1, 9, *[1] * 4]),
     "several": by_calls(SEVERAL),
     "several-short": by_calls([2, 3, 3], positions=None),
     "several-chunks": by_calls([9, 20, 17]),
-    "several-at-chunk": by_calls([8, 8, 8]),
-    "long": by_calls(LONG),
-    "single-positions": by_calls(SINGLE, positions=True),
-    "several-positions": by_calls(SEVERAL, positions=True),
-    "single-mask": by_calls(SINGLE, masked=True),
-    "several-mask": by_calls(SEVERAL, masked=True),
-    "single-two-rows": by_calls(SINGLE, rows=2),
     "special-ids": special_ids,
     "prefill-unplaced": unplaced_prefill,
     "causal": future,
     "causal-second": future_second,
     "causal-whole": future_whole,
-    "batch": batch,
     "left-padding": left_padding(),
-    "left-padding-cached": left_padding(cached=True),
     "left-padding-no-positions": left_padding(positions=False),
     "right-padding": right_padding,
-    "right-padding-then-on": right_padding_then_on,
     "pads-in-second": pads_in_second,
+    "generate": generate,
+    # one thing changed alone: the lengths of the calls
+    "calls-of-one": by_calls(SINGLE, positions=None),
+    "calls-of-one-from-start": by_calls([1] * 12, positions=None),
+    "calls-of-one-long": by_calls([60, *[1] * 24], positions=None),
+    "calls-of-several": by_calls(SEVERAL, positions=None),
+    "calls-of-several-at-chunk": by_calls(AT_CHUNK, positions=None),
+    "calls-of-several-chunks": by_calls([9, 20, 17], positions=None),
+    "calls-of-several-long": by_calls([60, 8, 6, 10], positions=None),
+    # position_ids, a mask of ones, a second row, pads
+    "unplaced-one": unplaced(SINGLE),
+    "unplaced-several": unplaced(SEVERAL),
+    "ones-one": ones_in(SINGLE),
+    "ones-several": ones_in(SEVERAL),
+    "rows-one": rows(LEFT_CALLS),
+    "rows-several": rows(AT_CHUNK),
+    "pads-left-one": beside_pads(LEFT_CALLS),
+    "pads-left-several": beside_pads(AT_CHUNK),
+    "pads-left-in-second": beside_pads([3, 10, 8, 8]),
+    "pads-right-then-one": beside_pads([17, *[1] * 12], pads="right"),
+    # what is done to a cache
     "restore": restore,
-    "reset": reset,
-    "reorder": reorder,
+    "reset": reset(LEFT_CALLS),
+    "reset-from-start": reset([1] * 12),
+    "reorder": exchanged("reorder_cache"),
+    "select": exchanged("batch_select_indices"),
     "crop": crop(recorded=False),
     "crop-recorded": crop(recorded=True),
+    # two texts in a row
     "packed-positions": packed(),
     "packed-seq-idx": packed(seq_idx=True),
     "packed-cu-seq-lens": packed(cu_seq_lens=True),
-    "generate": generate,
+    # calls of generate()
+    "generate-one-row": generates(),
+    "generate-prompt-of-one": generates_after_other,
+    "generate-two-rows": generates(count=2),
+    "generate-padded": generates(pads=True),
+    "generate-beams": generates(num_beams=3, num_return_sequences=3),
+    "generate-on-whole": generates_on(whole=True),
+    "generate-on-rest": generates_on(whole=False),
+    "generate-prefill": generates(prompt=20, prefill_chunk_size=8),
+    "generate-lookup": generates_by_lookup,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,20 +11,37 @@ from cached.rows import ROWS, Row, caught
 
 LIMIT = 1e-4
 """Size above which two readings differ: some classes compute in float32 inside even where their weights are float64."""
+SEVERAL = tuple(f"calls-of-several{kind}" for kind in ("", "-at-chunk", "-chunks", "-long"))
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "one token a call": ("single", "single-from-start", "single-two-rows"),
-    "several tokens a call": ("several", "several-chunks", "several-at-chunk", "long", "prompt-of-one"),
-    "mask of ones": ("single-mask", "several-mask"),
-    "left padding": ("left-padding", "left-padding-cached", "pads-in-second"),
-    "on after right padding": ("right-padding-then-on",),
-    "reset": ("reset",),
-    "reorder": ("reorder",),
+    "one token a call": ("calls-of-one", "calls-of-one-from-start", "calls-of-one-long"),
+    "several tokens a call": SEVERAL,
+    "no position_ids": ("unplaced-one", "unplaced-several"),
+    "mask of ones": ("ones-one", "ones-several"),
+    "two rows": ("rows-one", "rows-several"),
+    "left padding": ("left-padding", "pads-left-one", "pads-left-several", "pads-left-in-second"),
+    "copy": ("restore",),
+    "reset": ("reset", "reset-from-start"),
+    "reorder_cache": ("reorder",),
+    "batch_select_indices": ("select",),
+    "on after right padding": ("pads-right-then-one",),
     "crop": ("crop-recorded",),
     "two texts in a row": ("packed-positions", "packed-seq-idx", "packed-cu-seq-lens"),
 }
-"""The kinds of calls, and the loops of each."""
+"""What is changed alone, and the loops that do."""
 LIMITS = ("on after right padding", "crop", "two texts in a row")
-"""Kinds of calls in which almost all classes differ."""
+"""Changes by which almost all classes differ."""
+GENERATE: Mapping[str, str] = {
+    "one row": "generate-one-row",
+    "prompt of one token": "generate-prompt-of-one",
+    "two rows": "generate-two-rows",
+    "padded left": "generate-padded",
+    "beams": "generate-beams",
+    "continued, whole text": "generate-on-whole",
+    "continued, new tokens": "generate-on-rest",
+    "prefill in chunks": "generate-prefill",
+    "prompt lookup": "generate-lookup",
+}
+"""The calls of generate(), and the loop of each."""
 
 
 def difference(entry: Mapping[str, Any], loop: str) -> float | str:
@@ -54,16 +73,55 @@ def worst(entry: Mapping[str, Any], loops: Sequence[str]) -> str:
 
 def classes(record: Mapping[str, Any]) -> str:
     """Return the table of where the classes of the newest release differ; those without a size share a row."""
-    rows: dict[tuple[str, str], list[str]] = {}
-    both = tuple(begin for _, begins in AGREE.values() for begin in begins)
+    rows: dict[str, list[str]] = {}
     for name, entry in record["now"].items():
         sizes = {column: worst(entry, loops) for column, loops in COLUMNS.items() if column not in LIMITS}
-        by_loop = "; ".join(f"{column}: {size}" for column, size in sizes.items() if size)
-        patterns = dict.fromkeys(pattern for test in entry["calls"]["tests"].values() for pattern in test[2])
-        by_check = "; ".join(pattern for pattern in patterns if not pattern.startswith(both))
-        rows.setdefault((by_loop or "–", by_check or "–"), []).append(name)
-    lines = [[", ".join(names), *said] for said, names in rows.items()]
-    return f"{limits(record)}\n\n{table(['class', 'loops', 'rnneval alone'], lines)}"
+        rows.setdefault("; ".join(f"{column}: {size}" for column, size in sizes.items() if size) or "–", []).append(name)
+    lines = [[", ".join(names), sizes] for sizes, names in rows.items()]
+    return f"{limits(record)}\n\n{table(['class', 'differs by'], lines)}"
+
+
+def differing(record: Mapping[str, Any]) -> list[str]:
+    """Return the classes that differ by more than what almost all do."""
+    loops = [loop for column, loops in COLUMNS.items() if column not in LIMITS for loop in loops]
+    return [name for name, entry in record["now"].items() if worst(entry, loops)]
+
+
+def result(record: Mapping[str, Any]) -> str:
+    """Return what was found in one paragraph, with the releases that were run."""
+    versions = record["versions"]
+    every = {row: _said(row, [record["history"].get(release, {}) for release in (row.before, row.after)]) for row in ROWS}
+    named = sum(each.startswith("found") for each in every.values())
+    hit = sum(any(wrong(entry, loop) for loop in GENERATE.values()) for entry in record["now"].values())
+    return (
+        f"**Result.** Of {len(record['now'])} causal classes of transformers {versions['transformers']} that keep a "
+        f"recurrent state, {len(differing(record))} differ by something other than limits that almost all share; "
+        f"`generate` is hit in {hit}. Of {len(every)} faults that earlier releases had, `rnneval.check` names {named}. "
+        f"PyTorch {versions['torch']}, {record['date']}; `docs/records/cached_models.json` is the record."
+    )
+
+
+def generate(record: Mapping[str, Any]) -> str:
+    """Return the table of the calls of generate() that differ from the text read without a cache."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, entry in record["now"].items():
+        rows.setdefault(tuple(_of_generate(entry, loop) for loop in GENERATE.values()), []).append(name)
+    return table(["class", *GENERATE], [[", ".join(names), *cells] for cells, names in rows.items()])
+
+
+def _of_generate(entry: Mapping[str, Any], loop: str) -> str:
+    return "differs" if wrong(entry, loop) else "–" if _taken(entry, loop) else "raises"
+
+
+def generate_of(record: Mapping[str, Any], *names: str) -> str:
+    """Return a sentence for each way in which generate() is hit in some classes."""
+    said: dict[str, list[str]] = {}
+    for name in names:
+        cells = {call: _of_generate(record["now"][name], loop) for call, loop in GENERATE.items()}
+        differs, raises = ([call for call, cell in cells.items() if cell == word] for word in ("differs", "raises"))
+        parts = [f"{word} in {', '.join(f'*{call}*' for call in calls)}" for word, calls in (("differs", differs), ("raises", raises)) if calls]
+        said.setdefault(", and ".join(parts) or "is not hit", []).append(name)
+    return " ".join(f"`generate` of {', '.join(classes)} {words}." for words, classes in said.items())
 
 
 def limits(record: Mapping[str, Any]) -> str:
@@ -86,34 +144,31 @@ def _taken(entry: Mapping[str, Any], loop: str) -> bool:
     return isinstance(size, float) or size == "infinite"
 
 
-AGREE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "calls": (
-        (*COLUMNS["one token a call"], *COLUMNS["several tokens a call"]),
-        ("in calls of", "after a first call", "across", "in calls without position_ids", "in one call"),
-    ),
-    "mask of ones": (COLUMNS["mask of ones"], ("with a growing mask",)),
-    "left padding": (COLUMNS["left padding"], ("in padded rows",)),
-    "right padding": (COLUMNS["on after right padding"], ("in rows that go on after pads",)),
-    "reset": (("reset",), ("after cache.reset()",)),
-    "reorder": (("reorder",), ("after cache.reorder_cache()",)),
-    "restore": (("restore",), ("after the cache was copied",)),
+AGREE: Mapping[str, tuple[str, ...]] = {
+    "one token a call": ("in calls of one token after a state", "after a first call of one token", "across"),
+    "several tokens a call": ("in calls of more than one token",),
+    "no position_ids": ("in calls without position_ids",),
+    "mask of ones": ("with a growing mask",),
+    "two rows": ("in calls of one token for two rows",),
+    "left padding": ("in padded rows",),
+    "copy": ("after the cache was copied",),
+    "reset": ("after cache.reset()",),
+    "reorder_cache": ("after cache.reorder_cache()",),
+    "batch_select_indices": ("after cache.batch_select_indices()",),
+    "on after right padding": ("in rows that go on after pads",),
 }
-"""What the loops and the check both test: the loops, and how the patterns of the check begin."""
+"""What the loops and the check both test: the column, and how the patterns of the check begin."""
 
 
 def disagreements(entry: Mapping[str, Any]) -> list[str]:
     """Return the tests of which loops and check say different things."""
     patterns = [pattern for test in entry["calls"]["tests"].values() for pattern in test[2]]
-    known = [pattern for pattern in patterns if "mask" not in pattern or pattern.startswith("with")]
-    found = []
-    for name, (loops, begins) in AGREE.items():
-        by_loop = any(wrong(entry, loop) for loop in loops)
-        by_check = any(pattern.startswith(begins) for pattern in known)
-        if by_loop and name != "calls" and any(wrong(entry, loop) for loop in AGREE["calls"][0]):
-            continue  # the loop differs for that reason already; the check compares with calls cut alike
-        if by_loop != by_check:
-            found.append(f"{name}: {'loops' if by_loop else 'check'} only")
-    return found
+    apart = []
+    for column, begins in AGREE.items():
+        by_loop = any(wrong(entry, loop) for loop in COLUMNS[column])
+        if by_loop != any(pattern.startswith(begins) for pattern in patterns):
+            apart.append(f"{column}: {'loops' if by_loop else 'check'} only")
+    return apart
 
 
 def history(record: Mapping[str, Any]) -> str:
@@ -157,15 +212,50 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def packages(record: Mapping[str, Any]) -> str:
+    """Return the table of other packages: what the loops and the check say of them."""
+    rows = []
+    for name, entry in record["packages"].items():
+        loops = [_of_package(entry["loops"].get(loop, "")) for loop in ("single", "several")]
+        rows.append([name, entry["version"], *loops, _verdict(entry["check"])])
+    return table(["package: model", "version", "one token a call", "several tokens a call", "check"], rows)
+
+
+def _of_package(size: float | str) -> str:
+    if isinstance(size, str):
+        return "another shape" if size == "infinite" else "raises"
+    return "agrees" if size <= LIMIT else f"{size:.2g}"
+
+
+def _verdict(check: Mapping[str, Any]) -> str:
+    verdict = str(check["verdict"])
+    return "refused" if verdict == "error" else verdict
+
+
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of the page, by their names in its marks."""
-    return {"classes": classes(record), "history": history(record)}
+    return {
+        "result": result(record),
+        "classes": classes(record),
+        "generate": generate(record),
+        "packages": packages(record),
+        "history": history(record),
+    }
 
 
 def put(page: str, record: Mapping[str, Any]) -> str:
-    """Return a page with its tables as the record has them, between `<!-- table NAME -->` and `<!-- end -->`."""
+    """Return a page with its tables as the record has them, between `<!-- table NAME -->` and `<!-- end -->`.
+
+    `<!-- generate CLASS CLASS -->` begins what is said of generate() in these classes.
+    """
     for name, text in tables(record).items():
-        begin, end = f"<!-- table {name} -->\n", "\n<!-- end -->"
-        first = page.index(begin) + len(begin)
-        page = page[:first] + text + page[page.index(end, first) :]
+        page = _between(page, f"<!-- table {name} -->", text)
+    for begin, names in re.findall(r"(<!-- generate (.*?) -->)", page):
+        page = _between(page, begin, "\n".join(textwrap.wrap(generate_of(record, *names.split()), 120)))
     return page
+
+
+def _between(page: str, begin: str, text: str) -> str:
+    """Return a page with a text between a mark and the next end."""
+    first = page.index(f"{begin}\n") + len(begin) + 1
+    return page[:first] + text + page[page.index("\n<!-- end -->", first) :]
