@@ -24,7 +24,7 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
     try:
         wiring = rnneval.check(opened())
     except Exception as error:
-        return {"verdict": "error", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        return {"verdict": "error", "reason": _short(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")}
     return {
         "verdict": wiring.verdict,
         "reason": wiring.reason,
@@ -33,9 +33,9 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
                 "rule": finding.rule,
                 "severity": finding.severity,
                 "layer": finding.layer,
-                "file": finding.file and finding.file.rpartition("site-packages/")[2],
+                "file": finding.file and _short(finding.file),
                 "line": finding.line,
-                "message": re.sub(r"/\S*/(?=(transformers|rnneval)/)", "", finding.message),
+                "message": _short(finding.message),
             }
             for finding in wiring.findings
         ],
@@ -45,6 +45,11 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
         "script": wiring.script,
         "seconds": round(time.process_time() - begun, 1),
     }
+
+
+def _short(words: str) -> str:
+    """Return words without the folders of this machine before the files of transformers and rnneval."""
+    return re.sub(r"/\S*/(?=(transformers|rnneval|benchmarks)/)", "", words)
 
 
 def calls(model: Any) -> dict[str, Any]:

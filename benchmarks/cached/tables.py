@@ -90,15 +90,16 @@ def differing(record: Mapping[str, Any]) -> list[str]:
 def result(record: Mapping[str, Any]) -> str:
     """Return what was found in one paragraph, with the releases that were run."""
     versions = record["versions"]
-    every = {row: _said(row, [record["history"].get(release, {}) for release in (row.before, row.after)]) for row in ROWS}
+    every = faults(record)
     named = sum(each.startswith("found") for each in every.values())
     hit = sum(any(wrong(entry, loop) for loop in GENERATE.values()) for entry in record["now"].values())
-    return (
+    text = (
         f"**Result.** Of {len(record['now'])} causal classes of transformers {versions['transformers']} that keep a "
         f"recurrent state, {len(differing(record))} differ by something other than limits that almost all share; "
         f"`generate` is hit in {hit}. Of {len(every)} faults that earlier releases had, `rnneval.check` names {named}. "
         f"PyTorch {versions['torch']}, {record['date']}; `docs/records/cached_models.json` is the record."
     )
+    return "\n".join(textwrap.wrap(text, 120, break_on_hyphens=False))
 
 
 def generate(record: Mapping[str, Any]) -> str:
@@ -132,11 +133,20 @@ def limits(record: Mapping[str, Any]) -> str:
         tried = [entry for entry in entries.values() if any(_taken(entry, loop) for loop in COLUMNS[column])]
         failed = sum(bool(worst(entry, COLUMNS[column])) for entry in tried)
         counts.append(f"*{column}* {failed} of {len(tried)}")
+    packed = [
+        f"`{name}` {sum(wrong(entry, loop) for entry in entries.values())} differ and "
+        f"{sum(_raises(entry, loop) for entry in entries.values())} raise an error"
+        for name, loop in zip(("position_ids", "seq_idx", "cu_seq_lens_q"), COLUMNS["two texts in a row"], strict=True)
+    ]
     apart = [f"{name} ({'; '.join(found)})" for name, entry in entries.items() if (found := disagreements(entry))]
     return (
         f"Classes that differ, of those that run it: {', '.join(counts)}. "
-        f"Loops and check disagree on {', '.join(apart) or 'no class'}."
+        f"Of two texts in a row, with {', '.join(packed)}. Loops and check disagree on {', '.join(apart) or 'no class'}."
     )
+
+
+def _raises(entry: Mapping[str, Any], loop: str) -> bool:
+    return not _taken(entry, loop) and not str(difference(entry, loop)).startswith("not taken")
 
 
 def _taken(entry: Mapping[str, Any], loop: str) -> bool:
@@ -171,26 +181,40 @@ def disagreements(entry: Mapping[str, Any]) -> list[str]:
     return apart
 
 
+def faults(record: Mapping[str, Any]) -> dict[Row, str]:
+    """Return what the check says of each fault in the release before its fix and in the one after."""
+    return {row: _said(row, [record["history"].get(release, {}) for release in (row.before, row.after)]) for row in ROWS}
+
+
 def history(record: Mapping[str, Any]) -> str:
-    """Return how many faults the check names before and not after their fix, and the table of the fixes."""
-    said: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in ROWS:
-        parts = [record["history"].get(release, {}) for release in (row.before, row.after)]
-        reference = row.reference if row.reference.startswith("#") else "–"
-        said.setdefault((reference, row.reference, row.pattern, f"{row.before} → {row.after}"), {})[row.name] = _said(
-            row, parts
-        )
-    every = [each for names in said.values() for each in names.values()]
-    rows = []
-    for (reference, _, pattern, releases), names in said.items():
-        found = sum(each.startswith("found") for each in names.values())
-        shown = ", ".join(names) if len(names) <= 2 else f"{len(names)} classes"
-        rows.append([reference, pattern, releases, shown, str(found)])
+    """Return how many faults loops and check show before and not after their fix, and the table of the fixes."""
+    every = faults(record)
+    fixes: dict[tuple[str, ...], list[Row]] = {}
+    for row in every:
+        fixes.setdefault((row.reference, row.pattern, f"{row.before} → {row.after}"), []).append(row)
+    lines = []
+    for (reference, pattern, releases), rows in fixes.items():
+        names = ", ".join(row.name for row in rows) if len(rows) <= 2 else f"{len(rows)} classes"
+        by_loop = sum(_shown(row, record) for row in rows)
+        by_check = sum(every[row].startswith("found") for row in rows)
+        known = reference if reference.startswith("#") else "–"
+        lines.append([known, pattern, releases, names, str(by_loop), str(by_check)])
+    words = list(every.values())
     count = (
-        f"Of {len(every)} faults of a class the check names {sum(each.startswith('found') for each in every)} in the "
-        f"release before; {every.count('found, gone')} of these are gone in the one after."
+        f"Of {len(every)} faults of a class a loop shows {sum(_shown(row, record) for row in every)}. The check names "
+        f"{sum(each.startswith('found') for each in words)} in the release before; {words.count('found, gone')} of "
+        f"these are gone in the one after."
     )
-    return f"{count}\n\n{table(['reference', 'what', 'releases', 'classes', 'found'], rows)}"
+    return f"{count}\n\n{table(['reference', 'what', 'releases', 'classes', 'loop', 'check'], lines)}"
+
+
+def _shown(row: Row, record: Mapping[str, Any]) -> bool:
+    """Return whether the loop of a row differs in the release before its fix, and agrees in the one after."""
+    before, after = (
+        record["history"].get(release, {}).get("rows", {}).get(row.key, "not run") for release in (row.before, row.after)
+    )
+    differs = before == "infinite" or (isinstance(before, float) and not before <= LIMIT)
+    return differs and isinstance(after, float) and after <= LIMIT
 
 
 def _said(row: Row, parts: Sequence[Mapping[str, Any]]) -> str:
@@ -251,11 +275,12 @@ def put(page: str, record: Mapping[str, Any]) -> str:
     for name, text in tables(record).items():
         page = _between(page, f"<!-- table {name} -->", text)
     for begin, names in re.findall(r"(<!-- generate (.*?) -->)", page):
-        page = _between(page, begin, "\n".join(textwrap.wrap(generate_of(record, *names.split()), 120)))
+        page = _between(page, begin, "\n".join(textwrap.wrap(generate_of(record, *names.split()), 120, break_on_hyphens=False)))
     return page
 
 
 def _between(page: str, begin: str, text: str) -> str:
     """Return a page with a text between a mark and the next end."""
-    first = page.index(f"{begin}\n") + len(begin) + 1
-    return page[:first] + text + page[page.index("\n<!-- end -->", first) :]
+    first = page.index(f"{begin}\n") + len(begin)
+    last = page.index("\n<!-- end -->", first)
+    return f"{page[:first]}\n{text}{page[last:]}"
