@@ -76,7 +76,9 @@ def classes(record: Mapping[str, Any]) -> str:
     rows: dict[str, list[str]] = {}
     for name, entry in record["now"].items():
         sizes = {column: worst(entry, loops) for column, loops in COLUMNS.items() if column not in LIMITS}
-        rows.setdefault("; ".join(f"{column}: {size}" for column, size in sizes.items() if size) or "–", []).append(name)
+        rows.setdefault("; ".join(f"{column}: {size}" for column, size in sizes.items() if size) or "–", []).append(
+            name
+        )
     lines = [[", ".join(names), sizes] for sizes, names in rows.items()]
     return f"{limits(record)}\n\n{table(['class', 'differs by'], lines)}"
 
@@ -103,7 +105,7 @@ def result(record: Mapping[str, Any]) -> str:
 
 
 def generate(record: Mapping[str, Any]) -> str:
-    """Return the table of the calls of generate() that differ from the text read without a cache."""
+    """Return the table of what differs from the text read without a cache when `generate` makes the calls."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for name, entry in record["now"].items():
         rows.setdefault(tuple(_of_generate(entry, loop) for loop in GENERATE.values()), []).append(name)
@@ -120,7 +122,11 @@ def generate_of(record: Mapping[str, Any], *names: str) -> str:
     for name in names:
         cells = {call: _of_generate(record["now"][name], loop) for call, loop in GENERATE.items()}
         differs, raises = ([call for call, cell in cells.items() if cell == word] for word in ("differs", "raises"))
-        parts = [f"{word} in {', '.join(f'*{call}*' for call in calls)}" for word, calls in (("differs", differs), ("raises", raises)) if calls]
+        parts = [
+            f"{word} in {', '.join(f'*{call}*' for call in calls)}"
+            for word, calls in (("differs", differs), ("raises", raises))
+            if calls
+        ]
         said.setdefault(", and ".join(parts) or "is not hit", []).append(name)
     return " ".join(f"`generate` of {', '.join(classes)} {words}." for words, classes in said.items())
 
@@ -141,7 +147,8 @@ def limits(record: Mapping[str, Any]) -> str:
     apart = [f"{name} ({'; '.join(found)})" for name, entry in entries.items() if (found := disagreements(entry))]
     return (
         f"Classes that differ, of those that run it: {', '.join(counts)}. "
-        f"Of two texts in a row, with {', '.join(packed)}. Loops and check disagree on {', '.join(apart) or 'no class'}."
+        f"Of two texts in a row, with {', '.join(packed)}. "
+        f"Loops and check disagree on {', '.join(apart) or 'no class'}."
     )
 
 
@@ -183,7 +190,9 @@ def disagreements(entry: Mapping[str, Any]) -> list[str]:
 
 def faults(record: Mapping[str, Any]) -> dict[Row, str]:
     """Return what the check says of each fault in the release before its fix and in the one after."""
-    return {row: _said(row, [record["history"].get(release, {}) for release in (row.before, row.after)]) for row in ROWS}
+    return {
+        row: _said(row, [record["history"].get(release, {}) for release in (row.before, row.after)]) for row in ROWS
+    }
 
 
 def history(record: Mapping[str, Any]) -> str:
@@ -211,7 +220,8 @@ def history(record: Mapping[str, Any]) -> str:
 def _shown(row: Row, record: Mapping[str, Any]) -> bool:
     """Return whether the loop of a row differs in the release before its fix, and agrees in the one after."""
     before, after = (
-        record["history"].get(release, {}).get("rows", {}).get(row.key, "not run") for release in (row.before, row.after)
+        record["history"].get(release, {}).get("rows", {}).get(row.key, "not run")
+        for release in (row.before, row.after)
     )
     differs = before == "infinite" or (isinstance(before, float) and not before <= LIMIT)
     return differs and isinstance(after, float) and after <= LIMIT
@@ -275,7 +285,9 @@ def put(page: str, record: Mapping[str, Any]) -> str:
     for name, text in tables(record).items():
         page = _between(page, f"<!-- table {name} -->", text)
     for begin, names in re.findall(r"(<!-- generate (.*?) -->)", page):
-        page = _between(page, begin, "\n".join(textwrap.wrap(generate_of(record, *names.split()), 120, break_on_hyphens=False)))
+        page = _between(
+            page, begin, "\n".join(textwrap.wrap(generate_of(record, *names.split()), 120, break_on_hyphens=False))
+        )
     return page
 
 
