@@ -98,7 +98,8 @@ def result(record: Mapping[str, Any]) -> str:
     text = (
         f"**Result.** Of {len(record['now'])} causal classes of transformers {versions['transformers']} that keep a "
         f"recurrent state, {len(differing(record))} differ by something other than limits that almost all share; "
-        f"`generate` is hit in {hit}. Of {len(every)} faults that earlier releases had, `rnneval.check` names {named}. "
+        f"`generate` is hit in {hit}. Of {len(every)} faults that releases before it mended, "
+        f"loops show {sum(_shown(row, record) for row in every)} and `rnneval.check` names {named}. "
         f"PyTorch {versions['torch']}, {record['date']}; `docs/records/cached_models.json` is the record."
     )
     return "\n".join(textwrap.wrap(text, 120, break_on_hyphens=False))
