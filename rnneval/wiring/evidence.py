@@ -7,7 +7,7 @@ docs, wiring lists them), and `fold` makes the entries of the flow matrix out of
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations
 from typing import Literal
 
 from rnneval.models.protocol import place_name, places_of
@@ -38,8 +38,50 @@ def evidence(facts: WiringFacts) -> "Evidence":
     for index, event in enumerate(facts.events):
         own.append(last.get(event.unit))
         last[event.unit] = index
-    classified = (_with_kind(facts, arrival, own[arrival.event]) for arrival in facts.arrivals)
-    return Evidence(**vars(facts) | {"arrivals": tuple(classified)})
+    classified = tuple(_with_kind(facts, arrival, own[arrival.event]) for arrival in facts.arrivals)
+    return Evidence(**vars(facts) | {"arrivals": _recurrent(facts, classified)})
+
+
+def _recurrent(facts: WiringFacts, arrivals: tuple[StateArrival, ...]) -> tuple[StateArrival, ...]:
+    """Return the arrivals with another kind where an old, new or partial state belongs to the recurrence itself.
+
+    A state that moves at some tokens only, a queue of states, a state that begins anew after a word: they go the same
+    way in one call over the whole text, so that nothing is lost between calls. What no call carries is lost everywhere.
+    """
+    several, at_once = _by_run(facts), {} if facts.at_once is None else _by_run(facts.at_once)
+    runs: dict[tuple[int, int], list[StateArrival]] = {}
+    for arrival in arrivals:
+        runs.setdefault((facts.unit_of(arrival), arrival.slot), []).append(arrival)
+    belonging: set[tuple[int, int]] = set()
+    for (unit, slot), own in runs.items():
+        alike = several.get(key := (facts.units[unit].path, slot)) == at_once.get(key)
+        carried = any(a.kind in {"carried", "carried-transformed"} or (a.kind == "stale" and a.sources) for a in own)
+        held = any(
+            facts.unit_of(s) == unit and s.slot == slot and facts.events[s.event].call < facts.calls - 1
+            for s in (facts.returned or ((),))[-1]
+        )
+        if alike and (carried or held):
+            belonging.add((unit, slot))
+    kinds = {"stale": "carried", "fresh": "initial", "dropped": "initial", "partial": "carried-transformed"}
+    return tuple(
+        replace(a, kind=kinds.get(a.kind, a.kind) if a.sources or a.kind != "stale" else "initial", foreign=())
+        if a.kind in kinds and (facts.unit_of(a), a.slot) in belonging
+        else a
+        for a in arrivals
+    )
+
+
+def _by_run(facts: WiringFacts) -> dict[tuple[str, int], list[set[tuple[str, int, int]]]]:
+    """Return the sources of each state, by the path of its unit and its slot, at run after run of the unit."""
+    runs: list[tuple[str, int]] = []
+    for event in facts.events:
+        path = facts.units[event.unit].path
+        runs.append((path, sum(earlier == path for earlier, _ in runs)))
+    found: dict[tuple[str, int], list[set[tuple[str, int, int]]]] = {}
+    for arrival in facts.arrivals:
+        sources = {(*runs[source.event], source.slot) for source in arrival.sources}
+        found.setdefault((runs[arrival.event][0], arrival.slot), []).append(sources)
+    return found
 
 
 def by_place(facts: WiringFacts) -> WiringFacts:
@@ -93,9 +135,18 @@ def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places
     for place in set(places):
         own = [event for event in within if at[event] == place]
         by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
-        if _reads(facts, own) and not (by_token and links.issuperset(pairwise(own))):
+        if _reads(facts, own) and not (by_token and not _has_two_chains(facts, links, own)):
             return True
     return False
+
+
+def _has_two_chains(facts: WiringFacts, links: _Links, own: Sequence[int]) -> bool:
+    """Return whether runs of a layer go on from two chains of states by turns; one chain may begin anew, or wait."""
+    unit = facts.events[own[0]].unit
+    givers = {
+        event: max((a for a, b in links if b == event and facts.events[a].unit == unit), default=event) for event in own
+    }
+    return any(givers[one] < givers[other] < one for one, other in combinations(own, 2))
 
 
 def _with_kind(facts: WiringFacts, arrival: StateArrival, before: int | None) -> StateArrival:
@@ -232,8 +283,8 @@ class Evidence(WiringFacts):
                 found.append(replace(group, arrivals=arrivals))
         return found
 
-    def transformed_between_calls(self) -> list[str]:
-        """Name the units whose state goes through arithmetic between two calls, and not between steps of one.
+    def transformed_between_calls(self) -> list[int]:
+        """Return the units whose state goes through arithmetic between two calls, and not between steps of one.
 
         What happens at each step (a zoneout or a clock in the author's loop over cells) belongs to the recurrence.
         """
@@ -241,7 +292,7 @@ class Evidence(WiringFacts):
         transformed = [arrival for arrival in self.arrivals if arrival.kind == "carried-transformed"]
         between = {self.unit_of(arrival) for arrival in transformed if arrival.event in first.values()}
         within = {self.unit_of(arrival) for arrival in transformed if arrival.event not in first.values()}
-        return [self.units[unit].name for unit in sorted(between - within)]
+        return sorted(between - within)
 
     def kinds(self) -> set[str]:
         """Return the kinds of all arrivals."""

@@ -122,6 +122,7 @@ class WiringFacts:
     wired_by: Literal["author", "rnneval"] = "author"
     calls: int = 0
     tokens: int = 2  # number of tokens that each call read
+    at_once: "WiringFacts | None" = None  # units, events and arrivals of one call over the whole text
     oracles: dict[str, Oracle] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)  # where an oracle fails, by its name, if known
     variants: "dict[str, tuple[WiringFacts, ...]]" = field(default_factory=dict)

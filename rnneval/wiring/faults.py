@@ -107,14 +107,21 @@ def _begun_anew(evidence: Evidence) -> _Found:
         share = f"{100 * max(arrival.missing for arrival in group.arrivals):.0f} %"
         seen = f"{share} of the state of {group.into.name} is not carried ({group.slots}; {group.calls})"
         yield "ignored-state", group.found(seen)
-    hands_on = evidence.takes_states or evidence.gives_states or evidence.has("carried", "carried-transformed")
-    for group in evidence.groups("dropped") if hands_on else ():
+    carries = _carries(evidence)
+    for group in evidence.groups("dropped") if carries else ():
         seen = f"{_begins(group)}, and its last state is not among what is handed on ({group.calls})"
         yield "dropped-state", group.found(seen)
-    kinds = ("declared", "uncarried", *(() if hands_on else ("dropped",)))
+    kinds = ("declared", "uncarried", *(() if carries else ("dropped",)))
     for group in evidence.groups(*kinds) if evidence.wired_by == "author" else ():
         if not any(arrival.sources for arrival in group.arrivals):
             yield "uncarried-state", group.found(f"{group.into.name} begins anew at every call ({group.slots})")
+
+
+def _carries(evidence: Evidence) -> bool:
+    """Return whether any state goes from call to call, or was to go: else there is no wiring to judge."""
+    hands_on = evidence.takes_states or evidence.gives_states or any(unit.stateful for unit in evidence.units)
+    arrived = evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
+    return hands_on or arrived or evidence.wired_by == "rnneval"
 
 
 def _begins(group: Group) -> str:
@@ -188,8 +195,7 @@ def _behaviour(evidence: Evidence) -> _Found:
     elif failed("alone") and all(kinds <= {*SEEN_RIGHT, "unknown"} for kinds in alone):
         seen = f"Predictions depend on whether there are other rows: {evidence.oracles['alone'].detail}"
         yield "batch-leak", Detection(seen=seen)
-    hands_on = evidence.takes_states or evidence.gives_states or any(unit.stateful for unit in evidence.units)
-    if failed("used") and hands_on:
+    if failed("used") and _carries(evidence):
         yield "unused-state", evidence.failed_recurrence("used", "The past has no effect on the predictions")
 
 
@@ -197,15 +203,18 @@ def _chunk_variance(evidence: Evidence) -> _Found:
     if not evidence.failed("chunk"):
         return
     declared, seen = evidence.declared, SEEN_OF_CUTS
+    transformed = [evidence.units[unit] for unit in evidence.transformed_between_calls()]
+    if transformed:
+        seen += f", and the state of {', '.join(unit.name for unit in transformed)} is transformed between calls"
+    chunked = declared.chunked and not any(unit.names.isdisjoint(declared.chunked) for unit in transformed)
     all_seen = bool(evidence.arrivals) and evidence.kinds() <= {*SEEN_RIGHT}
-    if transformed := evidence.transformed_between_calls():
-        seen = f"{seen}, and the state of {', '.join(transformed)} is transformed between calls"
-    meant = not declared.causal or declared.chunked or evidence.has("declared") or transformed
-    carries = evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
-    carries = carries or evidence.takes_states or evidence.gives_states or not evidence.arrivals
-    by_design = declared.depends_on_cuts or bool(all_seen and meant) or not carries
+    meant = all_seen and (not declared.causal or chunked or evidence.has("declared"))
+    carries = _carries(evidence) or not evidence.arrivals
+    by_design = declared.depends_on_cuts or meant or not carries
     if not by_design:
-        units = {evidence.units[evidence.unit_of(arrival)].name for arrival in evidence.arrivals}
+        units = {unit.name for unit in transformed} or {
+            evidence.units[evidence.unit_of(arrival)].name for arrival in evidence.arrivals
+        }
         layer = units.pop() if len(units) == 1 else "LAYER"
         fitting = f"chunked={layer} or chunked=true" if all_seen else "chunked=true"
         seen = f"{seen} (declare {fitting} if that is meant)"

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
 from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap_classes
-from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, WiringFacts
+from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
 from rnneval.wiring.keras.names import fact_of, frames_of_call, is_composite
 from rnneval.wiring.keras.provenance import CALLS, TOKENS, Emissions, Labels, Sources, Trail, Walk
 from rnneval.wiring.keras.subject import Ready
@@ -68,7 +68,14 @@ class Probe:
     """The observer of every layer and cell, and the listener to every op, over some calls of a model."""
 
     def __init__(
-        self, ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
+        self,
+        ready: Ready,
+        seed: int,
+        *,
+        listen: bool,
+        altered: StateSource | None = None,
+        seeds: bool = True,
+        calls: int = CALLS,
     ) -> None:
         """Make the calls; with `listen` ops are heard too; without `seeds`, Keras' random generators are not reset."""
         ready.start(seeds=seeds)
@@ -84,12 +91,13 @@ class Probe:
         self.failure = ""
         self._one_row = ready.batch == 1
         self._quiet = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
-        self._run(ready, seed, listen)
+        self._run(ready, seed, listen, calls)
 
-    def _run(self, ready: Ready, seed: int, listen: bool) -> None:
-        """Make the calls, each with the state as the last returned it."""
-        generator, shape = np.random.default_rng(seed), (ready.batch, ready.call.time or TOKENS)
-        ids = [generator.choice(np.array(ready.ordinary, np.int32), shape) for _ in range(CALLS)]
+    def _run(self, ready: Ready, seed: int, listen: bool, calls: int) -> None:
+        """Read the text in so many calls, each with the state as the last returned it."""
+        shape = ready.batch, CALLS * (ready.call.time or TOKENS)
+        text = np.random.default_rng(seed).choice(np.array(ready.ordinary, np.int32), shape)
+        ids = np.split(text, calls, axis=1)
         state = None
         with listening(self._hear) if listen else nullcontext(), tap_classes(ready.cells, self._observe):
             for number, segment in enumerate(map(ready.segment, ids)):
@@ -226,12 +234,14 @@ def provenance(
     """Return where states went over a few calls; without `seeds`, Keras' random generators are not reset."""
     listen = hook_fires() if listen is None else listen
     probe = Probe(ready, seed, listen=listen, seeds=seeds)
-    indices = {key: index for index, key in enumerate(probe.units)}
+    at_once = None if ready.call.time else Probe(ready, seed, listen=listen, seeds=seeds, calls=1)
     return WiringFacts(
-        units=tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values()),
+        units=_units(probe, ready),
         events=tuple(probe.events),
         arrivals=_completed(ready, seed, probe, listen=listen),
         returned=tuple(probe.returned),
+        at_once=at_once
+        and WiringFacts(units=_units(at_once, ready), events=tuple(at_once.events), arrivals=tuple(at_once.arrivals)),
         takes_states=ready.call.takes_states,
         gives_states=probe.gives_states,
         wired_by="rnneval" if ready.call.is_stateless_graph else "author",
@@ -240,6 +250,11 @@ def provenance(
         declared=declared,
         failure=probe.failure,
     )
+
+
+def _units(probe: Probe, ready: Ready) -> tuple[UnitFact, ...]:
+    indices = {key: index for index, key in enumerate(probe.units)}
+    return tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values())
 
 
 def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[StateArrival, ...]:

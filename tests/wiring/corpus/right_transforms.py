@@ -9,7 +9,7 @@ from tests.wiring.corpus.case import E, U, V, right
 layers = keras.layers
 
 
-@right(name="state_normalised_between_calls")
+@right(declare=("chunked=gru",), name="state_normalised_between_calls")
 class NormalisedState(keras.Model):
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class NormalisedState(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right(name="zoneout_between_calls")
+@right(declare=("chunked=gru",), name="zoneout_between_calls")
 class Zoneout(keras.Model):
     def __init__(self):
         super().__init__()
