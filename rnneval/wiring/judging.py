@@ -136,13 +136,21 @@ def verdict_of(
 
 def _right(evidence: Evidence) -> str:
     """Return the words about a model without a fault."""
-    count = len({(evidence.unit_of(arrival), arrival.slot) for arrival in evidence.arrivals})
-    states = f"{count} {'state' if count == 1 else 'states'}"
+    every = dict.fromkeys(map(evidence.named, evidence.arrivals))
+    carried = {evidence.named(a) for a in evidence.arrivals if a.kind in {"carried", "carried-transformed"}}
     if evidence.wired_by == "rnneval":
-        return f"no state crosses between layers in the author's graph; rnneval carries the {states}"
+        return f"no state crosses between layers in the author's graph; rnneval carries the {_states(len(every))}"
     if declared := evidence.declared.given:
-        return f"{states} seen over {evidence.calls} calls, and {as_declared(declared)}"
-    return f"{states} seen carried into the same layer over {evidence.calls} calls, and the behaviour agrees"
+        return f"{_states(len(every))} seen over {evidence.calls} calls, and {as_declared(declared)}"
+    right = f"{_states(len(carried))} seen carried into the same layer over {evidence.calls} calls"
+    if others := [name for name in every if name not in carried]:
+        right += f" (and not carried: {', '.join(others)})"
+    untested = [name for name, oracle in evidence.oracles.items() if oracle.verdict == "inconclusive"]
+    return f"{right}, and the behaviour agrees" + (f"; not tested: {', '.join(untested)}" if untested else "")
+
+
+def _states(count: int) -> str:
+    return f"{count} {'state' if count == 1 else 'states'}"
 
 
 def as_declared(declared: Sequence[str]) -> str:

@@ -63,14 +63,27 @@ BY_STEP = replace(  # two runs a call of one unit, each of which transforms the 
     BY_TOKEN, arrivals=tuple(replace(a, transformed=bool(a.event)) for a in BY_TOKEN.arrivals)
 )
 
+
+def at_once(facts):
+    """The facts, with one call over the whole text in which the states go the same way."""
+    events = tuple(replace(e, call=0) for e in facts.events)
+    return replace(facts, at_once=replace(facts, events=events))
+
+
+WAITS = at_once(STALE)  # the state of call 1 moved at no token of call 1
+REST = at_once(arriving(stack(), 1, from_call=3, sources=frozenset(), born=lambda call: call))
+QUEUE = arriving(
+    stack(), 0, from_call=0, sources=lambda call: frozenset({StateSource(call * 2 - 4, 0)} if call > 1 else ())
+)
+
 FIRES = {
     "shared-state": [(SHARED, "error")],
     "crossed-state": [(CROSSED, "error")],
     "swapped-slots": [(SWAPPED, "error")],
     "mixed-state": [(MIXED, "error")],
     "misplaced-state": [(arriving(stack(), 0, in_place=False), "error")],
-    "stale-state": [(STALE, "error"), (arriving(stack(), 0, sources=frozenset(), born=0), "error")],
-    "ignored-state": [(FRESH, "error"), (arriving(stack(), 0, missing=0.5), "error")],
+    "stale-state": [(STALE, "error"), (QUEUE, "error"), (arriving(stack(), 0, sources=frozenset(), born=0), "error")],
+    "ignored-state": [(FRESH, "error"), (at_once(FRESH), "error"), (arriving(stack(), 0, missing=0.5), "error")],
     # Zeros that each call returns in the place of the new state are a lost state, and no old one.
     "dropped-state": [(DROPPED, "error"), (arriving(DROPPED, 1, born=lambda call: call - 1), "error")],
     "uncarried-state": [(declaring(DROPPED, stateless=frozenset({"gru_2"})), "info")],
@@ -84,7 +97,9 @@ FIRES = {
     "batch-leak": [(oracle(stack(), "batch", "fail"), "error"), (oracle(stack(), "alone", "fail"), "error")],
     "chunk-variance": [
         (oracle(stack(), "chunk", "fail"), "error"),
-        (oracle(TRANSFORMED, "chunk", "fail"), "warning"),
+        (oracle(TRANSFORMED, "chunk", "fail"), "error"),
+        (oracle(declaring(TRANSFORMED, chunked=frozenset({"gru"})), "chunk", "fail"), "warning"),
+        (oracle(declaring(TRANSFORMED, chunked=frozenset({"gru_2"})), "chunk", "fail"), "error"),
         (oracle(BY_STEP, "chunk", "fail"), "error"),
         (oracle(declaring(BY_STEP, chunked=frozenset({"gru"})), "chunk", "fail"), "warning"),
         (oracle(declaring(BY_STEP, depends_on_cuts=True), "chunk", "fail"), "warning"),
@@ -114,8 +129,10 @@ SILENT = {
         stack(),
         arriving(stack(), 0, from_call=2, sources=of((0, 1), (0, 2))),
         arriving(DROPPED, 1, born=lambda call: call - 1),
+        WAITS,
+        at_once(QUEUE),
     ],
-    "ignored-state": [stack(), DROPPED],
+    "ignored-state": [stack(), DROPPED, REST],
     "dropped-state": [stack(), FRESH, replace(DROPPED, wired_by="rnneval")],
     "uncarried-state": [stack()],
     "random-state": [stack(), arriving(stack(), 0, from_call=0, noisy=False)],
@@ -123,6 +140,7 @@ SILENT = {
     "shared-layer": [
         stack(),
         BY_TOKEN,
+        replace(BY_TOKEN, arrivals=BY_TOKEN.arrivals[::2]),  # every second token begins anew
         declaring(REUSED, shared=frozenset({"gru"})),
         celled(("cells[0]", 0), ("cells[1]", 1)),
         declaring(ONE_CELL, shared=frozenset({"gru_2"})),

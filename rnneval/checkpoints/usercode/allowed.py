@@ -9,7 +9,7 @@ import ast
 import importlib
 import re
 import tomllib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,15 @@ _LISTED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read
 _FUNCTIONS = frozenset(
     f"{module}.{name}" for module, names in _LISTED.pop("functions").items() for name in names.split()
 )
+_CALLED: dict[str, list[int | str]] = _LISTED.pop("called")  # the arguments that a function calls, by its full name
 _LISTS = {key: frozenset(names.split()) for key, names in _LISTED.items()}
 _METHODS, _EFFECTS = _LISTS["methods"], _LISTS["effects"]
 _MODULES = tuple(f"{name}." for name in (*_LISTS["namespaces"], *_LISTS["modules"], *_FUNCTIONS))
 _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_gradients|minimize|save|save_\w+|export")
 _OPENING = {"builtins.open", "io.open", "codecs.open"}
+_PRINTING = {"end", "sep", "name", "summarize"}  # the arguments of tf.print that write nothing
 _READING = re.compile(r"r?[bt]?|[bt]r|rU")
+_FIELD = re.compile(r"\{([^{}:!]*)")  # what a field of a format string reads
 _REACHING = re.compile(r"__\w+|(gi|cr|ag|tb)_\w+|f_(back|builtins|globals|locals|code)")
 _FRAMEWORKS = (OWN, "builtins.", "keras.", "tensorflow.", "tf_keras.", "torch.nn.", "abc.", "typing.")
 _PLACES = ("os.environ", "sys.path")  # what the slice may change of other modules, beside the register of Keras
@@ -51,6 +54,7 @@ class Use:
     node: ast.AST
     name: str
     call: ast.Call | None = None  # the call of it
+    handed: bool = False  # whether it is handed to a function that calls it
     changed: bool = False  # whether an attribute or item of it is assigned or deleted
     own: bool = False  # whether it is the user's own function, class or method
 
@@ -100,21 +104,36 @@ def _mistake(use: Use) -> str:
 
 def _refused(use: Use) -> str:
     """Return what a use does that is not allowed; "" if it is."""
-    name, call = use.name, use.call
-    last, unknown = name.rpartition(".")[2], name.startswith(UNKNOWN)
+    name, call, judge = use.name, use.call, _judge_of(use.name)
     shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(OWN).removeprefix("builtins.")
     if use.changed:
         return "" if name.startswith((UNKNOWN, OWN)) or name in _PLACES else f"changes {name}"
-    opens, may_move = name in _OPENING or (unknown and last == "open"), unknown and last == "replace"
-    if call is None:  # what opens or moves files is judged by its arguments: handed on, it has none yet
-        return "" if not (opens or may_move) and (use.own or is_allowed(name)) else f"uses {shown}"
-    if opens:
-        return "" if _reads(call, 0 if unknown else 1) else "opens a file in another mode than reading"
-    if may_move and len(call.args) < 2:
-        return "calls replace with one argument, which may move a file"
+    if call is None:  # what is judged by its arguments has none yet where it is handed on
+        return "" if judge is None and (use.own or is_allowed(name, called=use.handed)) else f"uses {shown}"
+    if does := judge and judge(call):
+        return does
     if is_download(name) and (missing := _not_cached(call)):
         return f"{DOWNLOADS} {missing.name}, which is not in Keras' cache ({missing})"
     return "" if use.own or is_allowed(name, called=True) else f"calls {shown}"
+
+
+def _judge_of(name: str) -> Callable[[ast.Call], str] | None:
+    """Return what says of a call by its arguments what it does that is not allowed; None where they do not matter."""
+    method = name.rpartition(".")[2] if name.startswith(UNKNOWN) else ""
+    if name in _OPENING or method == "open":
+        return lambda call: "" if _reads(call, 0 if method else 1) else "opens a file in another mode than reading"
+    if method == "replace":
+        return lambda call: "" if len(call.args) > 1 else "calls replace with one argument, which may move a file"
+    if _plain(name) == "tensorflow.print":
+        return lambda call: "" if _names(call) <= _PRINTING else "calls tf.print with output_stream, which may write"
+    if name == "functools.wraps":  # which copies any attribute that it is given the name of
+        return lambda call: "" if len(call.args) == 1 and not call.keywords else "calls wraps with names of attributes"
+    return None
+
+
+def _names(call: ast.Call) -> set[str | None]:
+    """Return the names of the arguments of a call; None for `**`."""
+    return {item.arg for item in call.keywords}
 
 
 def is_allowed(name: str, *, called: bool = False) -> bool:
@@ -191,6 +210,7 @@ class _Walk:
     def look(self, source: UserSource, node: ast.AST, scope: Scope) -> Iterator[Use]:
         """Yield the uses in a statement or an expression."""
         inside = list(ast.iter_child_nodes(node))
+        yield from (Use(source=source, node=node, name=name) for name in _formatted(node))
         match node:
             case ast.Import() | ast.ImportFrom():  # of the user's own files only what is allowed runs
                 return
@@ -215,6 +235,7 @@ class _Walk:
                 yield from self._mentioned(source, callee, scope, node)
                 held = [] if _is_chain(callee) else ast.iter_child_nodes(callee)
                 inside = [*held, *node.args, *node.keywords]
+                yield from self._handed(source, scope, node)
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
                 for name in scope.full_names(node.value):
                     yield Use(source=source, node=node, name=name, changed=True)
@@ -223,6 +244,22 @@ class _Walk:
                 inside = [] if _is_chain(node) else inside
         for child in inside:
             yield from self.look(source, child, scope)
+
+    def _handed(self, source: UserSource, scope: Scope, call: ast.Call) -> Iterator[Use]:
+        """Yield the methods among the arguments that a function on the list, or the user's own function, calls."""
+        arguments = dict[int | str | None, ast.expr](enumerate(call.args)) | {k.arg: k.value for k in call.keywords}
+        for callee in scope.full_names(call.func):
+            places = [*_CALLED.get(callee, ()), *_CALLED.get(f"{UNKNOWN}.{callee.rpartition('.')[2]}", ())]
+            for function in source.functions.get(callee.removeprefix(OWN), ()) if callee.startswith(OWN) else ():
+                calls = {ast.unparse(each.func) for each in ast.walk(function) if isinstance(each, ast.Call)}
+                for place, parameter in enumerate(function.args.args):
+                    places += [place, parameter.arg] if parameter.arg in calls else []
+            values = [arguments[place] for place in places if place in arguments]
+            nodes = (n for each in values for n in (ast.walk(each) if isinstance(each, ast.Starred) else [each]))
+            for node in nodes:
+                for name in (name for name in scope.full_names(node) if name.startswith(f"{UNKNOWN}.")):
+                    own = yield from self.follow(source, name)
+                    yield Use(source=source, node=node, name=name, handed=True, own=own)
 
     def _mentioned(
         self, source: UserSource, node: ast.Name | ast.Attribute, scope: Scope, call: ast.Call | None = None
@@ -292,6 +329,13 @@ class _Walk:
                 yield from self._body(source, inner, scope)
         for statement in node.body:
             yield from self.look(source, statement, scope)
+
+
+def _formatted(node: ast.AST) -> Iterator[str]:
+    """Yield what the fields of a text reach, as in `"{0.__class__}"`: any text may be given to `format`."""
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    names = (f"{UNKNOWN}.{part}" for field in _FIELD.findall(text) for part in re.findall(r"\.(\w+)", field))
+    yield from filter(_reaches, names)
 
 
 def _is_alias(node: ast.Assign, scope: Scope) -> bool:

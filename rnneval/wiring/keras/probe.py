@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
 from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap_classes
-from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
+from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, WiringFacts
 from rnneval.wiring.keras.names import fact_of, frames_of_call, is_composite
 from rnneval.wiring.keras.provenance import CALLS, TOKENS, Emissions, Labels, Sources, Trail, Walk
 from rnneval.wiring.keras.subject import Ready
@@ -233,15 +233,14 @@ def provenance(
 ) -> WiringFacts:
     """Return where states went over a few calls; without `seeds`, Keras' random generators are not reset."""
     listen = hook_fires() if listen is None else listen
-    probe = Probe(ready, seed, listen=listen, seeds=seeds)
-    at_once = None if ready.call.time else Probe(ready, seed, listen=listen, seeds=seeds, calls=1)
-    return WiringFacts(
-        units=_units(probe, ready),
-        events=tuple(probe.events),
+    probe, at_once = Probe(ready, seed, listen=listen, seeds=seeds), None
+    if not ready.call.time:
+        at_once = _facts(Probe(ready, seed, listen=listen, seeds=seeds, calls=1), ready)
+    return replace(
+        _facts(probe, ready),
         arrivals=_completed(ready, seed, probe, listen=listen),
         returned=tuple(probe.returned),
-        at_once=at_once
-        and WiringFacts(units=_units(at_once, ready), events=tuple(at_once.events), arrivals=tuple(at_once.arrivals)),
+        at_once=at_once,
         takes_states=ready.call.takes_states,
         gives_states=probe.gives_states,
         wired_by="rnneval" if ready.call.is_stateless_graph else "author",
@@ -252,9 +251,10 @@ def provenance(
     )
 
 
-def _units(probe: Probe, ready: Ready) -> tuple[UnitFact, ...]:
+def _facts(probe: Probe, ready: Ready) -> WiringFacts:
     indices = {key: index for index, key in enumerate(probe.units)}
-    return tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values())
+    units = tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values())
+    return WiringFacts(units=units, events=tuple(probe.events), arrivals=tuple(probe.arrivals))
 
 
 def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[StateArrival, ...]:
