@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import Any, cast
 
-from rnneval.errors import UsageError
+from rnneval.errors import CheckpointError, UsageError
+from rnneval.models.protocol import LanguageModel
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Wiring, breaks_runs
 
@@ -44,7 +45,6 @@ def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | No
 
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)
-    from rnneval.models.protocol import LanguageModel
     from rnneval.models.step import StepLM
     from rnneval.models.wrapping import is_module, no_model, wrap
 
@@ -68,6 +68,12 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
 def fails(wiring: Wiring | None, segment: int | None = None) -> bool:
     """Return whether a model fails the check in calls of `segment` tokens, or of any number: no score is valid then."""
     return wiring is not None and wiring.verdict == "fail" and breaks_runs(wiring, segment)
+
+
+def require_explained(lm: LanguageModel, wiring: Wiring | None) -> None:
+    """Refuse a model that differs between one call and several, if the wiring check does not find what is wrong."""
+    if lm.differs_by_cut and not fails(wiring):
+        raise CheckpointError(lm.differs_by_cut)
 
 
 def depends_on_cut(wiring: Wiring | None) -> bool:

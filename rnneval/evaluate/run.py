@@ -15,7 +15,7 @@ import numpy as np
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.evaluate.baselines import fit
-from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
+from rnneval.evaluate.check import check, depends_on_cut, fails, require_explained, rows_apart
 from rnneval.evaluate.losses import Losses, Observations, add_up, require_losses_fit, write_losses
 from rnneval.evaluate.plan import Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.record import Measured, run_record
@@ -80,6 +80,7 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
         fitted = fit(options, fit_on, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
         if wiring is None and carried and options.check:
             wiring = check(lm, declare=options.declare, seed=options.seed)
+        require_explained(lm, wiring)
         reader = None if depends_on_cut(wiring) else options.reader
         watch = StateWatch(encoded) if options.states and carried else None
         exact = _exact(wiring, how)
@@ -211,6 +212,7 @@ def held_out(
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
     with encode(text_or_paths, vocabulary, read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
+        require_explained(lm, wiring)
 
         def read(watch: Watch) -> Run:
             # A step function shows its states at the end of a call only, unless something sees them inside.

@@ -175,6 +175,7 @@ class LanguageModel:
     mixable: bool = True  # whether rows of one batch may start at different times
     batched: bool = True  # whether it reads several rows in one call
     chunk: int = 1  # number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1
+    differs_by_cut: str = ""  # how one call and several were seen to differ: measured only if the wiring check says why
     repeatable: bool = True  # whether the same ids give the same logits; else a run is not valid
     window: int | None = None  # N of a window model, which predicts from the last N tokens alone
 

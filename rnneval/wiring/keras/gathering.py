@@ -85,10 +85,14 @@ def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int
     found = run_behaviour(subject, without=("chunk", "used"))
     if facts.units and all(unit.names & facts.declared.stateless for unit in facts.units):
         return found
+    carrier = None
     try:
         carrier = lm or wrap(ready.model)
+        why = carrier.differs_by_cut
     except Exception as error:
-        reason = Oracle(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=str(error))
+        why = str(error)
+    if carrier is None or why:
+        reason = Oracle(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=why)
         found |= {"chunk": reason, "used": reason}
     else:
         moved = None if subject.read_moved is None else partial(_read_moved, ready, carrier)
