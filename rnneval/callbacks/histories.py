@@ -6,12 +6,14 @@ finite is written as it is, NaN or infinite, so that it cannot be taken for one 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnneval._version import __version__
@@ -49,6 +51,8 @@ class Parts:
         if parts and existing == "refuse":
             held = f"holds a history of {len(parts)} parts already"
             raise RecordError(f"{self.folder}: {held}: give another folder, or existing='replace' or 'append'")
+        if foreign := next((part for part in parts if not _is_part(part, described)), None):
+            raise RecordError(f"{foreign}: is no part of such a history, and stays: give another folder")
         try:
             while parts and existing == "replace":
                 parts.pop().unlink()
@@ -77,3 +81,13 @@ class Parts:
         with table_written(place, self._schema) as writer:
             writer.write_table(table)
         self._next += 1
+
+
+def _is_part(path: Path, described: Mapping[str, str]) -> bool:
+    """Return whether a file is a part that a callback of the same kind wrote."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    is_named = re.fullmatch(r"part-\d+", path.stem) is not None
+    return is_named and metadata.get(b"rnneval.schema") == described["rnneval.schema"].encode()

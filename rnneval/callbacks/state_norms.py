@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
@@ -13,7 +14,8 @@ import tensorflow as tf
 from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.errors import TextError, VocabularyError
-from rnneval.evaluate.run import evaluate
+from rnneval.evaluate.check import check, fails
+from rnneval.evaluate.run import ReaderOptions, evaluated
 from rnneval.models.keras.layers import model_variables
 from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.protocol import LanguageModel
@@ -21,7 +23,8 @@ from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, GivenGroup, by_keyword
 from rnneval.records.run import Run
-from rnneval.records.tables import STATE_HISTORY, UNIFORM
+from rnneval.records.tables import STATE_HISTORY, UNIFORM, WIRING
+from rnneval.records.wiring import Wiring
 from rnneval.text import Paths, TextOptions, given_vocabulary, text_given
 from rnneval.text.documents import final_text
 
@@ -31,9 +34,8 @@ _OF_EVERY_EPOCH: tuple[Key, ...] = (("", "", "cross_entropy"), ("", "", "perplex
 
 
 class StateNormsOptions(GivenGroup, EvaluateOptions):
-    """Options of `StateNorms`: those of `rnneval.evaluate`, without the wiring check, and its own."""
+    """Options of `StateNorms`: those of `rnneval.evaluate`, and its own."""
 
-    check: bool = field(default=False, init=False)
     beside_reset: int | None = field(default=None, init=False)
     vocabulary: Any = option(None, flag="", unset="the model's own")
     """Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a StringLookup or
@@ -48,8 +50,11 @@ class StateNorms(HookedCallback):
     """Evaluate the model on held-out text at the end of each epoch, exactly, with the state carried.
 
     For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
-    of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically. The wiring
-    is not checked at each epoch: see `rnneval.check`.
+    of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically.
+
+    The wiring is checked once, when the first fit begins: a second or two. A model that fails is warned about; its
+    history says so, and figures, reports and gates take none of its numbers for a result. What they are then depends on
+    the length of a segment: 100 tokens unless `segment` says otherwise. With check=False nothing is checked.
 
     A training run that diverges goes on: a number that an epoch does not have, because weights or losses are not
     finite or a perplexity is larger than any float, is written as NaN.
@@ -99,6 +104,7 @@ class StateNorms(HookedCallback):
         self._keys = _OF_EVERY_EPOCH  # numbers of the last epoch, which the next one has or lacks
         self.runs: list[Run] = []
         """The run record of every epoch whose weights are finite."""
+        self._wiring: Wiring | None = None
 
     def begins(self, function: Any) -> Any:
         """Find the vocabulary, hook into the function that makes the logs of an epoch, return `function` unchanged.
@@ -106,8 +112,10 @@ class StateNorms(HookedCallback):
         Keras has no public hook between the last step of an epoch and the first `on_epoch_end`, when the number of
         steps is not known. Without this one, callbacks before this one in the list do not see its numbers.
         """
-        if self._vocabulary is None and _is_finite(self.model):
-            self._language_model()
+        if _is_finite(self.model):
+            lm = self._language_model()
+            if self._options.check and self._wiring is None and lm.window is None:
+                self._check(lm)
         original = getattr(self.model, _LOGS, None)
         if original is None or self._options.logs == "none":
             return function
@@ -134,6 +142,16 @@ class StateNorms(HookedCallback):
         if logs is not None:
             logs.update(numbers)
 
+    def _check(self, lm: LanguageModel) -> None:
+        """Check the wiring, and warn where it fails."""
+        wiring = self._wiring = check(lm, declare=self._options.declare, seed=self._options.seed)
+        self._parts.describe(
+            {WIRING: wiring.verdict if wiring.verdict == "pass" else f"{wiring.verdict}: {wiring.reason}"}
+        )
+        if fails(wiring, self._options.segment):
+            said = "so held-out losses depend on how the text is cut, and none is valid: see rnneval.check(model)"
+            warnings.warn(f"StateNorms: the model fails the wiring check ({wiring.reason}), {said}", stacklevel=2)
+
     def _language_model(self) -> LanguageModel:
         lm = language_model(self.model, self._vocabulary, "StateNorms")
         if lm.vocabulary is None:
@@ -153,8 +171,8 @@ class StateNorms(HookedCallback):
         epoch, self._due = self._due, None
         numbers = dict.fromkeys(self._keys, math.nan)
         if _is_finite(self.model):
-            given = values_of(EvaluateOptions, self._options)
-            run = evaluate(self._language_model(), self._text, string=self._options.string, **given)
+            given = ReaderOptions(**{**values_of(EvaluateOptions, self._options), "check": False})
+            run = evaluated(self._language_model(), text_given(self._text, self._options.string), given, self._wiring)
             self.runs.append(run)
             numbers |= _numbers(run)
             described = {"rnneval.signature": run.signature, "rnneval.text": run.text.sha256}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rnneval.errors import RecordError, UsageError
 from rnneval.metrics import Metric, by_name
 from rnneval.records import Record, Run, read_table
-from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY
+from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, WIRING
 
 DEFAULT = {"perplexity": "+1%"}
 ABSENT = object()  # a figure that a record does not have
@@ -165,6 +165,7 @@ class TrainingHistory:
     """Steps or epochs in the order of writing; a training that was appended to another begins again at its first."""
     series: Mapping[tuple[str, str], tuple[NDArray[np.int64], NDArray[np.float64]]]
     """By statistic and place (`LAYER.VARIABLE`, `LAYER`, "" for the whole model), indexes into `steps`, and values."""
+    wiring: str = ""  # what the wiring check said of the model; of one that fails no number is valid
 
     def figure(self, name: str) -> Lookup:
         """Return a figure by its name, what there is if the name is unknown, or why there are too few steps for it."""
@@ -175,6 +176,8 @@ class TrainingHistory:
         statistic, place, last, summary = _parsed(name)
         if (statistic, place) not in self.series:
             return Lookup(unknown=True, note=self._there_are(statistic, place))
+        if self.wiring.startswith("fail"):
+            return Lookup(value=math.nan, note=f"not valid, by the wiring check: {self.wiring}")
         at, values = self.series[statistic, place]
         inside = at >= count - (last or count)
         at, values = at[inside], values[inside]
@@ -233,7 +236,8 @@ def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
         (statistic, ".".join(filter(None, (layer, variable)))): (moment[rows], values[rows])
         for (statistic, layer, variable), rows in groups.items()
     }
-    return TrainingHistory(unit=unit, steps=index[begins], series=series)
+    wiring = (table.schema.metadata or {}).get(WIRING.encode(), b"").decode()
+    return TrainingHistory(unit=unit, steps=index[begins], series=series, wiring=wiring)
 
 
 def look_up(record: Record | TrainingHistory, name: str) -> Lookup:

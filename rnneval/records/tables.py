@@ -13,6 +13,9 @@ from rnneval.paths import open_regular, reason_of, whole_file
 LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
 UNIFORM = "rnneval.uniform"  # Metadata of a state history: the loss of guessing, in nats per token.
+WIRING = (
+    "rnneval.wiring"  # Metadata of a state history: verdict and reason of the wiring check, as in `fail: shared-state`.
+)
 _HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
 TABLES: Mapping[str, Mapping[str, type]] = {
     LOSSES: {
@@ -94,7 +97,11 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         parts.append(_table(file, MOST_BYTES - sum(part.nbytes for part in parts)))
         if not parts[-1].schema.equals(parts[0].schema):
             raise RecordError(f"{file}: its columns are not those of {files[0].name}: another table in the same folder")
-    return pa.concat_tables(parts).unify_dictionaries()
+    whole = pa.concat_tables(parts).unify_dictionaries()
+    failed = [
+        part.schema.metadata for part in parts if part.schema.metadata.get(WIRING.encode(), b"").startswith(b"fail")
+    ]
+    return whole.replace_schema_metadata(failed[0]) if failed else whole  # one training that fails spoils the table
 
 
 def read_columns(path: str, file: BinaryIO, columns: Mapping[str, type]) -> Any:

@@ -86,3 +86,70 @@ def test_what_is_missing_is_said_at_once(tmp_path):
         trained(model, [StateNorms(tmp_path / "s", string="abcd" * 90)])
     trained(model, epochs=1)
     assert "make_train_function" not in vars(model)
+
+
+class Chained(keras.Model):
+    """The second GRU starts from the state that the first one has at the end of the same call."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(WIDTH, 6)
+        self.below = keras.layers.GRU(6, return_sequences=True, return_state=True)
+        self.above = keras.layers.GRU(6, return_sequences=True, return_state=True)
+        self.dense = keras.layers.Dense(WIDTH)
+
+    def call(self, ids, states=None, return_state=False):
+        x, state = self.below(self.embedding(ids), initial_state=states)
+        x, state = self.above(x, initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@pytest.fixture
+def chained():
+    keras.utils.set_random_seed(3)
+    model = Chained()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def wiring_of(folder):
+    return pq.read_schema(folder / "part-000000.parquet").metadata.get(b"rnneval.wiring")
+
+
+def test_a_history_of_a_wrongly_wired_model_is_not_valid_anywhere(tmp_path, chained):
+    states = StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS), segment=20)
+    with pytest.warns(UserWarning, match=r"fails the wiring check \(shared-state, crossed-state"):
+        trained(chained, [states], epochs=1)
+    assert wiring_of(tmp_path / "s").startswith(b"fail: shared-state")
+    (run,) = states.runs
+    assert (run.valid, run.streams.segment, run.token_by_token.segment) == (False, 20, 1)
+    verdict = gate(tmp_path / "s", require=["perplexity<=100"])
+    assert verdict.verdict == "fail"
+    assert "not valid, by the wiring check: fail: shared-state" in str(verdict)
+    assert figure_of(tmp_path / "s").title.startswith("Not valid (wiring check: fail: shared-state")
+
+
+def test_the_check_of_a_history_is_made_once_or_not_at_all(tmp_path, chained):
+    text = letters(tmp_path, 300)
+    for name, check in (("checked", True), ("unchecked", False)):
+        trained(compiled(), [StateNorms(tmp_path / name, text, vocabulary=list(LETTERS), check=check)], epochs=1)
+    assert [wiring_of(tmp_path / name) for name in ("checked", "unchecked")] == [b"pass", None]
+    trained(chained, [StateNorms(tmp_path / "s", text, vocabulary=list(LETTERS), check=False)], epochs=1)
+    assert not figure_of(tmp_path / "s").title.startswith("Not valid")
+
+
+def test_the_check_leaves_the_training_as_it_is(tmp_path):
+    text, losses = letters(tmp_path, 300), []
+    for check in (True, False):
+        states = StateNorms(tmp_path / str(check), text, vocabulary=list(LETTERS), check=check)
+        losses.append(trained(compiled(), [states]).history["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_a_model_that_is_appended_makes_the_whole_history_not_valid(tmp_path, chained):
+    options = {"vocabulary": list(LETTERS), "segment": 20, "existing": "append"}
+    text = letters(tmp_path, 300)
+    trained(compiled("functional"), [StateNorms(tmp_path / "s", text, **options)], epochs=1)
+    with pytest.warns(UserWarning, match="wiring check"):
+        trained(chained, [StateNorms(tmp_path / "s", text, **options)], epochs=1)
+    assert read_history(tmp_path / "s").wiring.startswith("fail")

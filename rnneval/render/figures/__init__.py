@@ -23,7 +23,7 @@ from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
-from rnneval.records.tables import LOSSES, TRACE
+from rnneval.records.tables import LOSSES, TRACE, WIRING
 from rnneval.render.figures._base import ENDINGS, Figure, TidyTable, caution, kind_of, load, save, source_of, svg
 
 __all__ = [
@@ -71,6 +71,8 @@ def _made(source: Any, wanted: Collection[str]) -> Iterator[Figure]:
     The title of a figure of a run begins with why its numbers are no scores, if they are none.
     """
     word = caution(source).capitalize() if isinstance(source, Run) else ""
+    if isinstance(source, TidyTable) and source.metadata.get(WIRING, "").startswith("fail"):
+        word = f"Not valid (wiring check: {source.metadata[WIRING]})"
     for name, module in _modules().items():
         if name not in wanted or kind_of(source) not in module.KINDS:
             continue
