@@ -301,7 +301,7 @@ def _ranking(ranking: Ranking) -> Iterator[doc.Block]:
         yield doc.Paragraph(text=text, muted=True)
     if ranking.blocks:
         yield from _fold(f"The {len(ranking.blocks)} places where they differ most", changes_table(ranking))
-    told = tuple(row.name for row in ranking.rows if row.marks)
+    told = tuple(f"{row.name}: " for row in ranking.rows if row.marks)
     for warning in ranking.warnings:
         if not warning.startswith(told):
             yield doc.Notice(kind="unsure", title="warning", text=warning)

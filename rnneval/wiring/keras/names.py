@@ -1,6 +1,7 @@
 """The names of the units that the probe meets, and the author's lines that call them."""
 
 import os
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -15,6 +16,8 @@ from rnneval.wiring.facts import Spot, UnitFact
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
 _FOREIGN = tuple(str(Path(module.__file__ or "").resolve().parent) + os.sep for module in (keras, tf))
 _LIBRARY = os.sep + "site-packages" + os.sep
+_PACKAGES = ("keras", "tf_keras", "tensorflow", "optree")  # other packages may hold the author's model
+_PYTHON = sysconfig.get_path("stdlib") + os.sep
 
 
 class UnitNames:
@@ -110,8 +113,6 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Spot]:
 
 
 def _is_library(name: str) -> bool:
-    return (
-        name.startswith((_OURS, *_FOREIGN, "<frozen"))
-        or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
-        or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
-    )
+    _, installed, rest = name.rpartition(_LIBRARY)
+    is_known = rest.partition(os.sep)[0] in _PACKAGES if installed else name.startswith(_PYTHON)
+    return is_known or name.startswith((_OURS, *_FOREIGN, "<frozen"))

@@ -1,5 +1,6 @@
 """What a finding names: the rule, the layer, the layer whose state came, and the author's line."""
 
+import importlib.util
 import inspect
 import linecache
 import re
@@ -116,3 +117,37 @@ def test_random_numbers_are_those_of_the_layer_whose_state_they_meet():
     two = [layers.GRUCell(U) for _ in range(2)]
     assert [(rule, layer) for rule, layer, _ in seen_in_flow(DroppedOut(*two))] == [("noisy-state", "two")]
     assert [(rule, layer) for rule, layer, _ in seen_in_flow(DrawnBeside(*two))] == [("random-state", "two")]
+
+
+CHAINED = """\
+import keras
+
+
+class Chained(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(11, 6)
+        self.below = keras.layers.GRU(6, return_sequences=True, return_state=True)
+        self.above = keras.layers.GRU(6, return_sequences=True, return_state=True)
+        self.dense = keras.layers.Dense(11)
+
+    def call(self, ids, states=None, return_state=False):
+        x, state = self.below(self.embedding(ids), initial_state=states)
+        x, state = self.above(x, initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["myfunctools.py", "contextlib.py", "keras-course/site-packages/models.py", "site-packages/keras_course/models.py"],
+)
+def test_a_file_of_the_authors_is_not_taken_for_a_library(tmp_path, place):
+    file = tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(CHAINED)
+    spec = importlib.util.spec_from_file_location("models_of_the_author", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (finding,) = (f for f in found_in_flow(module.Chained()) if f.rule == "shared-state")
+    assert (finding.file, finding.line) == (str(file), 14)
