@@ -16,6 +16,7 @@ from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, Uni
 
 SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
 """Kinds that speak for the wiring, or at least not against it."""
+_LOST = ("stale", "fresh", "dropped", "partial")
 Severity = Literal["error", "warning", "info"]
 _Links = set[tuple[int, int]]  # pairs of events: the later one got something from the earlier one
 
@@ -48,39 +49,31 @@ def _recurrent(facts: WiringFacts, arrivals: tuple[StateArrival, ...]) -> tuple[
     A state that moves at some tokens only, a queue of states, a state that begins anew after a word: they go the same
     way in one call over the whole text, so that nothing is lost between calls. What no call carries is lost everywhere.
     """
-    several, at_once = _by_run(facts), {} if facts.at_once is None else _by_run(facts.at_once)
-    runs: dict[tuple[int, int], list[StateArrival]] = {}
-    for arrival in arrivals:
-        runs.setdefault((facts.unit_of(arrival), arrival.slot), []).append(arrival)
-    belonging: set[tuple[int, int]] = set()
-    for (unit, slot), own in runs.items():
-        alike = several.get(key := (facts.units[unit].path, slot)) == at_once.get(key)
-        carried = any(a.kind in {"carried", "carried-transformed"} or (a.kind == "stale" and a.sources) for a in own)
-        held = any(
-            facts.unit_of(s) == unit and s.slot == slot and facts.events[s.event].call < facts.calls - 1
-            for s in (facts.returned or ((),))[-1]
-        )
-        if alike and (carried or held):
-            belonging.add((unit, slot))
-    kinds = {"stale": "carried", "fresh": "initial", "dropped": "initial", "partial": "carried-transformed"}
-    return tuple(
-        replace(a, kind=kinds.get(a.kind, a.kind) if a.sources or a.kind != "stale" else "initial", foreign=())
-        if a.kind in kinds and (facts.unit_of(a), a.slot) in belonging
-        else a
-        for a in arrivals
-    )
+    several, at_once = _by_run(facts), _by_run(facts.at_once or WiringFacts())
+    owned = ("carried", "carried-transformed", "stale")
+    carried = {(facts.unit_of(a), a.slot) for a in arrivals if a.sources and a.kind in owned}
+    held = facts.returned[-1] if facts.arrivals and facts.returned else ()  # a queue that is longer than the text
+    carried |= {(facts.unit_of(s), s.slot) for s in held if facts.events[s.event].call < facts.calls - 1}
+
+    def settled(arrival: StateArrival) -> StateArrival:
+        unit, slot = facts.unit_of(arrival), arrival.slot
+        key = facts.units[unit].path, slot
+        if arrival.kind not in _LOST or (unit, slot) not in carried or several[key] != at_once.get(key):
+            return arrival
+        kind = "carried-transformed" if arrival.missing else "carried" if arrival.sources else "initial"
+        return replace(arrival, kind=kind, foreign=())
+
+    return tuple(map(settled, arrivals))
 
 
 def _by_run(facts: WiringFacts) -> dict[tuple[str, int], list[set[tuple[str, int, int]]]]:
     """Return the sources of each state, by the path of its unit and its slot, at run after run of the unit."""
-    runs: list[tuple[str, int]] = []
-    for event in facts.events:
-        path = facts.units[event.unit].path
-        runs.append((path, sum(earlier == path for earlier, _ in runs)))
+    paths = [facts.units[event.unit].path for event in facts.events]
+    runs = [(path, paths[:index].count(path)) for index, path in enumerate(paths)]
     found: dict[tuple[str, int], list[set[tuple[str, int, int]]]] = {}
     for arrival in facts.arrivals:
         sources = {(*runs[source.event], source.slot) for source in arrival.sources}
-        found.setdefault((runs[arrival.event][0], arrival.slot), []).append(sources)
+        found.setdefault((paths[arrival.event], arrival.slot), []).append(sources)
     return found
 
 
@@ -143,10 +136,8 @@ def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places
 def _has_two_chains(facts: WiringFacts, links: _Links, own: Sequence[int]) -> bool:
     """Return whether runs of a layer go on from two chains of states by turns; one chain may begin anew, or wait."""
     unit = facts.events[own[0]].unit
-    givers = {
-        event: max((a for a, b in links if b == event and facts.events[a].unit == unit), default=event) for event in own
-    }
-    return any(givers[one] < givers[other] < one for one, other in combinations(own, 2))
+    last = {b: a for a, b in sorted(links) if b in own and facts.events[a].unit == unit}
+    return any(last[one] < last[other] < one for one, other in combinations(sorted(last), 2))
 
 
 def _with_kind(facts: WiringFacts, arrival: StateArrival, before: int | None) -> StateArrival:

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 import rnneval
-from rnneval.errors import RecordError
+from rnneval.errors import CheckpointError, RecordError
 from tests.evaluate.small import LETTERS, letters
 
 V, UNITS = len(LETTERS), 8
@@ -136,3 +136,46 @@ def test_a_record_that_is_called_valid_all_the_same_is_refused(run, tmp_path):
     structs.replace(run, valid=True).save(tmp_path / "old.json")
     with pytest.raises(RecordError, match="it is marked valid and its model fails the wiring check"):
         rnneval.read(tmp_path / "old.json")
+
+
+@pytest.fixture(scope="module")
+def chained(tmp_path_factory):
+    """A graph whose second layer starts from the first one's last state, saved as people save it."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(V, UNITS)(ids)
+    x, state = keras.layers.GRU(UNITS, return_sequences=True, return_state=True, name="below")(x)
+    x = keras.layers.GRU(UNITS, return_sequences=True, name="above")(x, initial_state=state)
+    path = tmp_path_factory.mktemp("graph") / "chained.keras"
+    keras.Model(ids, keras.layers.Dense(V)(x)).save(path)
+    return path
+
+
+def chained_nats(path, ids, segment):
+    """The total loss of the saved graph: each layer goes on from its own state, the upper begins with the lower's."""
+    import keras
+
+    model = keras.models.load_model(path)
+    embedding, below, above, dense = model.layers[1:]
+    above.return_state = True
+    total, low, high = 0.0, None, None
+    for at in range(0, len(ids) - 1, segment):
+        piece = ids[at : min(at + segment, len(ids) - 1)]
+        x, low = below(embedding(piece[None]), initial_state=low)
+        x, high = above(x, initial_state=low if high is None else high)
+        logits = dense(x).numpy()[0].astype(np.float64)
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        total -= log_p[np.arange(len(piece)), ids[at + 1 : at + 1 + len(piece)]].sum()
+    return total
+
+
+def test_a_graph_that_hands_a_state_on_wrongly_is_measured_as_not_valid(chained, text):
+    lm = rnneval.open(chained, vocabulary=list(LETTERS))
+    run = rnneval.evaluate(lm, text, segment=50)
+    assert (run.valid, run.wiring.verdict, run.wiring.reason) == (False, "fail", "shared-state, future-leak")
+    assert run.total_nats == pytest.approx(chained_nats(chained, ids_of(text), 50), rel=1e-5)
+    assert run.token_by_token.total_nats == pytest.approx(chained_nats(chained, ids_of(text), 1), rel=1e-5)
+    with pytest.raises(CheckpointError, match="carrying the state of below, above over two segments does not give"):
+        rnneval.evaluate(lm, text, check=False)

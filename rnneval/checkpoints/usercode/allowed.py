@@ -124,16 +124,12 @@ def _judge_of(name: str) -> Callable[[ast.Call], str] | None:
         return lambda call: "" if _reads(call, 0 if method else 1) else "opens a file in another mode than reading"
     if method == "replace":
         return lambda call: "" if len(call.args) > 1 else "calls replace with one argument, which may move a file"
-    if _plain(name) == "tensorflow.print":
-        return lambda call: "" if _names(call) <= _PRINTING else "calls tf.print with output_stream, which may write"
     if name == "functools.wraps":  # which copies any attribute that it is given the name of
         return lambda call: "" if len(call.args) == 1 and not call.keywords else "calls wraps with names of attributes"
+    if name == "tensorflow.print":
+        said = "calls tf.print with output_stream, which may write"
+        return lambda call: "" if {item.arg for item in call.keywords} <= _PRINTING else said
     return None
-
-
-def _names(call: ast.Call) -> set[str | None]:
-    """Return the names of the arguments of a call; None for `**`."""
-    return {item.arg for item in call.keywords}
 
 
 def is_allowed(name: str, *, called: bool = False) -> bool:
