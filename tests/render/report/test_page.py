@@ -232,3 +232,14 @@ def test_gradient_norms_of_each_of_several_models_are_open():
     (table,) = [part for part in found if isinstance(part, Subsection)]
     assert table.title == "Training: gradient norm of each layer"
     assert [picture.key for picture in table.blocks] == ["grads.json/gradient_history"]
+
+
+def test_a_run_with_a_problem_hides_no_warning_about_one_whose_name_begins_alike():
+    runs = {
+        "a": make_run([1.5] * 128, checkpoint="gru.keras", valid=False),
+        "b": make_run([4.6] * 128, checkpoint="gru2.keras"),
+        "c": make_run([1.7] * 128, checkpoint="lstm.keras"),
+    }
+    blocks = [block for part in page_of(given(**runs)).sections for block in inside(part.blocks, Notice)]
+    notices = [block.text for block in blocks]
+    assert "gru2: 4.6 nats a token is worse than uniform guessing (4.17)" in notices
