@@ -1,5 +1,7 @@
 """Models that take no state, stateful or stateless: each recurrent layer is given its own by the adapter."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -120,7 +122,6 @@ REFUSED = {
     "convolution": (lambda: graph(L.Conv1D(4, 3, padding="same", name="conv"), L.GRU(4, **GRU)), "conv.*Conv1D"),
     "backwards": (lambda: graph(L.GRU(4, go_backwards=True, **GRU)), "gru.*more than one position"),
     "stateful and used twice": (twice, "layer again is stateful and runs twice"),
-    "an operation": (mixed_by_an_operation, "carrying the state of gru.*difference .*more than one position"),
     "a window": (lambda: graph(L.GRU(4, name="last")), "layer last has return_sequences=False: a window model"),
     "one prediction a text": (
         lambda: graph(L.GRU(4, **GRU), L.Lambda(lambda x: x[:, -1])),
@@ -134,6 +135,15 @@ def test_refused_with_its_name(what):
     make, message = REFUSED[what]
     with pytest.raises(CheckpointError, match=message):
         rnneval.wrap(make())
+
+
+def test_what_looks_elsewhere_is_said_when_it_is_wrapped_and_never_gets_a_valid_number():
+    said = "carrying the state of gru.*difference .*more than one position"
+    lm = rnneval.wrap(mixed_by_an_operation(), vocabulary=[chr(65 + k) for k in range(WIDTH)])
+    assert any(re.search(said, assumed) for assumed in lm.assumptions)
+    with pytest.raises(CheckpointError, match=said):
+        rnneval.evaluate(lm, string="ABBA" * 20, check=False)
+    assert not rnneval.evaluate(lm, string="ABBA" * 20).valid
 
 
 def test_a_subclassed_model_without_states_is_rewired():
