@@ -151,7 +151,7 @@ def made_like(array: NDArray[Any], like: Any) -> Any:
     if not makers:
         seen = f"{library.__name__} has no function that makes a {type(like).__name__} of a NumPy array"
         raise CheckpointError(f"{seen}: let the state be arrays of NumPy, PyTorch, JAX or TensorFlow")
-    made = makers[0](np.ascontiguousarray(array))
+    made = makers[0](np.asarray(array, order="C"))  # `ascontiguousarray` would give a counter without axes one
     return made.to(device=like.device, dtype=like.dtype) if hasattr(made, "to") else made
 
 
@@ -180,7 +180,7 @@ class StateLeaf:
     def packed(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array as real numbers, `(rows, size)`; `(1, size)` where rows share it."""
         rows_first = array[None] if self.axis is None else np.moveaxis(array, self.axis, 0)
-        flat = np.ascontiguousarray(rows_first).reshape(len(rows_first), -1)
+        flat = np.asarray(rows_first, order="C").reshape(len(rows_first), -1)
         if flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _MOST:
             raise CheckpointError(f"{self.path} holds whole numbers beyond ±2⁵³, which cannot be carried: use int32")
         return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
@@ -192,8 +192,8 @@ class StateLeaf:
         else:
             numbers = (np.rint(columns) if self.dtype.kind in "iub" else columns).astype(self.dtype)
         if self.axis is None:
-            return np.ascontiguousarray(numbers[0]).reshape(self.shape)
-        return np.ascontiguousarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis))
+            return numbers[0].reshape(self.shape)
+        return np.asarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis), order="C")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

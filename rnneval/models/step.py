@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.checkpoints.places import hash_of
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, type_and_message
 from rnneval.models.protocol import (
     LanguageModel,
@@ -389,12 +390,12 @@ def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, nam
     """Describe the origin of the weights: a file, or the logits of a fixed text."""
     logits, _ = function(function.random_ids(rows, _FINGERPRINT[1]), function.begin(rows))
     try:
-        content = logits.tobytes() if path is None else Path(path).read_bytes()
+        sha256 = hashlib.sha256(logits.tobytes()).hexdigest() if path is None else hash_of(Path(path))
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     return Checkpoint(
         path="" if path is None else os.fspath(path),
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         format="step",
         contract=1,
         parameters=0,
@@ -423,12 +424,18 @@ def _layout(leaves: Sequence[StateLeaf] | None, sees: Sees, *, by_token: bool) -
 
 
 def layer_and_slot(path: str) -> tuple[str, str]:
-    """Return the layer and the part of its state that a path stands for: `state.encoder[0]` and `h`."""
-    steps = re.findall(r"\['(.*?)'\]|\[(.*?)\]|\.(\w+)", path)
-    if not steps:
-        return "state", "value"
-    outer = "".join(f"[{index}]" if index else f".{key or attribute}" for key, index, attribute in steps[:-1])
-    return f"state{outer}", "".join(steps[-1])
+    """Return the layer and the part of its state that a path stands for; no two paths have the same.
+
+    Example:
+        >>> layer_and_slot("state['encoder'][0].h"), layer_and_slot("state['encoder.h']"), layer_and_slot("state")
+        (('state.encoder[0]', 'h'), ('state', "['encoder.h']"), ('state', 'value'))
+    """
+    plain = re.sub(r"\['(\w+)'\](?=[.\[]|$)", r".\1", path)  # a key that could be an attribute is written as one
+    steps = re.fullmatch(r"(state.*?)(?:\.(\w+)|\[(\d+)\]|(\[(?:'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\['\"]*)\]))", plain)
+    if steps is None:
+        return ("state", "value") if plain == "state" else ("state", plain.removeprefix("state"))
+    outer, *last = steps.groups()
+    return outer, next(filter(None, last))
 
 
 class StepScorer:

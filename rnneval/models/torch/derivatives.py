@@ -24,7 +24,7 @@ def variable_gradients(
 ) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
     """Return the mean loss of segments, the gradient of each parameter, and why some parameters have none."""
     step, packing = _parts(lm)
-    parameters = {name: each for name, each in step.module.named_parameters() if each.is_floating_point()}
+    parameters = {name: each for name, each in step.module.named_parameters() if _has_gradient(each)}
     losses, of_places = [], []
     for place in places:
         ids = text.ids(place.at, place.at + length + 1)[None]
@@ -33,7 +33,7 @@ def variable_gradients(
             loss = _loss(logits, ids[:, 1:])
             found = _gradients(loss, [*parameters.values()])
         losses.append(loss.item())
-        of_places.append([gradient.double() for gradient in found])
+        of_places.append([_exact(gradient) for gradient in found])
     variables, missing = {}, {}
     for (name, parameter), gradients in zip(parameters.items(), zip(*of_places, strict=True), strict=True):
         stacked = torch.stack(gradients)
@@ -48,7 +48,7 @@ def variable_gradients(
             norm_mean=float(np.mean(norms)),
             norm_max=max(norms),
             norm_of_mean=float(stacked.mean(dim=0).norm()),
-            weight_norm=float(parameter.detach().double().norm()),
+            weight_norm=float(_exact(parameter.detach()).norm()),
         )
     return float(np.mean(losses)), variables, missing
 
@@ -72,6 +72,9 @@ def through_time(
             missing[key] = "it does not act on the loss, or its gradient is not finite"
         else:
             found[key] = decay
+    for leaf in lm.leaves or ():
+        if leaf.kind == "state" and leaf.path not in of_places[0]:
+            missing[".".join(layer_and_slot(leaf.path))] = f"its numbers are of the type {leaf.dtype}"
     return found, missing
 
 
@@ -85,16 +88,27 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
             added = {
                 path: torch.zeros_like(leaf, requires_grad=True)
                 for path, leaf in leaves.items()
-                if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+                if isinstance(leaf, torch.Tensor) and _has_gradient(leaf)
             }
             nudges.append(added)
             state = filled(after, (leaf + added[path] if path in added else leaf for path, leaf in leaves.items()))
+        if not any(nudges):
+            raise CheckpointError("the state has no tensor of real or complex numbers")
         flat = [(path, nudge) for added in reversed(nudges) for path, nudge in added.items()]
         gradients = _gradients(_loss(logits, ids[None, -1:]), [nudge for _, nudge in flat])
     norms: dict[str, list[float]] = {}
     for (path, _), gradient in zip(flat, gradients, strict=True):
-        norms.setdefault(path, []).append(float(gradient.double().norm()))
+        norms.setdefault(path, []).append(float(_exact(gradient).norm()))
     return {path: np.array(each) for path, each in norms.items()}
+
+
+def _has_gradient(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _exact(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a gradient in float64; that of complex numbers has the derivatives by both of their parts."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

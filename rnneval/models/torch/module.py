@@ -79,6 +79,11 @@ class TorchStep:
         finally:
             _put(self.module, copy_of(self._held))
 
+    @property
+    def is_scripted(self) -> bool:
+        """True if a part was made by `torch.jit`, which lets nothing watch its calls."""
+        return any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules())
+
     def held(self) -> dict[str, Any]:
         """Return the state that the module holds now: the attributes that a call changes, by path."""
         return {path: getattr(*_place(self.module, path)) for path in self._held}
@@ -180,7 +185,7 @@ def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     found = {}
     for name, part in module.named_modules():
         plain = {key: value for key, value in vars(part).items() if not key.startswith("_") and key != "training"}
-        for key, value in (plain | part._buffers).items():
+        for key, value in (plain | dict(part._buffers.items())).items():
             if _may_be_state(value):
                 found[f"{name}.{key}" if name else key] = value
     return found
@@ -251,7 +256,8 @@ def from_torch(
     """
     require_module(module, "from_torch", "make the module, and load its weights with load_state_dict")
     called = TorchStep(module, step)
-    return language_model(called, given_vocabulary(vocabulary), name or type(module).__name__, "torch")
+    name = name or getattr(module, "original_name", type(module).__name__)  # the former of `torch.jit.script`
+    return language_model(called, given_vocabulary(vocabulary), name, "torch")
 
 
 def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, form: str) -> StepLM:
@@ -270,7 +276,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
     count = sum(parameter.numel() for parameter in parameters)
     # PyTorch's own recurrent modules show their states, where they make up the state.
-    numbers = sum(leaf.size for leaf in made.leaves or () if leaf.dtype.kind == "f" and leaf.kind == "state")
+    numbers = sum(leaf.size for leaf in made.leaves or () if leaf.dtype.kind in "fc" and leaf.kind == "state")
     modules = RecurrentModules(step.module)
     return replace(
         made,
