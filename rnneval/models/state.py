@@ -192,7 +192,8 @@ class StateLeaf:
         else:
             numbers = (np.rint(columns) if self.dtype.kind in "iub" else columns).astype(self.dtype)
         if self.axis is None:
-            return numbers[0].reshape(self.shape)
+            shared: NDArray[Any] = numbers[0].reshape(self.shape)
+            return shared
         return np.asarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis), order="C")
 
 

@@ -1,16 +1,16 @@
 """Wiring check of a step function: by its behaviour, and if it is a model of PyTorch, by its modules, too."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, type_and_message
+from rnneval.errors import type_and_message
 from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM
 from rnneval.models.torch import step_of
@@ -22,6 +22,10 @@ from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
 from rnneval.wiring.faults import SEEN_OF_CUTS
 from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdict_of
+
+if TYPE_CHECKING:
+    from rnneval.models.torch.module import TorchStep
+    from rnneval.wiring.torch.modules import ModuleEvidence
 
 _FAULTS = {
     "fresh": "leftover-state",
@@ -53,19 +57,11 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
     inside, right_by_token = None, False
     if (step := step_of(lm)) is not None and oracles["repeat"].verdict == "pass":
-        from rnneval.wiring.torch.modules import module_evidence
-
-        flow = "which module reads and writes each array"
-        try:
-            if step.is_scripted:
-                raise CheckpointError("torch.jit lets no call of a module be watched")
-            inside = module_evidence(lm, step, failed, seed=seed)
-        except CheckpointError as error:
-            untested = [f"{flow}: {error}", *untested]
-        except Exception as error:  # the flow is seen in calls of one row, which a model may refuse
-            untested = [f"{flow}: the model raises {type_and_message(error)}", *untested]
+        looked = _inside(lm, step, failed, seed)
+        if isinstance(looked, str):
+            untested.append(f"which module reads and writes each array: {looked}")
         else:
-            right_by_token = inside.is_right_by_token(oracles)
+            inside, right_by_token = looked, looked.is_right_by_token(oracles)
             oracles |= inside.calls.oracles
             untested = [*inside.flow.untested, *inside.calls.untested, *untested]
             found = inside.findings(found)
@@ -88,6 +84,18 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         right_by_token=(verdict == "fail" and right_by_token) or None,
         script=next(iter(inside.calls.scripts.values()), None) if inside else None,
     )
+
+
+def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -> "ModuleEvidence | str":
+    """Look into a model of PyTorch; return why nothing can be seen where it cannot be watched, or raises an error."""
+    from rnneval.wiring.torch.modules import module_evidence
+
+    if step.is_scripted:
+        return "torch.jit lets no call of a module be watched"
+    try:
+        return module_evidence(lm, step, failed, seed=seed)
+    except Exception as error:  # calls of one row are watched, which a model may refuse
+        return f"the model raises {type_and_message(error)}"
 
 
 def _right(oracles: Mapping[str, Oracle], declared: Declarations, untested: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
 
 
 def _has_gradient(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+    return bool(tensor.is_floating_point() or tensor.is_complex())
 
 
 def _exact(tensor: torch.Tensor) -> torch.Tensor:
