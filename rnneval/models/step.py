@@ -5,6 +5,7 @@ axis and the kind of every array of its state. `StepLM` is the model that `rnnev
 """
 
 import hashlib
+import inspect
 import math
 import os
 import re
@@ -12,6 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -64,6 +66,11 @@ class StepFunction:
     width: int  # V, the number of logits
     source: str = ""  # the vocabulary whose size V is, in words
 
+    @cached_property
+    def has_start(self) -> bool:
+        """Whether the function has a default for its state: it begins as its signature says."""
+        return self.initial_state is None and has_default(self.step)
+
     def begin(self, rows: int) -> Any:
         """Return the initial state of `rows` rows."""
         if self.initial_state is None:
@@ -75,8 +82,9 @@ class StepFunction:
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[NDArray[Any], Any]:
         """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
+        tokens = np.array(ids, np.int32)  # a copy: PyTorch warns of arrays that are read only
         try:
-            returned = self.step(np.array(ids, np.int32), state)  # a copy: PyTorch warns of arrays that are read only
+            returned = self.step(*((tokens,) if state is None and self.has_start else (tokens, state)))
         except Exception as error:
             raise CheckpointError(f"step raised {_brief(error)} on ids of shape {ids.shape}") from error
         if not isinstance(returned, tuple | list) or len(returned) != 2:
@@ -101,6 +109,15 @@ class StepFunction:
         """Return ids to try the function on, `(rows, tokens)`; id 0, which may mean padding, is left out."""
         low = 1 if self.width > 2 else 0
         return np.random.default_rng([0, tokens]).integers(low, self.width, (rows, tokens), dtype=np.int32)
+
+
+def has_default(function: Callable[..., Any]) -> bool:
+    """Return whether the second argument of a function has a default, with which its user calls it first."""
+    try:
+        _, second, *_ = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it has no signature, or fewer arguments
+        return False
+    return second.default is not second.empty and second.kind is second.POSITIONAL_OR_KEYWORD
 
 
 def _brief(error: Exception) -> str:

@@ -229,6 +229,11 @@ class _ReadLogits(NamedTuple):
     logits: Logits  # (rows, positions, V)
     positions: NDArray[np.intp]  # the positions that have logits
 
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """Whether every token up to a position has a finite prediction, `(rows, positions)`; −∞ rules an id out."""
+        return np.logical_and.accumulate(np.isfinite(self.logits.max(axis=-1)), axis=1)
+
     def of_rows(self, rows: slice) -> "_ReadLogits":
         return _ReadLogits(self.logits[rows], self.positions)
 
@@ -249,8 +254,8 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
     always = [name for name in names if name not in left_out]
     tests = _Tests(subject)
     repeat = tests.run("repeat")
-    if repeat.verdict == "inconclusive":
-        return dict.fromkeys(always, repeat)
+    if repeat.verdict == "inconclusive":  # other cuts may show logits that are finite
+        return dict.fromkeys(always, repeat) | {name: tests.run(name) for name in always if name == "chunk"}
     found = {"repeat": repeat}
     if repeat.verdict == "fail":
         why = "equal calls give different logits, so nothing else can be compared"
@@ -268,11 +273,13 @@ class _Tests:
         self.ids = subject.ids
         self.epsilon = HALF_TYPES.get(subject.half, EPSILON)
         self.remembers = False
+        self.not_finite: int | None = None  # the first position where two readings that are compared are both NaN or ∞
         # The limits of the noise, once this is measured; equal calls must agree more closely.
         self.limits = Limits.of_noise(0.0, half=subject.half)
 
     def run(self, name: str) -> Oracle:
         """Run one test; it is inconclusive where the logits cannot be compared, or the user's code raises anything."""
+        self.not_finite = None
         try:
             found: Oracle = getattr(self, name)()
         except (_WrongLogitsError, RnnevalError) as error:
@@ -296,8 +303,19 @@ class _Tests:
         return self.read(self.subject.text, [1] * self.plan.tokens)
 
     @cached_property
+    def steady(self) -> Logits:
+        """The finite logits that the spread and the noise are measured by: the beginning of a reading, if need be."""
+        finite = self.base.finite.all(axis=0)
+        if finite.any():
+            return self.base.logits[:, finite]
+        finite = self.by_token.finite.all(axis=0)
+        if finite.any():
+            return self.by_token.logits[:, finite]
+        raise _WrongLogitsError("the logits are not finite")
+
+    @cached_property
     def spread(self) -> float:
-        return context_spread(self.base.logits)
+        return context_spread(self.steady)
 
     def repeat(self) -> Oracle:
         """Read the same twice; measure the noise where this agrees."""
@@ -320,11 +338,11 @@ class _Tests:
         noise = 0.0 if moved and self.subject.moved == "weights" else ASSUMED_NOISE
         if moved is not None:
             steady = self.by_token if set(self.plan.noise) == {1} else self.base
-            moving = moving_ids(self.base.logits)
+            moving = moving_ids(self.steady)
             for draw in range(_DRAWS):
                 seen = self.read(self.subject.text, self.plan.noise, partial(moved, draw=draw))
                 found = differences(steady.logits[..., moving], seen.logits[..., moving], self.spread, epsilon=0)
-                noise = max(noise, float(found.max()))
+                noise = max(noise, float(found[steady.finite & seen.finite].max(initial=0.0)))
         return noise
 
     def chunk(self) -> Oracle:
@@ -450,8 +468,6 @@ class _Tests:
             if output.ndim == 3 and output.shape[1] != length:
                 unknown = "what belongs to which token is not known (a model that generates?)"
                 raise _WrongLogitsError(f"{output.shape[1]} predictions for {length} tokens: {unknown}")
-            if np.isnan(output).any() or not np.isfinite(output.max(axis=-1)).all():
-                raise _WrongLogitsError("the logits are not finite")
             positions.append(np.arange(begins, begins + length)[slice(None) if output.ndim == 3 else slice(-1, None)])
             begins += length
         stride = -(-outputs[0].shape[-1] // COLUMNS)
@@ -471,9 +487,16 @@ class _Tests:
         """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`."""
         positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
         found = differences(wanted.logits[:, here], seen.logits[:, there], self.spread, epsilon=self.epsilon)
+        within = positions < (self.plan.tokens if before is None else before)
+        one, other = wanted.finite[:, here], seen.finite[:, there]
+        # A row that is finite to the end by one reading alone differs; where both are not, nothing is known.
+        only = (one[:, within].all(axis=1) != other[:, within].all(axis=1))[:, None]
+        found = np.where(one & other, found, np.where(only, np.inf, 0.0))
+        unknown = np.flatnonzero((~(one & other) & ~only).any(axis=0) & within)
+        if unknown.size:
+            self.not_finite = int(positions[unknown[0]])
         if watched is not None:
             found = np.where(np.isin(watched[:, positions], self.subject.special), 0.0, found)
-        within = positions < (self.plan.tokens if before is None else before)
         largest = np.where(within, found.max(axis=0, initial=0.0), 0.0)
         beyond = positions[largest > self.limits.tolerance]
         return Distance(what, float(largest.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
@@ -485,6 +508,8 @@ class _Tests:
         failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
         if failed:
             return self.oracle("; ".join(map(str, failed[:_SHOWN])), worst.largest, passed=False)
+        if self.not_finite is not None:
+            return self.open(f"the logits are not finite from position {self.not_finite} on")
         if self._is_open(worst):
             return self.open(self._noisy())
         half = f", as far as {self.subject.half} shows" if self.subject.half else ""

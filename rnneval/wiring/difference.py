@@ -19,8 +19,10 @@ HALF_TYPES = {"bfloat16": 2.0**-7, "float16": 2.0**-10}  # the same for the type
 ASSUMED_NOISE = 1e-5
 """Least noise of a model whose weights cannot be moved: three times the largest that was seen in right models."""
 _SMALLEST_TOLERANCE = 1e-5
-_MOST_NOISE = 1e-4  # a tolerance above ten times this would hide faults
+_MOST_NOISE = 1e-4
 _TIMES_NOISE, _TIMES_HALF_NOISE = 10.0, 2.0
+MOST_TOLERANCE = _TIMES_NOISE * _MOST_NOISE
+"""A larger one would hide faults."""
 _LEAST_PROBABILITY = 1e-30
 _ROUNDING = 4  # units in the last place that a sum may differ by when it is made in another order
 
@@ -140,7 +142,8 @@ class Distance(NamedTuple):
         size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
         if self.position is None:
             return f"{self.what}: {size}"
-        return f"{self.what}: they differ first at position {self.position}, by up to {size}"
+        by = f"by up to {size}" if np.isfinite(self.largest) else "by no finite number"
+        return f"{self.what}: they differ first at position {self.position}, {by}"
 
 
 def oracle_of(detail: str, largest: float, limits: Limits, *, passed: bool) -> Oracle:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from rnneval.models.torch import step_of
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
-from rnneval.wiring.difference import EPSILON, HALF_TYPES
+from rnneval.wiring.difference import EPSILON, HALF_TYPES, MOST_TOLERANCE
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
 from rnneval.wiring.faults import SEEN_OF_CUTS
@@ -47,7 +48,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     """
     declared = parse_declarations(declare)
     require_known(declared, ())
-    oracles = run_behaviour(_subject(lm, seed))
+    lm, half, precision, oracles = _tested(lm, seed)
     failed = {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
     if not declared.causal:
         failed.discard("causal")
@@ -55,8 +56,13 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         failed.discard("repeat")
     found = [_finding(lm, name, oracles[name], declared) for name in _FAULTS if name in failed]
     untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
+    if half and (largest := oracles["chunk"].tolerance):
+        untested.append(f"faults below {largest:.2g} of the context spread, which cannot be seen in {half}")
     inside, right_by_token = None, False
-    if (step := step_of(lm)) is not None and oracles["repeat"].verdict == "pass":
+    step = step_of(lm)
+    if step is not None and step.keeps_all:
+        untested.append("a second text without a reset: the module keeps all of its state itself")
+    if step is not None and oracles["repeat"].verdict == "pass":
         looked = _inside(lm, step, failed, seed)
         if isinstance(looked, str):
             untested.append(f"which module reads and writes each array: {looked}")
@@ -70,7 +76,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     if step is not None:
         found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
-    verdict, reason = verdict_of(found, doubts, _right(oracles, declared, untested))
+    verdict, reason = verdict_of(found, doubts, _right(oracles, declared, untested) + precision)
     return Wiring(
         verdict=verdict,
         reason=reason,
@@ -84,6 +90,35 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         right_by_token=(verdict == "fail" and right_by_token) or None,
         script=next(iter(inside.calls.scripts.values()), None) if inside else None,
     )
+
+
+def _tested(lm: StepLM, seed: int) -> tuple[StepLM, str, str, dict[str, Oracle]]:
+    """Run the tests of behaviour; return the model, its half precision, words about its precision, and the results.
+
+    Rounding hides faults of a module in half precision, and where it grows: a copy that computes in a wider type is
+    tested, if it runs.
+    """
+    step, half = step_of(lm), _half(lm)
+    if half and step is not None and (wide := step.widened(lm, "float32")) is not None:
+        return (
+            wide,
+            "",
+            f"; tested as a copy in float32, since {half} hides faults",
+            run_behaviour(_subject(wide, seed, "")),
+        )
+    oracles = run_behaviour(_subject(lm, seed, half))
+    if step is None or half or (oracles["repeat"].tolerance or 0) <= MOST_TOLERANCE:
+        return lm, half, "", oracles
+    wide = step.widened(lm, "float64")
+    if wide is None:
+        return lm, half, "", oracles
+    return wide, "", "; tested as a copy in float64, since rounding grows", run_behaviour(_subject(wide, seed, ""))
+
+
+def _half(lm: StepLM) -> str:
+    """Return the type of half precision of a state or of a module; "" if there is none."""
+    step, types = step_of(lm), [_type(leaf.like) for leaf in lm.leaves or ()]
+    return next((half for half in HALF_TYPES if any(half in each for each in types)), "") or (step.half if step else "")
 
 
 def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -> "ModuleEvidence | str":
@@ -125,17 +160,19 @@ def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> F
     return finding_of(_FAULTS[name], Detection(seen=sentence, severity="warning" if by_design else None, at=spot))
 
 
-def _subject(lm: StepLM, seed: int) -> Subject:
+def _subject(lm: StepLM, seed: int, half: str) -> Subject:
     """Return a step function as the suite of behaviour calls it."""
+    step = step_of(lm)
     special, ordinary = special_ids(lm.width, lm.vocabulary.id_of("\n") if lm.vocabulary else None)
 
     def read(pieces: Pieces) -> Outputs:
         return _read(lm, pieces, lm.initial_state(len(pieces[0])))
 
     def read_after(before: Pieces, pieces: Pieces) -> Outputs:
-        if before:
-            read(before)
-        return read(pieces)
+        with nullcontext() if step is None else step.as_called():
+            if before:
+                read(before)
+            return read(pieces)
 
     subject = Subject(
         read=read,
@@ -146,13 +183,15 @@ def _subject(lm: StepLM, seed: int) -> Subject:
         special=special,
         plan=LONG,
         seed=seed,
+        half=half,
     )
     if lm.leaves is None:
         return subject
+    full = EPSILON if step is None or lm.checkpoint.dtype != "float64" else float(np.finfo(np.float64).eps)
+    unit = HALF_TYPES.get(half, full)
     return replace(
         subject,
-        half=next((half for half in HALF_TYPES for leaf in lm.leaves if half in _type(leaf.like)), ""),
-        read_moved=partial(_read_moved, lm),
+        read_moved=partial(_read_moved, lm, unit),
         moved="state",
         exchanged=partial(_exchanged, lm) if lm.leaves else None,
     )
@@ -167,14 +206,15 @@ def _read(lm: StepLM, pieces: Pieces, state: Any) -> list[NDArray[Any]]:
     return outputs
 
 
-def _read_moved(lm: StepLM, pieces: Pieces, draw: int) -> Outputs:
-    """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
+def _read_moved(lm: StepLM, unit: float, pieces: Pieces, draw: int) -> Outputs:
+    """Read pieces; each number of the state that a call writes is moved once, by ± one unit in its last place."""
     generator, outputs = np.random.default_rng(draw), []
     state = lm.initial_state(len(pieces[0]))
     for ids in pieces:
+        before = leaves_of(state)
         logits, state = lm.step(ids, state)
         outputs.append(logits)
-        state = filled(state, (_moved(leaf, path, generator) for path, leaf in leaves_of(state).items()))
+        state = filled(state, _moved(state, before, ids.shape[1], unit, generator))
     return outputs
 
 
@@ -201,13 +241,38 @@ def _compared(lm: StepLM) -> list[str]:
     return [leaf.path for leaf in lm.leaves or () if leaf.kind in {"state", "memory"}]
 
 
-def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:
-    """Return an array of a state with each number moved by one unit in the last place; whole numbers stay."""
-    array = as_array(leaf, path)
-    if array.dtype.kind not in "fc":
-        return leaf
-    unit = next((HALF_TYPES[name] for name in HALF_TYPES if name in _type(leaf)), EPSILON)
-    return made_like(np.asarray(array * (1 + unit * generator.choice([-1, 1], array.shape))), leaf)
+def _moved(
+    state: Any, before: Mapping[str, Any], tokens: int, unit: float, generator: np.random.Generator
+) -> Iterator[Any]:
+    """Yield the arrays of a state with each number that a call wrote moved; whole numbers stay, and what it was given.
+
+    A cache keeps what earlier calls wrote: moved after every call, old keys would seem to have much more rounding.
+    """
+    for path, leaf in leaves_of(state).items():
+        array = as_array(leaf, path)
+        if array.dtype.kind not in "fc":
+            yield leaf
+            continue
+        signs = generator.choice([-1, 1], array.shape)
+        if path in before:
+            signs[_kept(array, as_array(before[path], path), tokens)] = 0
+        yield made_like(np.asarray(array * (1 + unit * signs)), leaf)
+
+
+def _kept(array: NDArray[Any], before: NDArray[Any], tokens: int) -> Any:
+    """Return the places of an array whose numbers stood in the one before, there or as many places on as tokens."""
+    if before.ndim != array.ndim:
+        return np.zeros(array.shape, np.bool_)
+    for axis in range(array.ndim):
+        old = array.shape[axis] - tokens
+        begins, along = before.shape[axis] - old, (slice(None),) * axis
+        if (
+            old > 0
+            and begins >= 0
+            and np.array_equal(array[(*along, slice(old))], before[(*along, slice(begins, None))])
+        ):
+            return (*along, slice(old))
+    return array == before if array.shape == before.shape else np.zeros(array.shape, np.bool_)
 
 
 def _type(leaf: Any) -> str:

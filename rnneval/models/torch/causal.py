@@ -53,6 +53,10 @@ class CachedStep(TorchStep):
         self.cache_name = next((name for name in _CACHES if name in parameters), "")
         self._makes_no_cache = False
 
+    def of(self, module: torch.nn.Module) -> "CachedStep":
+        """Return the same step of another module."""
+        return CachedStep(module)
+
     @property
     def chunk_sizes(self) -> dict[str, int]:
         """The lengths of the chunks that the configuration names, by the names of the settings."""

@@ -5,6 +5,7 @@ a copy, so that a module may change its state in place. What a call changes in t
 holds the state, is taken out after the call and put back before the next one.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError, UsageError, type_and_message
 from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
-from rnneval.models.step import StepLM, from_step
+from rnneval.models.step import StepLM, from_step, has_default
 from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 
@@ -47,13 +48,15 @@ class TorchStep:
         self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
         """The module; the one that `torch.compile` was given, if that is called."""
         self.stateless = step is None and not _takes_state(self.module)
-        self._step = step or self._forward
+        self._has_start = has_default(self.module.forward)
+        self._given, self._step = step, step or self._forward
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
+        self.keeps_all = False  # whether the state is in the module alone, and nothing is returned
 
     def _forward(self, called: torch.nn.Module, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        returned: tuple[torch.Tensor, Any] = (called(ids), None) if self.stateless else called(ids, state)
-        return returned
+        returned: Any = called(ids) if self.stateless or (state is None and self._has_start) else called(ids, state)
+        return (returned, None) if self.stateless else returned
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
         """Read ids `(rows, time)` from a state, which stays as it is; return logits `(rows, time, V)` and a state."""
@@ -92,6 +95,47 @@ class TorchStep:
     def device(self) -> torch.device:
         """The device of the first parameter."""
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    @contextmanager
+    def as_called(self) -> Iterator[None]:
+        """Read as the module's user does while the block runs: what a call leaves in the module stays until its end.
+
+        A module that keeps all of its state has no other beginning of a text than the one that is put back.
+        """
+        held = self._held
+        if not self.keeps_all:
+            self._held = {}
+        try:
+            yield
+        finally:
+            self._held = held
+            _put(self.module, copy_of(held))
+
+    def of(self, module: torch.nn.Module) -> "TorchStep":
+        """Return the same step of another module."""
+        return TorchStep(module, self._given)
+
+    def widened(self, lm: StepLM, dtype: str) -> StepLM | None:
+        """Return a copy of its model that computes in a wider type; None if it cannot, or its states are not wider."""
+        wide: torch.dtype = getattr(torch, dtype)
+        try:
+            copied = self.of(copy.deepcopy(self.module).to(wide))
+            made = language_model(copied, None, lm.checkpoint.title, lm.checkpoint.format)
+        except Exception:  # whatever the module raises
+            return None
+        types = {leaf.like.dtype for leaf in made.leaves or () if torch.is_tensor(leaf.like)}
+        narrow = any(each.is_floating_point and each.itemsize < wide.itemsize for each in types)
+        return None if narrow else replace(made, vocabulary=lm.vocabulary)
+
+    @property
+    def half(self) -> str:
+        """The type of half precision of a weight or buffer; "" if there is none."""
+        types = {
+            str(each.dtype).removeprefix("torch.")
+            for each in self.module.state_dict().values()
+            if torch.is_tensor(each)
+        }
+        return next(iter(sorted(types & {"bfloat16", "float16"})), "")
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -141,6 +185,7 @@ class TorchStep:
             if path not in copies or _differ(copies[path], value)
         }
         _put(self.module, self._held)
+        self.keeps_all = not leaves_of(returned[1])
         if not self._held and self.stateless:
             raise self.refusal("keeps no state")
 
