@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
@@ -15,6 +17,32 @@ THREADS = (
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def blas() -> Any:
+    """Return the libraries of linear algebra that are loaded; they are searched for once."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let linear algebra and PyTorch compute in one thread while the block runs: many spin where a machine is busy.
+
+    TensorFlow takes its number of threads when it starts, and keeps it.
+    """
+    torch: Any = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    try:
+        with blas().limit(limits=1, user_api="blas"):
+            if torch:
+                torch.set_num_threads(1)
+            yield
+    finally:
+        if torch:
+            torch.set_num_threads(before)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.protocol import LanguageModel
+from rnneval.processes import one_thread
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Wiring, breaks_runs
 
@@ -13,6 +14,7 @@ _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
 """Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
 
 
+@one_thread()
 def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
     """Prove (or refute) that each layer's state goes back into the same layer.
 

@@ -99,7 +99,8 @@ def run_record(
             seconds=measured.seconds,
             tokens_per_second=told.tokens.scored / max(measured.seconds, 1e-9),
             device=lm.device,
-            threads=(os.cpu_count() or 1) if read.workers is None else read.workers,
+            # TensorFlow has its own number.
+            threads=read.workers or (lm.backend == "keras" and os.cpu_count()) or 1,
         ),
         warnings=tuple(warnings),
     )

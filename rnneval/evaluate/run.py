@@ -28,6 +28,7 @@ from rnneval.models.wrapping import language_model
 from rnneval.option import option
 from rnneval.options import DiagnosticOptions, EvaluateOptions, GivenGroup, by_keyword
 from rnneval.paths import Places, checkpoint_files, require_apart
+from rnneval.processes import one_thread
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
@@ -67,6 +68,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     return evaluated(language_model(lm, options.vocabulary, "evaluate"), text_given(text, options.string), options)
 
 
+@one_thread()
 def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
     """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
@@ -210,7 +212,7 @@ def held_out(
     require_carried(lm, what)
     read_as = TextOptions.of(options)
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
-    with encode(text_or_paths, vocabulary, read_as) as text:
+    with one_thread(), encode(text_or_paths, vocabulary, read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
         require_explained(lm, wiring)
 

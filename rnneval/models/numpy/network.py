@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from rnneval.models.numpy.chain import (
 )
 from rnneval.models.protocol import Layout, Predicted, Seen, Sees, Shape, Stepped, Trajectory, Vectors
 from rnneval.models.scoring import score_in_place
+from rnneval.processes import blas
 
 Ids = NDArray[np.int32]
 Layers = Sequence[tuple[Entry, Mapping[str, Floats]]]  # layers without the final softmax, each with its weights by role
@@ -60,18 +61,10 @@ _AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 """OpenBLAS' names of the processors for which it has such products."""
 
 
-@cache
-def _blas() -> Any:
-    """Return the libraries of linear algebra that are loaded; they are searched for once."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let linear algebra run in one thread while the block runs: many threads spin where a machine is busy."""
-    with _blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+    with blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
         yield
 
 
@@ -98,7 +91,7 @@ class Matrix:
         self.whole, self.shape = _aligned(weights), weights.shape
         self._rows, self._panels = _PIECE, None
         *before, inputs, outputs = weights.shape
-        small_is_fast = any(library.get("architecture") in _AVX512 for library in _blas().info())
+        small_is_fast = any(library.get("architecture") in _AVX512 for library in blas().info())
         for width in (*_WIDTHS, outputs) if small_is_fast else ():
             rows = _SMALL // (inputs * width)
             if outputs % width == 0 and rows >= _FEWEST:
