@@ -143,7 +143,9 @@ class DeclareGroup(Options, heading="Wiring"):
     """Option by which an author says what a wiring check must not report."""
 
     declare: Iterable[str] = option(
-        (), metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER|chunked=LAYER|chunked=true", repeated=True
+        (),
+        metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER|chunked=LAYER|chunked=true|scaled=call",
+        repeated=True,
     )
     """Property of the model that its author intends, so that the wiring check does not report it."""
 

@@ -26,7 +26,7 @@ def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | No
         model: A Keras model or PyTorch module, a model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`, or
             any callable object that holds recurrent layers or cells of Keras.
         declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`,
-            `chunked=LAYER`, `chunked=true`.
+            `chunked=LAYER`, `chunked=true`, `scaled=call`.
         vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
         seed: Random seed for the ids and the emitted numbers.
 

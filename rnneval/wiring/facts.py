@@ -13,7 +13,14 @@ from rnneval.records.wiring import Oracle
 
 ONE_ROW, TRAINING = "for a batch of one row", "with training=True"  # the other settings in which a model is probed
 _OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
-_FLAGS = {"causal": "causal", "chunked": "depends_on_cuts"}  # declarations of true or false, and their fields
+_FLAGS: dict[str, dict[str, Any]] = {
+    "causal=false": {"causal": False},
+    "causal=true": {"causal": True},
+    "chunked=false": {"depends_on_cuts": False},
+    "chunked=true": {"depends_on_cuts": True},
+    "scaled=call": {"depends_on_cuts": True, "scaled_by_call": True},
+}
+"""Declarations of no layer, and the fields that they set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +109,7 @@ class Declarations:
 
     causal: bool = True
     depends_on_cuts: bool = False  # `chunked=true`: the logits depend on how the text is cut into calls
+    scaled_by_call: bool = False  # `scaled=call`: all numbers of a call share a scale, so they change each other
     stateless: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     mixed: frozenset[str] = frozenset()
@@ -150,14 +158,15 @@ def parse_declarations(given: Iterable[str]) -> Declarations:
     declared = Declarations(given=tuple(given))
     for declaration in declared.given:
         key, separator, value = (part.strip() for part in declaration.partition("="))
-        if key in _FLAGS and value.lower() in {"true", "false"}:
-            flag: Any = {_FLAGS[key]: value.lower() == "true"}
+        if flag := _FLAGS.get(f"{key}={value.lower()}"):
             declared = replace(declared, **flag)
         elif key in _OF_A_LAYER and value:
             declared = replace(declared, **{key: getattr(declared, key) | {value}})
         else:
             what = declaration if separator else f"{declaration} (there is no = in it)"
-            allowed = ", ".join(["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER), "chunked=true"])
+            allowed = ", ".join(
+                ["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER), "chunked=true", "scaled=call"]
+            )
             raise UsageError(f"--declare {what}: allowed are {allowed}")
     return declared
 

@@ -41,10 +41,19 @@ _FAULTS = {
 """The fault that each test finds, in the order of findings."""
 
 
+_OF_SCALES = {"future-leak", "batch-leak", "chunk-variance", "call-variance", "padding-leak", "cache-operation"}
+"""Faults that a model shows whose numbers share a scale with all others of a call."""
+_SCALED = (
+    "dynamic int8 has one scale for all numbers of a call, so each changes the rounding of the others: --streams 1 "
+    "reads one row at a time; declare scaled=call if that is meant"
+)
+
+
 def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     """Test whether a step function carries its state right.
 
-    A model may be declared to look ahead (`causal=false`), or to depend on how the text is cut (`chunked=true`).
+    A model may be declared to look ahead (`causal=false`), to depend on how the text is cut (`chunked=true`), or to
+    have a scale for all numbers of a call, as dynamic int8 has (`scaled=call`).
     """
     declared = parse_declarations(declare)
     require_known(declared, ())
@@ -72,7 +81,8 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
             untested = [*inside.flow.untested, *inside.calls.untested, *untested]
             found = inside.findings(found)
     if declared.depends_on_cuts:
-        found = [structs.replace(f, severity="warning") if f.rule == "call-variance" else f for f in found]
+        meant = _OF_SCALES if declared.scaled_by_call else {"call-variance"}
+        found = [structs.replace(f, severity="warning") if f.rule in meant else f for f in found]
     if step is not None:
         found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
@@ -147,12 +157,13 @@ def _right(oracles: Mapping[str, Oracle], declared: Declarations, untested: Sequ
 
 def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> Finding:
     """Return the finding of a failed test, at file and line of the user's function, where they are known."""
-    seen = oracle.detail
+    step, seen = lm.function.step, oracle.detail
     by_design = name == "chunk" and (declared.depends_on_cuts or not declared.causal)  # what is seen ends with a call
     if name == "chunk":
         seen = f"{SEEN_OF_CUTS}: {seen}{'' if by_design else ' (declare chunked=true if that is meant)'}"
+    if _FAULTS[name] in _OF_SCALES and not declared.scaled_by_call and getattr(step, "scales_calls", False):
+        seen += f" ({_SCALED})"
     sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
-    step = lm.function.step
     module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
     function = inspect.unwrap(type(module).forward if module is not None else step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)

@@ -87,6 +87,11 @@ class TorchStep:
         """True if a part was made by `torch.jit`, which lets nothing watch its calls."""
         return any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules())
 
+    @property
+    def scales_calls(self) -> bool:
+        """True if a part has dynamic int8, with one scale for all numbers of a call."""
+        return any(".quantized.dynamic." in type(part).__module__ for part in self.module.modules())
+
     def held(self) -> dict[str, Any]:
         """Return the state that the module holds now: the attributes that a call changes, by path."""
         return {path: getattr(*_place(self.module, path)) for path in self._held}
@@ -319,7 +324,8 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"), why_no_vocabulary="")
     parameters = [*step.module.parameters()]
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
-    count = sum(parameter.numel() for parameter in parameters)
+    weights = [each for value in step.module.state_dict().values() for each in _packed(value)]
+    count = sum({(each.data_ptr(), each.shape): each.numel() for each in (*parameters, *weights)}.values())
     # PyTorch's own recurrent modules show their states, where they make up the state.
     numbers = sum(leaf.size for leaf in made.leaves or () if leaf.dtype.kind in "fc" and leaf.kind == "state")
     modules = RecurrentModules(step.module)
@@ -328,6 +334,17 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         observer=modules if made.batched and numbers and modules.make_up(step, numbers) else None,
         checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),
     )
+
+
+def _packed(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the weights that a value of a `state_dict` holds beside plain tensors, as quantized modules have them."""
+    if isinstance(value, torch.ScriptObject):
+        value = value.__getstate__()
+    if isinstance(value, torch.Tensor) and (value.is_quantized or isinstance(value, torch.nn.Parameter)):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _packed(each)
 
 
 def _model(step: TorchStep, width: int, name: str) -> StepLM:

@@ -47,7 +47,7 @@ def test_one_thread_while_a_model_runs(call):
             torch.set_num_threads(3)
             THREADS.clear()
             call(lm) if call is rnneval.check else call(lm, string=text, check=False)
-            assert THREADS == {(1, 1)}
+            assert {(1, 1)} == THREADS
             assert torch.get_num_threads() == 3
             with pytest.raises(rnneval.errors.UsageError):
                 rnneval.check("model.keras")
