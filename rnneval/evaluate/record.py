@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import expm1, inf
 
@@ -19,6 +19,7 @@ from rnneval.evaluate.states import StateWatch
 from rnneval.evaluate.stitch import Stitched
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores
+from rnneval.metrics._base import Totals
 from rnneval.models.protocol import LanguageModel
 from rnneval.records import run as records
 from rnneval.records.wiring import Wiring
@@ -58,6 +59,7 @@ def run_record(
     fitted: Fitted | None = None,
     other_cut: Measured | None = None,
     beside: tuple[int, Measured] | None = None,
+    cut_noise: float | None = None,
 ) -> records.Run:
     """Make the record of one run, but for its command.
 
@@ -73,6 +75,11 @@ def run_record(
     if other_cut is not None and other_cut.sums.total_nats is not None and told.valid:
         other = records.TokenByToken(segment=other_cut.read.shape.segment, total_nats=other_cut.sums.total_nats)
     warnings = wiring_warnings(wiring, segment)
+    scores = told.scores
+    if cut_noise is not None and told.valid:
+        scores = _with_cut_noise(scores, sums.totals, cut_noise)
+        moved = f"{lm.checkpoint.dtype}: rows and segment move the loss by {cut_noise:.2g} nats a token"
+        warnings.append(records.Warning(code="cut-noise", message=f"{moved}: the intervals include it"))
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read, told)]
@@ -94,6 +101,8 @@ def run_record(
         states=states or None,
         wiring=None if wiring is None else msgspec.convert(wiring, records.WiringSummary, from_attributes=True),
         token_by_token=other,
+        scores=scores,
+        cut_noise=cut_noise,
         beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
         timing=records.Timing(
             seconds=measured.seconds,
@@ -104,6 +113,23 @@ def run_record(
         ),
         warnings=tuple(warnings),
     )
+
+
+def _with_cut_noise(scores: Mapping[str, records.Score], totals: Totals, noise: float) -> dict[str, records.Score]:
+    """Return scores with intervals that are wider by what a loss that many nats a token lower or higher gives."""
+    nats, wider = totals.total("nats"), {}
+    ends = [
+        metrics.finish(replace(totals, sums={**totals.sums, "nats": nats + move * totals.tokens})).values
+        for move in (-noise, noise)
+    ]
+    for name, score in scores.items():
+        wider[name] = score
+        if score.low is not None and score.high is not None:
+            low, high = (end[name] - score.value for end in ends)
+            wider[name] = msgspec.structs.replace(
+                score, low=score.low + min(low, high), high=score.high + max(low, high)
+            )
+    return wider
 
 
 def _beside_reset(

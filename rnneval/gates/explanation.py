@@ -208,6 +208,22 @@ def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
                 yield f"{each.name}: {mean:.4g} nats a token is worse than uniform guessing ({uniform:.4g})"
 
 
+def warnings_of_cut(sides: Sides) -> Iterator[str]:
+    """Warn if the losses differ by no more than rows and segment move them in half precision."""
+    if not all(run.valid and run.total_nats is not None for run in sides.runs):
+        return
+    losses, noise = [], 0.0
+    for side in (sides.baseline, sides.candidate):
+        losses.append(sum((run.total_nats or 0.0) / max(run.tokens.scored, 1) for run in side.runs) / len(side.runs))
+        noise += max(run.cut_noise or 0.0 for run in side.runs)
+    if noise and abs(losses[1] - losses[0]) <= noise:
+        yield (
+            f"the loss of {sides.candidate.name} differs from that of {sides.baseline.name} by "
+            f"{_signed(losses[1] - losses[0])} nats a token: inside of the noise of the cut ({noise:.2g}), since half "
+            "precision moves with rows and segment"
+        )
+
+
 def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
     """Warn if a side has too few runs for its own spread to be known, and there are more than two."""
     for name, side in (("baseline", sides.baseline), ("candidate", sides.candidate)):

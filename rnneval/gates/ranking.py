@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError, columns_of, statistic_of
-from rnneval.gates.explanation import beside_counting, warnings_of_runs
+from rnneval.gates.explanation import beside_counting, warnings_of_cut, warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances, require_metric
 from rnneval.gates.noninferiority import LEVEL, assess, loss_differences, values_of
 from rnneval.gates.sides import (
@@ -77,9 +77,12 @@ def compare(
     rows = [_row(each, metric) for each in standings]
     if sound := [each.side for each in standings if not each.problem]:
         rows[0] = replace(rows[0], difference=0.0)
+    warnings = [*warnings_of_runs(records)]
     for row, other in enumerate(sound[1:], 1):
         pairs = len(sound) * (len(sound) - 1) // 2
-        rows[row] = _against(rows[row], Sides(baseline=sound[0], candidate=other), allowance, pairs)
+        both = Sides(baseline=sound[0], candidate=other)
+        rows[row] = _against(rows[row], both, allowance, pairs)
+        warnings += warnings_of_cut(both)
     fit = [each for each in sides if not unfit(each.runs[0])] or sides
     *_, last = [each for each in (fit if len(fit) > 1 else sides) if each is not fit[0]]
     ends, shown = Sides(baseline=fit[0], candidate=last), None
@@ -95,7 +98,7 @@ def compare(
         candidate=ends.candidate.name,
         blocks=_changes(ends, metric, blocks, shown),
         counting=tuple(beside_counting(records)) or None,
-        warnings=tuple(warnings_of_runs(records)),
+        warnings=tuple(warnings),
     )
 
 

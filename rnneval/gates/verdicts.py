@@ -15,6 +15,7 @@ from rnneval.gates.explanation import (
     of_runs,
     reason_of,
     scope,
+    warnings_of_cut,
     warnings_of_few_runs,
     warnings_of_losses,
     warnings_of_runs,
@@ -91,7 +92,11 @@ def gate(
         results = [compare_on(allowance, sides) for allowance in allowances(allow)]
         comparisons = [of_runs(comparison, sides) for comparison in _after_holm(results)]
         of_losses = (warnings_of_losses(each.paired, each.tested) for each in results if each.paired is not None)
-        warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_losses))]
+        warnings += [
+            *warnings_of_few_runs(sides),
+            *warnings_of_cut(sides),
+            *dict.fromkeys(chain.from_iterable(of_losses)),
+        ]
     else:  # candidates need not be runs of one recipe
         comparisons = [
             _of_record("valid", one, verdict="fail", reason=f"{one.name} {problem_of_it}")

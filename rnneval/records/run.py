@@ -337,6 +337,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     wiring: WiringSummary | None = None
     token_by_token: TokenByToken | None = None
     beside_reset: BesideReset | None = None  # Absent unless it was asked for.
+    cut_noise: float | None = None  # Nats a token by which rows and segment move a loss in half precision; else absent.
     timing: Timing | None = None  # Absent if the losses were imported.
     warnings: tuple[Warning, ...]
 
