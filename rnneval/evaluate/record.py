@@ -18,8 +18,7 @@ from rnneval.evaluate.losses import LossSums
 from rnneval.evaluate.states import StateWatch
 from rnneval.evaluate.stitch import Stitched
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
-from rnneval.metrics import Scores
-from rnneval.metrics._base import Totals
+from rnneval.metrics import Scores, Totals
 from rnneval.models.protocol import LanguageModel
 from rnneval.records import run as records
 from rnneval.records.wiring import Wiring

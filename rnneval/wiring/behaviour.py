@@ -91,7 +91,7 @@ LONG = Plan(
     calls=(16, 64),
     cuts=((sum(_LENGTHS),), _LENGTHS, *((first, _AFTER) for first in (1, 2, 3, 4, 5, *_LENGTHS[2:]))),
     altered=(17, 18, 31, 49, 79),
-    document=(5, 2),
+    document=(5, 75),
     noise=(1,) * sum(_LENGTHS),
 )
 """For step functions: calls of 1, 3, and powers of two and their neighbours, where chunked forms err."""
