@@ -57,7 +57,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     """
     declared = parse_declarations(declare)
     require_known(declared, ())
-    lm, half, precision, oracles = _tested(lm, seed)
+    lm, precision, oracles = _tested(lm, seed, scaled=declared.scaled_by_call)
     failed = {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
     if not declared.causal:
         failed.discard("causal")
@@ -65,8 +65,6 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         failed.discard("repeat")
     found = [_finding(lm, name, oracles[name], declared) for name in _FAULTS if name in failed]
     untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
-    if half and (largest := oracles["chunk"].tolerance):
-        untested.append(f"faults below {largest:.2g} of the context spread, which cannot be seen in {half}")
     inside, right_by_token = None, False
     step = step_of(lm)
     if step is not None and step.keeps_all:
@@ -102,33 +100,24 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     )
 
 
-def _tested(lm: StepLM, seed: int) -> tuple[StepLM, str, str, dict[str, Oracle]]:
-    """Run the tests of behaviour; return the model, its half precision, words about its precision, and the results.
+def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[str, Oracle]]:
+    """Run the tests of behaviour; return the model that was tested, words about its precision, and the results.
 
-    Rounding hides faults of a module in half precision, and where it grows: a copy that computes in a wider type is
-    tested, if it runs.
+    Half precision hides faults, and so does rounding that grows: a copy of a module in a wider type is tested then.
     """
-    step, half = step_of(lm), _half(lm)
-    if half and step is not None and (wide := step.widened(lm, "float32")) is not None:
-        return (
-            wide,
-            "",
-            f"; tested as a copy in float32, since {half} hides faults",
-            run_behaviour(_subject(wide, seed, "")),
-        )
-    oracles = run_behaviour(_subject(lm, seed, half))
-    if step is None or half or (oracles["repeat"].tolerance or 0) <= MOST_TOLERANCE:
-        return lm, half, "", oracles
-    wide = step.widened(lm, "float64")
-    if wide is None:
-        return lm, half, "", oracles
-    return wide, "", "; tested as a copy in float64, since rounding grows", run_behaviour(_subject(wide, seed, ""))
-
-
-def _half(lm: StepLM) -> str:
-    """Return the type of half precision of a state or of a module; "" if there is none."""
     step, types = step_of(lm), [_type(leaf.like) for leaf in lm.leaves or ()]
-    return next((half for half in HALF_TYPES if any(half in each for each in types)), "") or (step.half if step else "")
+    half = next((half for half in HALF_TYPES if any(half in each for each in types)), "") or (step.half if step else "")
+    scaled = scaled or (step is not None and step.scales_calls)
+    if half and step is not None and (wide := step.widened(lm, "float32")) is not None:
+        why = f"; tested as a copy in float32, since {half} hides faults"
+        return wide, why, run_behaviour(_subject(wide, seed, scaled=scaled))
+    oracles = run_behaviour(_subject(lm, seed, half, scaled=scaled))
+    largest = oracles["repeat"].tolerance or 0.0
+    if half:
+        return lm, f"; faults below {largest:.2g} of the context spread cannot be seen in {half}", oracles
+    if step is not None and largest > MOST_TOLERANCE and (wide := step.widened(lm, "float64")) is not None:
+        return wide, "; tested as a copy in float64, since rounding grows", run_behaviour(_subject(wide, seed))
+    return lm, "", oracles
 
 
 def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -> "ModuleEvidence | str":
@@ -171,8 +160,8 @@ def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> F
     return finding_of(_FAULTS[name], Detection(seen=sentence, severity="warning" if by_design else None, at=spot))
 
 
-def _subject(lm: StepLM, seed: int, half: str) -> Subject:
-    """Return a step function as the suite of behaviour calls it."""
+def _subject(lm: StepLM, seed: int, half: str = "", *, scaled: bool = False) -> Subject:
+    """Return a step function as the suite of behaviour calls it; where a call has a scale, its noise is no rounding."""
     step = step_of(lm)
     special, ordinary = special_ids(lm.width, lm.vocabulary.id_of("\n") if lm.vocabulary else None)
 
@@ -202,7 +191,7 @@ def _subject(lm: StepLM, seed: int, half: str) -> Subject:
     unit = HALF_TYPES.get(half, full)
     return replace(
         subject,
-        read_moved=partial(_read_moved, lm, unit),
+        read_moved=None if scaled else partial(_read_moved, lm, unit),
         moved="state",
         exchanged=partial(_exchanged, lm) if lm.leaves else None,
     )
@@ -274,14 +263,10 @@ def _kept(array: NDArray[Any], before: NDArray[Any], tokens: int) -> Any:
     """Return the places of an array whose numbers stood in the one before, there or as many places on as tokens."""
     if before.ndim != array.ndim:
         return np.zeros(array.shape, np.bool_)
-    for axis in range(array.ndim):
-        old = array.shape[axis] - tokens
-        begins, along = before.shape[axis] - old, (slice(None),) * axis
-        if (
-            old > 0
-            and begins >= 0
-            and np.array_equal(array[(*along, slice(old))], before[(*along, slice(begins, None))])
-        ):
+    for axis, size in enumerate(array.shape):
+        old, along = max(size - tokens, 0), (slice(None),) * axis
+        earlier = before[(*along, slice(max(before.shape[axis] - old, 0), None))]
+        if old and np.array_equal(array[(*along, slice(old))], earlier):
             return (*along, slice(old))
     return array == before if array.shape == before.shape else np.zeros(array.shape, np.bool_)
 
