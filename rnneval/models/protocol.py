@@ -88,7 +88,8 @@ class LayerState:
 class GatedCell:
     """One gated cell of a layer."""
 
-    prefix: str  # prefix of its names: `cells[i].` for a cell of a stack, empty for others
+    prefix: str = ""  # prefix of its names: `cells[i].` for a cell of a stack, empty for others
+    suffix: str = ""  # what follows its names: `[i]` for a layer of a module of PyTorch that has several
     weights: gates.Gated
     activation: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
     """The function of the gates; None for the logistic function."""
@@ -98,18 +99,21 @@ class GatedCell:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its gates."""
-        return tuple(self.prefix + name for name in gates.NAMES[self.weights.kind])
+        return tuple(map(self._named, gates.NAMES[self.weights.kind]))
 
     @property
     def keeps(self) -> str:
         """The gate whose logarithm is the time constant."""
-        return self.prefix + gates.KEEPS[self.weights.kind]
+        return self._named(gates.KEEPS[self.weights.kind])
+
+    def _named(self, name: str) -> str:
+        return self.prefix + name + self.suffix
 
     def activations(self, inputs: Any, before: Any) -> tuple[dict[str, Any], Any]:
         """Return each gate `(n, units)`, and ln of the one that keeps."""
         into = gates.preactivations(self.weights, inputs, before)
         function = gates.sigmoid if self.activation is None else self.activation
-        found: dict[str, Any] = {self.prefix + name: function(a) for name, a in into.items()}
+        found: dict[str, Any] = {self._named(name): function(a) for name, a in into.items()}
         if self.activation is None:
             return found, gates.log_sigmoid(into[gates.KEEPS[self.weights.kind]])
         return found, np.log(np.maximum(found[self.keeps], np.finfo(np.float32).tiny))

@@ -12,7 +12,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -288,6 +288,8 @@ class StepLM(LanguageModel):
     packing: Packing | None  # the packing of its state; None where the state is carried as it is, in one row
     every_token: bool = False  # whether states are observed, by calls of one token
     observer: "RecurrentModules | None" = None  # what sees the states in calls of many tokens
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of arrays of the state by their paths, where modules of PyTorch made them: one for each layer."""
 
     def initial_state(self, batch: int) -> Any:
         """Return the initial state of `batch` rows, as the user's function makes it."""
@@ -313,7 +315,13 @@ class StepLM(LanguageModel):
         if self.packing is not None and self.observer is not None:
             return StepScorer(self, self.observer.layout(sees), self.observer)
         by_token = self.every_token or shape.segment == 1
-        return StepScorer(self, _layout(self.leaves, sees, by_token=by_token), None)
+        return StepScorer(self, _layout(self, sees, by_token=by_token), None)
+
+    def named(self, path: str) -> tuple[str, str]:
+        """Return the layer and the part of its state that a path stands for."""
+        name, *more = self.names.get(path, ("", ""))
+        layer, _, slot = name.rpartition(".")
+        return layer_and_slot(path) if more else (layer, slot)
 
 
 def from_step(
@@ -422,14 +430,14 @@ def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, nam
     )
 
 
-def _layout(leaves: Sequence[StateLeaf] | None, sees: Sees, *, by_token: bool) -> Layout:
+def _layout(lm: StepLM, sees: Sees, *, by_token: bool) -> Layout:
     """Describe the states that a step shows, and why it does not show others."""
     layout = Layout(missing={"any gate": "a step function shows no gates"} if sees == "gates" else {})
-    if leaves is None or not by_token:
-        layout.missing["any state"] = _OPAQUE if leaves is None else _NO_STATES
+    if lm.leaves is None or not by_token:
+        layout.missing["any state"] = _OPAQUE if lm.leaves is None else _NO_STATES
         return layout
-    for leaf in leaves:
-        layer, slot = layer_and_slot(leaf.path)
+    for leaf in lm.leaves:
+        layer, slot = lm.named(leaf.path)
         state = LayerState(layer=layer, slot=slot, units=leaf.size, limit=None)
         if leaf.kind == "memory":
             layout.missing[state.key] = "it grows with the text"
@@ -464,7 +472,7 @@ class StepScorer:
         self._kept: Any = None
         self._leaves: dict[str, StateLeaf] = {}  # the arrays that are observed in calls of one token, by `LAYER.SLOT`
         if layout is not None and observer is None:
-            named = {".".join(layer_and_slot(leaf.path)): leaf for leaf in lm.leaves or ()}
+            named = {".".join(lm.named(leaf.path)): leaf for leaf in lm.leaves or ()}
             self._leaves = {key: named[key] for key in layout.states}
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:

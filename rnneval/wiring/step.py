@@ -1,6 +1,7 @@
 """Wiring check of a step function: by its behaviour, and if it is a model of PyTorch, by its modules, too."""
 
 import inspect
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,7 +17,7 @@ from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM
 from rnneval.models.torch import step_of
 from rnneval.pages import page
-from rnneval.records.wiring import Finding, Oracle, Wiring
+from rnneval.records.wiring import Finding, Oracle, Slot, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES, MOST_TOLERANCE
 from rnneval.wiring.evidence import Detection
@@ -26,6 +27,7 @@ from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdic
 
 if TYPE_CHECKING:
     from rnneval.models.torch.module import TorchStep
+    from rnneval.wiring.torch.flow import StateFlow
     from rnneval.wiring.torch.modules import ModuleEvidence
 
 _FAULTS = {
@@ -88,8 +90,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     return Wiring(
         verdict=verdict,
         reason=reason,
-        layers=inside.flow.layers if inside else (),
-        flow=inside.flow.flow if inside else (),
+        **(_named(lm, inside.flow) if inside else {"layers": (), "flow": ()}),
         findings=errors_first(found),
         oracles=oracles,
         declared=declared.given,
@@ -130,6 +131,24 @@ def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -
         return module_evidence(lm, step, failed, seed=seed)
     except Exception as error:  # calls of one row are watched, which a model may refuse
         return f"the model raises {type_and_message(error)}"
+
+
+def _named(lm: StepLM, flow: "StateFlow") -> dict[str, Any]:
+    """Return layers and flow with the names that modules of PyTorch give their states: `h` and `c`, as in a trace."""
+    names = {re.sub(r"\['(\w+)'\]", r".\1", path): names[0] for path, names in lm.names.items() if len(names) == 1}
+
+    def slot_of(layer: str, slot: str) -> str:
+        ours = (name.rpartition(".") for path, name in names.items() if path.endswith(slot))
+        return next((other for module, _, other in ours if module == layer), slot)
+
+    def renamed(slot: Slot | str) -> Slot | str:
+        return slot if isinstance(slot, str) else Slot(layer=slot.layer, slot=slot_of(slot.layer, slot.slot))
+
+    layers = (
+        structs.replace(each, slots=tuple(slot_of(each.name, slot) for slot in each.slots)) for each in flow.layers
+    )
+    rows = (structs.replace(each, into=renamed(each.into), source=renamed(each.source)) for each in flow.flow)
+    return {"layers": tuple(layers), "flow": tuple(rows)}
 
 
 def _right(oracles: Mapping[str, Oracle], declared: Declarations, untested: Sequence[str]) -> str:

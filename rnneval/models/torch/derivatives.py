@@ -14,7 +14,7 @@ from rnneval.errors import CheckpointError, in_one_line
 from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.protocol import IdSource, Place
 from rnneval.models.state import Packing, filled, leaves_of
-from rnneval.models.step import StepLM, layer_and_slot
+from rnneval.models.step import StepLM
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.run import ThroughTime, VariableGradient
 
@@ -57,29 +57,30 @@ def through_time(
     lm: StepLM, text: IdSource, places: Sequence[Place], lags: int
 ) -> tuple[dict[str, ThroughTime], dict[str, str]]:
     """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
-    step, packing = _parts(lm)
+    _, packing = _parts(lm)
     try:
         of_places = [
-            _backwards(step, text.ids(place.at, place.at + lags + 2), packing.unpack(place.state[None]))
+            _backwards(lm, text.ids(place.at, place.at + lags + 2), packing.unpack(place.state[None]))
             for place in places
         ]
     except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
         return {}, {"any state, back through time": str(error)}
     found, missing = {}, {}
-    for path in of_places[0]:
-        decay, key = decay_of(np.stack([norms[path] for norms in of_places])), ".".join(layer_and_slot(path))
+    for key in of_places[0]:
+        decay = decay_of(np.stack([norms[key] for norms in of_places]))
         if decay is None:
             missing[key] = "it does not act on the loss, or its gradient is not finite"
         else:
             found[key] = decay
     for leaf in lm.leaves or ():
-        if leaf.kind == "state" and leaf.path not in of_places[0]:
-            missing[".".join(layer_and_slot(leaf.path))] = f"its numbers are of the type {leaf.dtype}"
+        if leaf.kind == "state" and not (torch.is_tensor(leaf.like) and _has_gradient(leaf.like)):
+            missing[".".join(lm.named(leaf.path))] = f"its numbers are of the type {leaf.dtype}"
     return found, missing
 
 
-def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.ndarray]:
-    """Return for each array of the state the norms of the gradient of the last token's loss, lag 0 first."""
+def _backwards(lm: StepLM, ids: np.ndarray, state: object) -> dict[str, np.ndarray]:
+    """Return for each array of the state the norms of the gradient of the last token's loss, lag 0 first, by name."""
+    step, _ = _parts(lm)
     nudges: list[dict[str, torch.Tensor]] = []  # of each token
     with step.differentiating():
         for token in ids[:-1]:
@@ -98,7 +99,9 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
         gradients = _gradients(_loss(logits, ids[None, -1:]), [nudge for _, nudge in flat])
     norms: dict[str, list[float]] = {}
     for (path, _), gradient in zip(flat, gradients, strict=True):
-        norms.setdefault(path, []).append(float(_exact(gradient).norm()))
+        names = lm.names.get(path) or (".".join(lm.named(path)),)
+        for name, part in zip(names, gradient if len(names) > 1 else [gradient], strict=True):
+            norms.setdefault(name, []).append(float(_exact(part).norm()))
     return {path: np.array(each) for path, each in norms.items()}
 
 

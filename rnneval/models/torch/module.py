@@ -331,6 +331,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     modules = RecurrentModules(step.module)
     return replace(
         made,
+        names=modules.names(step),
         observer=modules if made.batched and numbers and modules.make_up(step, numbers) else None,
         checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),
     )

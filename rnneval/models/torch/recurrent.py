@@ -5,7 +5,7 @@ every token, and c, of which it returns the last alone, follows from the equatio
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rnneval.metrics.diagnostics.gates import Gated
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Trajectory
+from rnneval.models.state import leaves_of
 
 _ORDERS = {"GRU": [1, 0, 2], "LSTM": [0, 1, 2, 3]}  # PyTorch has r, z, n and i, f, g, o
 _NEAR = 1e-4  # largest difference between the states that a module returned and those that are computed
@@ -38,12 +39,18 @@ class RecurrentModules:
     def __init__(self, module: torch.nn.Module) -> None:
         """Find them."""
         self._modules = {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.RNNBase)}
+        self._cells = {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.RNNCellBase)}
 
     def make_up(self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]], numbers: int) -> bool:
         """Return whether their states are all of the model's, so many numbers, and can be computed: a call tells."""
         if any(module.bidirectional or module.proj_size for module in self._modules.values()):
             return False
-        if sum(layer.hidden_size * len(_slots(layer)) for layer in self._layers().values()) != numbers:
+        if (
+            sum(
+                layer.hidden_size * len(_slots(layer)) for module in self._modules.values() for layer in _layers(module)
+            )
+            != numbers
+        ):
             return False
         ids = np.ones((2, 3), np.int32)
         state = step(ids, None)[1]
@@ -51,21 +58,40 @@ class RecurrentModules:
             step(ids, state)
         return all(self._repeats(name, calls[name], ids.size) for name in self._modules)
 
+    def names(self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]]) -> dict[str, tuple[str, ...]]:
+        """Return the names of the arrays that these modules returned, by path: `gru.h`, or `gru.h[0]`, … of layers."""
+        found: dict[str, tuple[str, ...]] = {}
+        ids = np.ones((2, 3), np.int32)
+        state = step(ids, None)[1]
+        with self._calls(self._modules | self._cells) as calls:
+            leaves = leaves_of(step(ids, state)[1])
+        for name, (_, _, output) in ((name, made[-1]) for name, made in calls.items() if made):
+            returned = output if name in self._cells else output[1]
+            for slot, array in zip(("h", "c"), returned if isinstance(returned, tuple) else (returned,), strict=False):
+                layers = 1 if name in self._cells else len(array)
+                keys = tuple(f"{name}.{slot}{_number(index, layers)}" for index in range(layers))
+                same = (path for path, leaf in leaves.items() if torch.is_tensor(leaf) and torch.equal(leaf, array))
+                found |= dict.fromkeys(same, keys)
+        return found
+
     def layout(self, sees: Sees) -> Layout:
         """Describe their states, and their gates where they are asked for."""
         layout = Layout()
-        for name, layer in self._layers().items():
-            for slot in _slots(layer):
-                limit = None if layer.mode == "RNN_RELU" else LIMITS[slot]
-                state = LayerState(layer=name, slot=slot, units=layer.hidden_size, limit=limit)
-                layout.states[state.key] = state
-            if sees == "gates" and layer.mode in _ORDERS:
-                cell = GatedCell(prefix="", weights=_gated(layer), activation=None, slot=0, below=None)
-                layout.cells[name] = (cell,)
+        for name, module in self._modules.items():
+            cells: list[GatedCell] = []
+            for number, layer in enumerate(_layers(module)):
+                slots, ending = _slots(layer), _number(number, module.num_layers)
+                for slot in slots:
+                    limit = None if layer.mode == "RNN_RELU" else LIMITS[slot]
+                    state = LayerState(layer=name, slot=slot + ending, units=layer.hidden_size, limit=limit)
+                    layout.states[state.key] = state
+                at, below = number * len(slots), (number - 1) * len(slots) if number else None
+                if sees == "gates" and layer.mode in _ORDERS:
+                    weights = _gated(layer)
+                    cells.append(GatedCell(suffix=ending, weights=weights, activation=None, slot=at, below=below))
+            if cells:
+                layout.cells[name] = tuple(cells)
         return layout
-
-    def _layers(self) -> dict[str, torch.nn.RNNBase]:
-        return {key: layer for name, module in self._modules.items() for key, layer in _layers(name, module).items()}
 
     @contextmanager
     def watching(self) -> Iterator[Callable[[], Seen]]:
@@ -74,16 +100,17 @@ class RecurrentModules:
             yield partial(self._seen, calls)
 
     @contextmanager
-    def _calls(self) -> Iterator[dict[str, list[Any]]]:
+    def _calls(self, of: Mapping[str, torch.nn.Module] | None = None) -> Iterator[dict[str, list[Any]]]:
         """Record input, initial state and output of the calls of each module, while the block runs."""
-        calls: dict[str, list[Any]] = {name: [] for name in self._modules}
+        modules = self._modules if of is None else of
+        calls: dict[str, list[Any]] = {name: [] for name in modules}
 
         def keep(name: str, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             given = dict(zip(("input", "hx"), args, strict=False)) | kwargs
             calls[name].append((given["input"], given.get("hx"), output))
 
         with ExitStack() as hooks:
-            for name, module in self._modules.items():
+            for name, module in modules.items():
                 hooks.callback(module.register_forward_hook(partial(keep, name), with_kwargs=True).remove)
             hooks.enter_context(uncompiled())  # a compiled model would be compiled again for the hooks
             yield calls
@@ -91,20 +118,21 @@ class RecurrentModules:
     def _seen(self, calls: dict[str, list[Any]]) -> Seen:
         states: dict[str, Trajectory] = {}
         inputs: dict[str, NDArray[Any]] = {}
-        for name in self._modules:
-            for layer, given, found in self._run(name, calls[name]):
-                states |= {f"{layer}.{slot}": trajectory for slot, trajectory in found.items()}
-                inputs[layer] = _numpy(given)
+        for name, module in self._modules.items():
+            for number, (given, found) in enumerate(self._run(name, calls[name])):
+                ending = _number(number, module.num_layers)
+                states |= {f"{name}.{slot}{ending}": trajectory for slot, trajectory in found.items()}
+                inputs.setdefault(name, _numpy(given))
         return states, inputs
 
-    def _run(self, name: str, calls: list[Any]) -> Iterator[tuple[str, torch.Tensor, dict[str, Trajectory]]]:
-        """Yield the layers of a module by name, their inputs `(rows, time, inputs)`, and their states by slot."""
+    def _run(self, name: str, calls: list[Any]) -> Iterator[tuple[torch.Tensor, dict[str, Trajectory]]]:
+        """Yield the inputs `(rows, time, inputs)` of each layer of a module, and its states by slot."""
         module, start = self._modules[name], calls[0][1]
         axis = 1 if module.batch_first else 0
         given = torch.cat([tokens for tokens, _, _ in calls], dim=axis).movedim(axis, 1)
         if start is None:
             start = given.new_zeros(module.num_layers, len(given), module.hidden_size)
-        for number, (key, layer) in enumerate(_layers(name, module).items()):
+        for number, layer in enumerate(_layers(module)):
             slots = _slots(layer)
             first = [part[number] for part in (start if isinstance(start, tuple) else (start,) * len(slots))]
             with torch.no_grad():
@@ -112,7 +140,7 @@ class RecurrentModules:
                 hidden, _ = layer(given, hx if len(hx) > 1 else hx[0])
                 after = [hidden, *([_cells(layer, given, first, hidden)] if len(hx) > 1 else [])]
             found = (Trajectory(_numpy(states), _numpy(before)) for states, before in zip(after, first, strict=True))
-            yield key, given, dict(zip(slots, found, strict=True))
+            yield given, dict(zip(slots, found, strict=True))
             given = hidden
 
     def _repeats(self, name: str, calls: list[Any], tokens: int) -> bool:
@@ -124,9 +152,14 @@ class RecurrentModules:
         returned = last if isinstance(last, tuple) else (last,)
         return all(
             np.allclose(trajectory.states[:, -1], _numpy(own[number]), atol=_NEAR)
-            for number, (_, _, found) in enumerate(self._run(name, calls))
+            for number, (_, found) in enumerate(self._run(name, calls))
             for own, trajectory in zip(returned, found.values(), strict=True)
         )
+
+
+def _number(index: int, count: int) -> str:
+    """Return what follows the name of a state of one of several layers."""
+    return f"[{index}]" if count > 1 else ""
 
 
 def _slots(layer: torch.nn.RNNBase) -> tuple[str, ...]:
@@ -146,9 +179,9 @@ def _gated(layer: torch.nn.RNNBase) -> Gated:
     return Gated(kind=layer.mode, kernel=placed("weight_ih"), recurrent=placed("weight_hh"), bias=bias)
 
 
-def _layers(name: str, module: torch.nn.RNNBase) -> dict[str, torch.nn.RNNBase]:
-    """Return modules of one layer of a module each, with the same weights, by the names of the layers."""
-    found = {}
+def _layers(module: torch.nn.RNNBase) -> list[torch.nn.RNNBase]:
+    """Return modules of one layer of a module each, with the same weights."""
+    found = []
     settings = {"nonlinearity": module.nonlinearity} if isinstance(module, torch.nn.RNN) else {}
     for number in range(module.num_layers):
         width = getattr(module, f"weight_ih_l{number}").shape[1]
@@ -159,7 +192,7 @@ def _layers(name: str, module: torch.nn.RNNBase) -> dict[str, torch.nn.RNNBase]:
             weight = getattr(module, f"{role}_l{number}")  # computed at every use where a parametrization makes it
             made = weight if isinstance(weight, torch.nn.Parameter) else torch.nn.Parameter(weight.detach())
             setattr(alone, f"{role}_l0", made)
-        found[name if module.num_layers == 1 else f"{name}[{number}]"] = alone
+        found.append(alone)
     return found
 
 

@@ -133,7 +133,7 @@ def test_a_step_of_ones_own():
 def test_states_are_traced(tmp_path):
     path = tmp_path / "states.parquet"
     run = rnneval.trace(model(Gru), string=TEXT[:120], out=path, check=False)
-    assert set(run.states) == {"gru[0].h", "gru[1].h"}
+    assert set(run.states) == {"gru.h[0]", "gru.h[1]"}
     assert path.is_file()
 
 
@@ -144,12 +144,44 @@ def test_gradients_are_those_of_one_backward_pass():
     lm = rnneval.from_torch(module, vocabulary=list(LETTERS))
     found = rnneval.gradients(lm, string=TEXT, truncation=20, segments=1, lags=5, anchors=1, check=False)
     assert {"gru.weight_hh_l0", "embedding.weight", "out.bias"} <= set(found.variables)
-    assert list(found.through_time) == ["state.value"]
-    course = found.through_time["state.value"]
+    assert list(found.through_time) == ["gru.h[0]", "gru.h[1]"]
+    course = found.through_time["gru.h[1]"]
     assert course.base == 1
     assert course.median[1] == 1
     assert 0 < course.median[5] < course.median[2] < 1
     assert all(not parameter.requires_grad or parameter.grad is None for parameter in module.parameters())
+
+
+class Cells(Gru):
+    """An LSTM's cell and a GRU's, called token by token; the states are handed on in a dict, c before h."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.lower, self.upper = None, torch.nn.LSTMCell(8, 6), torch.nn.GRUCell(6, 16)
+
+    def forward(self, ids, state=None):
+        zeros = torch.zeros(len(ids), 6)
+        (c, h), top = (state["lower"], state["upper.h"]) if state else ((zeros, zeros), torch.zeros(len(ids), 16))
+        seen = []
+        for x in self.embedding(ids).unbind(1):
+            h, c = self.lower(x, (h, c))
+            top = self.upper(h, top)
+            seen.append(top)
+        return self.out(torch.stack(seen, dim=1)), {"lower": (c, h), "upper.h": top}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [(Gru, {"gru.h[0]", "gru.h[1]"}), (Cells, {"lower.h", "lower.c", "upper.h"})],
+)
+def test_a_state_has_one_name_in_check_trace_and_gradients(kind, names):
+    torch.manual_seed(0)
+    lm = rnneval.from_torch(kind(), vocabulary=list(LETTERS))
+    wiring = rnneval.check(lm)
+    assert {f"{layer.name}.{slot}" for layer in wiring.layers for slot in layer.slots} == names
+    assert {f"{row.into.layer}.{row.into.slot}" for row in wiring.flow} == names
+    assert set(rnneval.trace(lm, string=TEXT, check=False).states) == names
+    assert set(rnneval.gradients(lm, string=TEXT, lags=4, anchors=2, segments=2, check=False).through_time) == names
 
 
 def test_gradients_of_a_linear_state_are_a_power():

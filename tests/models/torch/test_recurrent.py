@@ -43,7 +43,7 @@ def by_cells(model):
     rnn, found = model.rnn.double(), {}
     given = [row.double() for row in model.embed(torch.tensor([LETTERS.index(letter) for letter in TEXT[:-1]]))]
     for layer in range(rnn.num_layers):
-        name = "rnn" if rnn.num_layers == 1 else f"rnn[{layer}]"
+        ending = "" if rnn.num_layers == 1 else f"[{layer}]"
         w, u, b, d = (getattr(rnn, f"{role}_l{layer}") for role in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         h = c = torch.zeros(UNITS, dtype=torch.float64)
         after = []
@@ -64,7 +64,7 @@ def by_cells(model):
                 h = torch.tanh(own + back)
                 seen = {"h": h}
             after.append(seen)
-        found |= {f"{name}.{key}": torch.stack([seen[key] for seen in after]).detach().numpy() for key in after[0]}
+        found |= {f"rnn.{key}{ending}": torch.stack([seen[key] for seen in after]).detach().numpy() for key in after[0]}
         given = [seen["h"] for seen in after]
     return found
 
