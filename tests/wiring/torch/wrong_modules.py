@@ -1,0 +1,468 @@
+"""Wrong models of PyTorch, close to right ones, each with the module at fault where one can be named.
+
+The truth of each is its docstring: it says what is wrong. It was written before the model was run.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.torch.right_modules import (
+    Base,
+    ByToken,
+    Cell,
+    Clocked,
+    Depth,
+    Dilated,
+    Mixed,
+    Scan,
+    TwoRates,
+    Words,
+    opened,
+    zeros,
+)
+
+# Parts of a state exchanged
+
+
+class Careless(Mixed):
+    """The cell returns c before h, and the caller hands the state of a call on as it is."""
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, state[::-1]
+
+
+@wrong("swapped-slots", layer="cell")
+def h_and_c_exchanged_between_calls():
+    return opened(Careless, takes="h, c", gives="(h, c)")
+
+
+@wrong("swapped-slots", layer="cell")
+def h_and_c_exchanged_between_calls_of_a_cell_that_returns_c_first():
+    return opened(Careless, takes="(h, c)", gives="c, h")
+
+
+class AtEveryToken(ByToken):
+    """The LSTM cell of PyTorch is given c as h and h as c, at every token."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(E, U)
+
+    def start(self, x):
+        return zeros(x), zeros(x)
+
+    def token(self, x, state):
+        h, c = self.cell(x, state)
+        return h, (c, h)
+
+
+@wrong("swapped-slots", layer="cell")
+def h_and_c_exchanged_at_every_token():
+    return opened(AtEveryToken)
+
+
+class Whole(Base):
+    """A module over the whole text with a loop inside: it returns (c, h), and takes them for (h, c)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = _Loop()
+
+    def run(self, x, state):
+        return self.layer(x, state)
+
+
+class _Loop(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(E + U, 4 * U) / 4)
+
+    def forward(self, x, state=None):
+        h, c = state or (zeros(x), zeros(x))
+        outputs = []
+        for token in x.unbind(1):
+            i, f, g, o = (torch.cat([token, h], dim=-1) @ self.weights).chunk(4, dim=-1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs, dim=1), (c, h)
+
+
+@wrong(layer="layer")
+def module_that_exchanges_its_own_parts():
+    return opened(Whole)
+
+
+class Inside(Base):
+    """Two layers inside of one module by hand; their states come back in the other order."""
+
+    def __init__(self):
+        super().__init__(embedding=U)
+        self.stack = _Stack()
+
+    def run(self, x, state):
+        return self.stack(x, state)
+
+
+class _Stack(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(2, 2 * U, U) / 3)
+
+    def forward(self, x, state=None):
+        states = [zeros(x), zeros(x)] if state is None else list(state)
+        outputs = []
+        for y in x.unbind(1):
+            for layer in (0, 1):
+                states[layer] = y = torch.tanh(torch.cat([y, states[layer]], dim=-1) @ self.weights[layer])
+            outputs.append(y)
+        return torch.stack(outputs, dim=1), states[::-1]
+
+
+@wrong(layer="stack")
+def layers_exchanged_inside_one_module():
+    return opened(Inside)
+
+
+# Layers exchanged, with something that reads a state before its cell does
+
+
+class Crossed(ByToken):
+    """Two LSTM cells, each behind a norm of h; their states are exchanged after every call or token."""
+
+    def __init__(self, when):
+        super().__init__()
+        self.low, self.high, self.when = nn.LSTMCell(E, U), nn.LSTMCell(U, U), when
+        self.norms = nn.ModuleList(nn.LayerNorm(U) for _ in range(2))
+
+    def start(self, x):
+        return [(zeros(x), zeros(x)), (zeros(x), zeros(x))]
+
+    def token(self, x, state):
+        (h, c), (g, d) = state
+        low = self.low(x, (self.norms[0](h), c))
+        high = self.high(low[0], (self.norms[1](g), d))
+        return high[0], [high, low] if self.when == "token" else [low, high]
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, state[::-1] if self.when == "call" else state
+
+
+@wrong("crossed-state")
+def layers_exchanged_behind_norms():
+    return opened(Crossed, when="call")
+
+
+@wrong("crossed-state")
+def layers_exchanged_behind_norms_at_every_token():
+    return opened(Crossed, when="token")
+
+
+class LastForAll(Base):
+    """Each of three GRUs is given the state of the last one."""
+
+    def __init__(self):
+        super().__init__(E)
+        self.layers = nn.ModuleList(nn.GRU(E, E, batch_first=True) for _ in range(3))
+
+    def run(self, x, state):
+        for number, layer in enumerate(self.layers):
+            y, h = layer(x, None if state is None else state[number])
+            x = x + y
+        return x, [h] * 3
+
+
+@wrong("crossed-state")
+def last_state_for_all_layers():
+    return opened(LastForAll)
+
+
+# Slow layers
+
+
+class Restarted(TwoRates):
+    """The clock begins anew in every call."""
+
+    def run(self, x, state):
+        y, after = super().run(x, state and Clocked(state.fast, state.slow, torch.zeros_like(state.time)))
+        return y, after
+
+
+@wrong("chunk-variance")
+def clock_that_begins_anew():
+    return opened(Restarted)
+
+
+class OfCalls(TwoRates):
+    """The clock counts calls, and not tokens."""
+
+    def run(self, x, state):
+        y, after = super().run(x, state)
+        before = torch.zeros_like(after.time) if state is None else state.time
+        return y, Clocked(after.fast, after.slow, before + 1)
+
+
+@wrong("chunk-variance")
+def clock_that_counts_calls():
+    return opened(OfCalls, how="if")
+
+
+class SlowLost(TwoRates):
+    """The slow cell begins anew in every call."""
+
+    def run(self, x, state):
+        y, after = super().run(x, state and Clocked(state.fast, torch.zeros_like(state.slow), state.time))
+        return y, after
+
+
+@wrong("ignored-state", layer="slow")
+def slow_cell_that_begins_anew():
+    return opened(SlowLost, how="mask", period=2)
+
+
+class NeverMoves(ByToken):
+    """The new state of the slow cell is forgotten: every token goes on from the first one."""
+
+    def __init__(self):
+        super().__init__(2 * U)
+        self.fast, self.slow = nn.GRUCell(E, U), nn.GRUCell(U, U)
+
+    def start(self, x):
+        return zeros(x), zeros(x)
+
+    def token(self, x, state):
+        fast, slow = self.fast(x, state[0]), state[1]
+        return torch.cat([fast, self.slow(fast, slow)], dim=-1), (fast, slow)
+
+
+@wrong("stale-state", layer="slow")
+def slow_cell_that_never_moves():
+    return opened(NeverMoves)
+
+
+class WordsCrossed(Words):
+    """The states of letters and words are exchanged after every call."""
+
+    def forward(self, ids, state=None):
+        logits, state = super().forward(ids, state)
+        return logits, state[::-1]
+
+
+@wrong("crossed-state")
+def words_and_letters_exchanged():
+    return opened(WordsCrossed)
+
+
+# Old states
+
+
+class OneCallOld(Base):
+    """The GRU goes on from the state before the last call."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(E, U, batch_first=True)
+
+    def run(self, x, state):
+        older, last = state or (torch.zeros(1, len(x), U), torch.zeros(1, len(x), U))
+        y, new = self.gru(x, older)
+        return y, (last, new)
+
+
+@wrong("stale-state")
+def gru_that_reads_the_state_before_the_last_one():
+    return opened(OneCallOld)
+
+
+class QueueByCall(Dilated):
+    """The queue of a dilated cell moves back by one place at every call."""
+
+    def run(self, x, state):
+        y, queue = super().run(x, state)
+        return y, [*queue[1:], queue[0]]
+
+
+@wrong()
+def queue_that_moves_at_every_call():
+    return opened(QueueByCall)
+
+
+# One module under several names
+
+
+@wrong("shared-layer", layer="layers.0")
+def one_gru_for_three_layers():
+    return opened(Depth)
+
+
+class OneCell(ByToken):
+    """One LSTM cell stands for two layers, in a loop over the depth."""
+
+    def __init__(self):
+        super().__init__(E)
+        self.cell = nn.LSTMCell(E, E)
+
+    def start(self, x):
+        return [(zeros(x, E), zeros(x, E)) for _ in range(2)]
+
+    def token(self, x, states):
+        after = []
+        for state in states:
+            state = self.cell(x, state)
+            x = state[0]
+            after.append(state)
+        return x, after
+
+
+@wrong("shared-layer", layer="cell")
+def one_cell_for_two_layers():
+    return opened(OneCell)
+
+
+class OneScan(Base):
+    """One scan by hand stands for two layers, with a residual and a norm between them."""
+
+    def __init__(self):
+        super().__init__(embedding=U)
+        self.blocks, self.norm = nn.ModuleList([Scan()] * 2), nn.LayerNorm(U)
+
+    def run(self, x, state):
+        after = []
+        for block, h in zip(self.blocks, state or [None] * 2, strict=True):
+            y, h = block(self.norm(x), h)
+            x = x + y
+            after.append(h)
+        return x, after
+
+
+@wrong("shared-layer", layer="blocks.0")
+def one_scan_for_two_layers():
+    return opened(OneScan)
+
+
+# Places: a module of its own beside the recurrent layer
+
+
+class Beside(Base):
+    """A GRU, and before it a module that is at fault."""
+
+    def __init__(self, part):
+        super().__init__(embedding=U)
+        self.part, self.gru = part(), nn.GRU(U, U, batch_first=True)
+
+    def run(self, x, state):
+        return self.gru(self.part(x), state)
+
+
+class _BatchNorm(nn.Module):
+    def forward(self, x):
+        mean = x.mean(dim=0, keepdim=True)
+        return x - mean
+
+
+class _OverRows(nn.Module):
+    """Attention along the rows: the axes are those of another layout."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(U, 2)
+
+    def forward(self, x):
+        y, _ = self.attention(x, x, x, need_weights=False)
+        return x + y
+
+
+class _Centred(nn.Module):
+    """A convolution that is padded on both sides."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(U, U, 3, padding=1)
+
+    def forward(self, x):
+        y = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        return functional.silu(y)
+
+
+class _OverTime(nn.Module):
+    """A norm over the whole call."""
+
+    def forward(self, x):
+        centred = x - x.mean(dim=1, keepdim=True)
+        return centred / (centred.std(dim=(1, 2), keepdim=True) + 0.1)
+
+
+class _Noisy(nn.Module):
+    def forward(self, x):
+        y = torch.tanh(x)
+        return functional.dropout(y, 0.2, training=True)
+
+
+@wrong("batch-leak", layer="part")
+def norm_over_the_rows():
+    return opened(Beside, part=_BatchNorm)
+
+
+@wrong("batch-leak", layer="part.attention")
+def attention_over_the_rows():
+    return opened(Beside, part=_OverRows)
+
+
+@wrong("future-leak", layer="part.conv")
+def convolution_that_sees_the_next_token():
+    return opened(Beside, part=_Centred)
+
+
+@wrong("future-leak", layer="part")
+def norm_over_the_call():
+    return opened(Beside, part=_OverTime)
+
+
+@wrong("always-random", layer="part")
+def dropout_that_stays_on():
+    return opened(Beside, part=_Noisy)
+
+
+class Lengths(Base):
+    """The upper GRU begins anew where a call is not as long as the one before."""
+
+    def __init__(self):
+        super().__init__()
+        self.low, self.high = nn.GRU(E, U, batch_first=True), nn.GRU(U, U, batch_first=True)
+
+    def run(self, x, state):
+        low, high, length = state or (None, None, x.shape[1])
+        y, low = self.low(x, low)
+        y, high = self.high(y, high if length == x.shape[1] else None)
+        return y, (low, high, x.shape[1])
+
+
+@wrong("chunk-variance", layer="high")
+def layer_that_begins_anew_where_lengths_change():
+    return opened(Lengths)
+
+
+class Counted(Base):
+    """A GRU, and a clock that is added to what it reads; the count of tokens is lost between two calls."""
+
+    def __init__(self):
+        super().__init__(embedding=U)
+        self.gru, self.places = nn.GRU(U, U, batch_first=True), nn.Embedding(256, U)
+
+    def run(self, x, state):
+        h, start = state or (None, torch.tensor([0]))
+        x = x + self.places((start + torch.arange(x.shape[1])) % 256)
+        y, h = self.gru(x, h)
+        return y, (h, start)
+
+
+@wrong("chunk-variance")
+def count_of_tokens_that_is_lost():
+    return opened(Counted)
+
+
+assert V > 5  # noqa: S101 - the end of a word is id 5
