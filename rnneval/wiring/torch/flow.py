@@ -59,7 +59,6 @@ class _Judge:
     def __init__(self, module: torch.nn.Module, arrays: tuple[ArrayFlow, ...], *, cut_matters: bool) -> None:
         self._cut_matters = cut_matters
         self._module, self._arrays = module, arrays
-        self._reading = {name for array in arrays for name in array.reader or ()}
         self._slots = {array.path: array.slot or _slot(array.path) for array in arrays}
         self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
 
@@ -84,7 +83,9 @@ class _Judge:
     def _seen(self, array: ArrayFlow) -> _Seen:
         """Return what is to be said of one array."""
         silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
-        if silent:
+        if silent == CALLS and not array.late and (array.unchanged == CALLS or not self._cut_matters):
+            return _Seen("unknown", words=f"{array.path}: no module reads it", source="unknown")
+        if silent and self._cut_matters:
             return self._unread(array, silent)
         if (foreign := self._foreign(array)) is not None:
             return foreign
@@ -102,8 +103,8 @@ class _Judge:
         chains = (array.reader, array.writer, array.giver)
         reader, writer, giver = map(self._name, chains)
         path, reads = array.path, f"{reader} reads {array.path}, which"
-        if (layer := self._other_layer(array.reader, array.writer)) is not None:
-            source = self._own_of(layer, array)
+        if array.other is not None and (array.claimed or self._cut_matters):
+            source = self._own_of(array.other[-1], array)
             return _Seen("crossed", CALLS, "crossed-state", f"{reads} {writer} wrote", source, source.layer)
         # Layers of one kind share an array: each starts from the state of the one before.
         alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
@@ -113,7 +114,7 @@ class _Judge:
         if array.made_at == path:
             return None
         source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
-        if array.slot and array.slot[1:] != source.slot[1:]:  # one layer's of a stack: h[0] and h[1]
+        if array.slot[1:] and array.slot[1:] != source.slot[1:]:  # one layer's of a stack: h[0] and h[1]
             words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
             return _Seen("crossed", CALLS, "crossed-state", words, source, reader)
         words = f"{reader}: {path} holds what was written as {array.made_at}"
@@ -122,8 +123,6 @@ class _Judge:
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
         path, layer, calls = array.path, self._name(array.owner), _tokens(silent)
-        if silent == CALLS and (array.unchanged == CALLS or not (self._cut_matters or array.late)):
-            return _Seen("unknown", words=f"{path}: no module reads it", source="unknown")
         if array.given:
             own = [other for other in self._arrays if other.writer == array.writer]
             given = array.given[min(own.index(array), len(array.given) - 1)]
@@ -137,16 +136,10 @@ class _Judge:
             others = "even a thousand times as large" if array.writer is None else f"although {layer} writes it"
         return _Seen("fresh", silent, "ignored-state", f"{path}: no module reacts in calls of {calls} ({others})")
 
-    def _other_layer(self, reader: Chain | None, writer: Chain | None) -> str | None:
-        """Return the layer of a writing module, where it is another one than the reader's and reads its own state."""
-        pairs = zip(reader or (), writer or (), strict=False)
-        layer = next((other for one, other in pairs if one != other), None)
-        return layer if layer in self._reading else None
-
     def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
         """Return the state of a layer that wrote an array of another one: the array in the same place among its own."""
-        own = [each for each in self._arrays if layer in (each.reader or ())]
-        place = [each for each in self._arrays if each.reader == array.reader].index(array)
+        own = [each for each in self._arrays if layer in (each.owner or ())] or [array]
+        place = [each for each in self._arrays if each.owner == array.owner].index(array)
         return self._state(own[min(place, len(own) - 1)])
 
     def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
@@ -171,7 +164,7 @@ class _Judge:
             _, *others = dict.fromkeys(names)
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
-            chain = (None if seen.fault == "shared-state" else array.reader) or array.writer
+            chain = (None if seen.fault == "shared-state" else array.owner) or array.writer
             spot = spot_of(self._module, chain) if chain else Spot()
             finding = finding_of(seen.fault, Detection(seen=words, at=spot))
             yield msgspec.structs.replace(finding, source_layer=seen.giver)

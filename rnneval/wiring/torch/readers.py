@@ -8,24 +8,28 @@ gives the model copies of them, in any container.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
-from rnneval.models.state import leaves_of
+from rnneval.models.state import filled, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
-from rnneval.wiring.behaviour import Ids, ordinary_ids
+from rnneval.wiring.behaviour import Ids, ordinary_ids, special_ids
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, content, listening, tensors_in
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
 _TIMES = 1000  # a change as large as this must have an effect before an array is said to have none
-_LATER = 16  # tokens in which an array must stay the same before it is said to be stale
-_STACKED = {"in": r"(?:\[0\]\[1\]|\[1\]\['hx'\])(\[[01]\])?", "out": r"\[1\](\[[01]\])?"}
-"""Where a recurrent module of PyTorch takes and returns its states."""
+_STARTS = 7  # states later in the text from which an array must have no effect, either
+_LATER = 64  # tokens in which an array must stay the same before it is said to be stale
+_ALL_IDS = 256  # of a model of up to so many ids, each: a layer may move at one id alone
+_TAKES = r"(?:\[0\]\[1\]|\[1\]\['hx'\])(\[[01]\])?"
+_GIVES = {nn.RNNBase: r"\[1\](\[[01]\])?", nn.LSTMCell: r"(\[[01]\])", nn.GRUCell: "()", nn.RNNCell: "()"}
+"""Where the recurrent modules of PyTorch take and return their states."""
 _SLOTS = ("h", "c")  # other places among arguments and outputs begin with a bracket, or are empty
 
 
@@ -67,9 +71,9 @@ def _with_parts(arrays: Mapping[str, torch.Tensor], sizes: Collection[int]) -> I
             yield from ((_part(path, axis, index), part) for index, part in enumerate(array.unbind(axis)))
 
 
-def _stack_size(module: torch.nn.Module) -> int:
+def _stack_size(module: nn.Module) -> int:
     """Return the number of layers and directions whose states a recurrent module of PyTorch keeps in one array."""
-    return module.num_layers * (2 if module.bidirectional else 1) if isinstance(module, torch.nn.RNNBase) else 1
+    return module.num_layers * (2 if module.bidirectional else 1) if isinstance(module, nn.RNNBase) else 1
 
 
 class _Watched:
@@ -81,10 +85,12 @@ class _Watched:
         self.births: dict[bytes, list[_Birth]] = {}
         self.entries: dict[str, set[tuple[Chain, str]]] = {}
         """By the path of an array: the modules that were given it, and its place among their arguments."""
+        self.links: dict[tuple[Chain, str], set[str]] = {}
+        """By a module and a place among its outputs: the places among its arguments at which a later run got this."""
         given = {path: array.detach().clone() for path, array in _arrays_of(state).items()}
         parts = [*step.module.modules()]
         self.stacks = {*map(_stack_size, parts)} - {1}  # the numbers of layers that one module runs
-        self.lists = {len(part) for part in parts if isinstance(part, torch.nn.ModuleList)} - {0, 1}
+        self.lists = {len(part) for part in parts if isinstance(part, nn.ModuleList)} - {0, 1}
         self._step, self._with_births = step, with_births
         self._given = {path: _stored(array) for path, array in given.items()}
         self._parts = {content(part): path for path, part in _with_parts(given, self.stacks)} if self.stacks else {}
@@ -110,6 +116,10 @@ class _Watched:
                 seen.append((path, content(tensor)))
             elif phase == "in":
                 self.entries.setdefault(array, set()).add((chain, path))
+            if phase == "in" and self._with_births and not _is_constant(tensor):
+                for birth in self.births.get(content(tensor), ()):
+                    if birth.is_output and birth.chain == chain:
+                        self.links.setdefault((chain, birth.at), set()).add(path)
         self.events.append(_Event(chain, phase, tuple(seen)))
         if self._with_births:
             # What changed before a module began was made by the one around it.
@@ -121,15 +131,19 @@ class _Watched:
                 self.births.setdefault(content(tensor), []).append(_Birth(maker, at, is_output))
 
     def _tensors(self, chain: Chain, phase: str, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the tensors of an event; the states of stacked layers come one by one, as `h[0]` and `c[0]`."""
-        size = _stack_size(self._step.module.get_submodule(chain[-1]))
+        """Yield the tensors of an event; states of recurrent modules of PyTorch as `h` or `c`, of stacks as `h[0]`."""
+        module = self._step.module.get_submodule(chain[-1])
+        size, gives = _stack_size(module), next((_GIVES[kind] for kind in _GIVES if isinstance(module, kind)), None)
+        if size == 1 and type(module).forward.__module__ != nn.LSTM.__module__:
+            gives = None  # a subclass may return its states as it likes
         for path, tensor in tensors_in(nest):
-            state = re.fullmatch(_STACKED[phase], path) if size > 1 and len(tensor) == size else None
-            if state is None:
+            state = re.fullmatch(_TAKES if phase == "in" else gives, path) if gives is not None else None
+            if state is None or (size > 1 and len(tensor) != size):
                 yield path, tensor
-            else:
-                slot = "c" if state[1] == "[1]" else "h"
-                yield from ((f"{slot}[{index}]", part) for index, part in enumerate(tensor))
+                continue
+            slot = "c" if state[1] == "[1]" else "h"
+            parts = [(slot, tensor)] if size == 1 else [(f"{slot}[{k}]", part) for k, part in enumerate(tensor)]
+            yield from parts
 
     def _changed(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the arrays that were replaced or changed in place since the last look, where the model has them."""
@@ -168,27 +182,22 @@ class ArrayFlow:
     """One array of the state, or one layer's part of it: who reads it, and who wrote it."""
 
     path: str
-    slot: str  # its name in a reader that stacks layers, such as `h[0]`; empty for others
+    slot: str  # its name in a recurrent module of PyTorch, such as `h`, or `h[0]` of a stack; empty for others
     readers: Mapping[int, Chain | None]
     """The first module that reacts, by the number of tokens of the call; () is the step function itself."""
+    reader: Chain | None  # one of them, that which also writes it if there is one
     writer: Chain | None  # the module that made what the array holds after a call; None if no module was seen to
     made_at: str  # the path of the array in which the content first appeared: another one where states were exchanged
     unchanged: tuple[int, ...]  # the calls that leave it as it is, also after more tokens, by their numbers of tokens
     late: bool = False  # whether modules react to it one call later only
+    owner: Chain | None = None  # the module that it belongs to
+    other: Chain | None = None  # the layer that wrote it and is not given it, but another state
+    claimed: bool = False  # whether a layer that writes a state, and not this one, is given it
     blank: bool = False  # whether it is all zero, as at the beginning
     given: tuple[str, ...] = ()
     """Arrays of other modules whose new content the writer got in the same call, where this one is never read."""
     giver: Chain | None = None  # the module that gave the writer an output beside its first one in the same call
 
-    @property
-    def reader(self) -> Chain | None:
-        """The first reader of any call."""
-        return next((reader for reader in self.readers.values() if reader is not None), None)
-
-    @property
-    def owner(self) -> Chain | None:
-        """The module that it belongs to: its reader, or else its writer."""
-        return self.reader or self.writer
 
 
 def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
@@ -205,13 +214,21 @@ class _Interventions:
         self._step = step
         lengths = (*BEFORE, *CALLS, max(CALLS), _LATER)
         ids = ordinary_ids(width, (1, sum(lengths)), [seed, 1])
-        *before, one, several, self._next, self._later = np.split(ids, np.cumsum(lengths)[:-1], axis=1)
+        *before, one, several, self._next, later = np.split(ids, np.cumsum(lengths)[:-1], axis=1)
+        rest = np.arange(width) if width <= _ALL_IDS else np.array(special_ids(width)[0])
+        self._later: Ids = np.concatenate([later, rest[None].astype(later.dtype)], axis=1)
         self._ids = dict(zip(CALLS, (one, several), strict=True))
-        self._state: Any = None
+        state: Any = None
         for piece in before:
-            _, self._state = step(piece, self._state)
+            _, state = step(piece, state)
+        self._starts = [state]  # the state, and those after more tokens
+        for piece in np.split(self._later[:, :_STARTS], _STARTS, axis=1):
+            self._starts.append(step(piece, self._starts[-1])[1])
+        self._state = state
         self._noise = torch.Generator().manual_seed(seed)
-        self._plain = {tokens: _Watched(step, ids, self._state, with_births=True) for tokens, ids in self._ids.items()}
+        self._plain = {tokens: _Watched(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
+        self._plain_later: dict[tuple[int, int], _Watched] = {}
+        self._moving: dict[int, set[str]] = {}
         self._longest = self._plain[max(CALLS)]
 
     def repeats(self) -> bool:
@@ -224,8 +241,57 @@ class _Interventions:
         for path, array in _arrays_of(self._state).items():
             axis = self._layer_axis(path, array)
             paths += [path] if axis is None else [_part(path, axis, index) for index in range(array.shape[axis])]
-        for path in paths:
-            yield self._flow(path, paths)
+        flows = [self._flow(path, paths) for path in paths]
+        for flow in flows:
+            yield self._with_owner(flow, [other for other in flows if other is not flow])
+
+    def _with_owner(self, flow: ArrayFlow, others: Sequence[ArrayFlow]) -> ArrayFlow:
+        """Tell the layer whose state an array is from one that reads it first, as a norm or a query does."""
+        layer = _first_other(flow.reader, flow.writer)
+        if layer is None:
+            return replace(flow, owner=flow.reader or flow.writer)
+        has_another = any(layer[-1] in (other.reader or ()) or self._gets(other.path, layer) for other in others)
+        if not has_another or self._gets(flow.path, layer):
+            return replace(flow, owner=layer)
+        writers = (_first_other(flow.writer, other.writer) for other in others)
+        reads = _first_other(flow.writer, flow.reader)
+        claimed = any(each is not None and (each == reads or self._gets(flow.path, each)) for each in writers)
+        return replace(flow, owner=flow.reader, other=layer, claimed=claimed)
+
+    def _gets(self, path: str, layer: Chain) -> bool:
+        """Return whether a layer takes an array, or what others make of it, as it takes a state: not with the tokens.
+
+        Its first run is made again, with those arguments altered that depend on the array and on no token.
+        """
+        tokens = max(CALLS)
+        plain = self._arguments(layer, self._ids[tokens], self._state)
+        altered = self._arguments(layer, self._ids[tokens], self._altered(path, 1))
+        elsewhere = self._arguments(layer, self._next, self._state)
+        leaves, changed, others = leaves_of(plain), leaves_of(altered), leaves_of(elsewhere)
+        if not leaves or not leaves.keys() == changed.keys() == others.keys():
+            return False
+        states = {at: changed[at] if _same(leaf, others[at]) else leaf for at, leaf in leaves.items()}
+        module = self._step.module.get_submodule(layer[-1])
+        return self._results(module, plain) != self._results(module, filled(plain, iter(states.values())))
+
+    def _arguments(self, layer: Chain, ids: Ids, state: Any) -> Any:
+        """Return the arguments of the first run of a layer in a call; None if it does not run."""
+        first: list[Any] = []
+
+        def hear(chain: Chain, phase: str, given: Any, _: Any) -> None:
+            if chain == layer and phase == "in" and not first:
+                first.append(copy_of(given))
+
+        with listening(self._step.module, hear):
+            self._step(ids, state)
+        return first[0] if first else None
+
+    def _results(self, module: nn.Module, arguments: Any) -> list[bytes]:
+        """Return what a module returns, and leaves in its arguments."""
+        args, kwargs = copy_of(arguments)
+        with self._step.evaluating(), self._step.holding(getattr(self._state, "held", None)):
+            nest = module(*args, **kwargs), args, kwargs
+        return [content(leaf) for leaf in leaves_of(nest).values() if isinstance(leaf, torch.Tensor)]
 
     def _parts(self, state: Any) -> dict[str, torch.Tensor]:
         """Return the arrays of a state, and what may be the parts of layers, by path."""
@@ -255,7 +321,8 @@ class _Interventions:
         changed = [tokens for tokens in CALLS if not _same(before, after[tokens])]
         makers = (_maker(self._plain[tokens], path, after[tokens]) for tokens in reversed(changed))
         writer, made_at = next(filter(None, makers), (None, path))
-        read = next((reader for reader in readers.values() if reader), None)
+        reading = sorted(filter(None, readers.values()), key=lambda reader: _first_other(reader, writer) is not None)
+        read = next(iter(reading), None)
         entries = self._longest.entries.get(path, ())
         slots = [at for chain, at in entries if chain == read and at[:1] in _SLOTS]
         own = {_Birth(read or (), slot, is_output=True) for slot in slots}
@@ -265,6 +332,7 @@ class _Interventions:
             path=path,
             slot=slots[0] if len(slots) == 1 else "",
             readers=readers,
+            reader=read,
             writer=writer,
             made_at=made_at,
             unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, own)),
@@ -274,25 +342,33 @@ class _Interventions:
             giver=giver,
         )
 
-    def _reaction(self, tokens: int, state: Any) -> Chain | None:
-        """Return where a call of so many tokens from another state first differs."""
-        return _reaction(self._plain[tokens], _Watched(self._step, self._ids[tokens], state))
-
     def _readers(self, path: str) -> tuple[Any, dict[int, Chain | None]]:
-        """Return a state with an array changed, by a thousand times at last, and the first to react in each call."""
-        found: dict[int, Chain | None] = dict.fromkeys(CALLS)
-        for times in (1, _TIMES):
-            state = self._altered(path, times)
-            for tokens in (tokens for tokens in CALLS if found[tokens] is None):
-                found[tokens] = self._reaction(tokens, state)
-        return state, found
+        """Return a state with an array changed by a thousand times, and the first to react in calls of each length.
 
-    def _altered(self, path: str, times: float) -> Any:
+        An array may have an effect at some tokens only: where there is none, calls from later states are tried.
+        """
+        found: dict[int, Chain | None] = dict.fromkeys(CALLS)
+        at_last = self._altered(path, _TIMES)
+        for start, times in [(0, 1), *((start, _TIMES) for start in range(len(self._starts)))]:
+            if silent := [tokens for tokens in CALLS if found[tokens] is None]:
+                state = self._altered(path, times, start)
+                found |= {tokens: self._reaction(tokens, state, start) for tokens in silent}
+        return at_last, found
+
+    def _reaction(self, tokens: int, state: Any, start: int = 0) -> Chain | None:
+        """Return where a call of so many tokens from another state first differs."""
+        if start and (tokens, start) not in self._plain_later:
+            self._plain_later[tokens, start] = _Watched(self._step, self._ids[tokens], self._starts[start])
+        plain = self._plain_later[tokens, start] if start else self._plain[tokens]
+        return _reaction(plain, _Watched(self._step, self._ids[tokens], state))
+
+    def _altered(self, path: str, times: float, start: int = 0) -> Any:
         """Return the state with an array moved by random numbers as large as its own; it may stand there twice."""
-        copy = copy_of(self._state)
-        part = self._parts(copy)[path]
-        size = torch.nan_to_num(part.abs().float(), posinf=0.0).mean().item() or 1.0
-        part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
+        copy = copy_of(self._starts[start])
+        part = self._parts(copy).get(path)
+        if part is not None:
+            size = torch.nan_to_num(part.abs().float(), posinf=0.0).mean().item() or 1.0
+            part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
         return copy
 
     def _is_late(self, altered: Any, tokens: int) -> bool:
@@ -306,13 +382,21 @@ class _Interventions:
         It is not, where one of several stacked layers returned these very numbers, as one whose units are all off does.
         """
         made = self._plain[tokens]
-        state, after = made.after, self._parts(made.after).get(path)
+        after = self._parts(made.after).get(path)
         if after is not None and not own.isdisjoint(made.births.get(content(after), ())):
             return False
-        for piece in [self._later] if tokens > 1 else np.split(self._later, _LATER, axis=1):
-            _, state = self._step(piece, state)
-        return _same(self._parts(self._state)[path], self._parts(state).get(path))
+        if tokens not in self._moving:
+            pieces = [self._later] if tokens > 1 else np.split(self._later, self._later.shape[1], axis=1)
+            self._moving[tokens] = set(self._moving_in(pieces, made.after))
+        return path not in self._moving[tokens]
 
+    def _moving_in(self, calls: Sequence[Ids], state: Any) -> Iterator[str]:
+        """Yield the arrays that change in some calls."""
+        before = self._parts(self._state)
+        for ids in calls:
+            _, state = self._step(ids, state)
+            after = self._parts(state)
+            yield from (path for path, array in before.items() if not _same(array, after.get(path)))
 
 def _reaction(base: _Watched, other: _Watched) -> Chain | None:
     """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""
@@ -322,17 +406,31 @@ def _reaction(base: _Watched, other: _Watched) -> Chain | None:
     return None if base.logits == other.logits else ()
 
 
-def _same(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
-    return a is not None and b is not None and content(a) == content(b)
+def _same(a: Any, b: Any) -> bool:
+    """Return whether two leaves are equal, tensors bit by bit."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return content(a) == content(b)
+    return a is not None and b is not None and bool(np.array_equal(a, b))
+
+
+def _is_constant(tensor: torch.Tensor) -> bool:
+    """Return whether all numbers are equal: such a tensor looks like many others."""
+    return not bool((tensor != tensor.reshape(-1)[:1]).any())
+
+
+def _first_other(one: Chain | None, other: Chain | None) -> Chain | None:
+    """Return the modules of `other` down to the first that is another one than in `one`; None on one line."""
+    pairs = enumerate(zip(one or (), other or (), strict=False))
+    depth = next((depth for depth, (a, b) in pairs if a != b), None)
+    return None if depth is None or other is None else other[: depth + 1]
 
 
 def _maker(made: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
     """Return the module in which an array's new content first appeared, and the array that it was made as.
 
-    Content that another module made later for this very array is that module's, and no exchange. An array of equal
-    numbers is not followed: it looks like many others.
+    Content that another module made later for this very array is that module's, and no exchange.
     """
-    if after is None or not bool((after != after.reshape(-1)[0]).any()):
+    if after is None or _is_constant(after):
         return None
     # One layer's part of a stack may have been returned with an axis of length one.
     births = [birth for shape in (after, after[None]) for birth in made.births.get(content(shape), [])]
@@ -340,17 +438,21 @@ def _maker(made: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain
         return None
     own = next((birth for birth in births if birth.at == path and not birth.is_output), None)
     first = births[0] if own is None or own.chain == births[0].chain[: len(own.chain)] else own
-    return first.chain, _made_as(first, made, path) if first.is_output else first.at
+    places = {birth.at for birth in births if birth.is_output and birth.chain == first.chain}
+    return first.chain, _made_as(first.chain, places, made, path) if first.is_output else first.at
 
 
-def _made_as(birth: _Birth, made: _Watched, path: str) -> str:
-    """Return the array whose place among a module's arguments is that of an output among what it returned."""
-    takes = {at: array for array, entries in made.entries.items() for chain, at in entries if chain == birth.chain}
-    own = next((at for at, array in takes.items() if array == path), None)
-    if own is None:
+def _made_as(maker: Chain, places: Collection[str], made: _Watched, path: str) -> str:
+    """Return the array that a module is given where it takes up what it returned at some places.
+
+    A slot of a recurrent module of PyTorch is taken up as the same one; elsewhere the runs of one call show it.
+    """
+    takes = {at: array for array, entries in made.entries.items() for chain, at in entries if chain == maker}
+    slots = {place for place in places if place[:1] in _SLOTS}
+    taken_up = slots or {at for place in places for at in made.links.get((maker, place), ())}
+    if path not in takes.values() or path in (takes.get(at) for at in taken_up):
         return path
-    same_place = birth.at if birth.at[:1] in _SLOTS else f"{own.rpartition('[')[0]}[{birth.at.rpartition('[')[2]}"
-    return takes.get(same_place, path)
+    return next((takes[at] for at in sorted(taken_up) if at in takes), path)
 
 
 def _handed(made: _Watched, writer: Chain | None, after: Mapping[str, torch.Tensor]) -> tuple[list[str], Chain | None]:
