@@ -221,10 +221,13 @@ class _Interventions:
         state: Any = None
         for piece in before:
             _, state = step(piece, state)
-        self._starts = [state]  # the state, and those after more tokens
+        starts = [state]  # the state, and those after more tokens
         for piece in np.split(self._later[:, :_STARTS], _STARTS, axis=1):
-            self._starts.append(step(piece, self._starts[-1])[1])
-        self._state = state
+            starts.append(step(piece, starts[-1])[1])
+        # An array of equal numbers looks like many others; one that moves at some tokens alone may still be as it began.
+        blanks = [sum(map(_is_constant, _arrays_of(start).values())) for start in starts]
+        self._starts = starts[blanks.index(min(blanks)) :]
+        self._state = state = self._starts[0]
         self._noise = torch.Generator().manual_seed(seed)
         self._plain = {tokens: _Watched(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
         self._plain_later: dict[tuple[int, int], _Watched] = {}
@@ -250,13 +253,15 @@ class _Interventions:
         layer = _first_other(flow.reader, flow.writer)
         if layer is None:
             return replace(flow, owner=flow.reader or flow.writer)
-        has_another = any(layer[-1] in (other.reader or ()) or self._gets(other.path, layer) for other in others)
-        if not has_another or self._gets(flow.path, layer):
+        if self._gets(flow.path, layer):
             return replace(flow, owner=layer)
-        writers = (_first_other(flow.writer, other.writer) for other in others)
+        if not any(layer[-1] in (other.reader or ()) or self._gets(other.path, layer) for other in others):
+            return replace(flow, owner=flow.reader)
         reads = _first_other(flow.writer, flow.reader)
-        claimed = any(each is not None and (each == reads or self._gets(flow.path, each)) for each in writers)
-        return replace(flow, owner=flow.reader, other=layer, claimed=claimed)
+        writers = filter(None, (_first_other(flow.writer, other.writer) for other in others))
+        claims = next((each for each in writers if each == reads or self._gets(flow.path, each)), None)
+        owner = flow.reader if claims in {reads, None} else claims
+        return replace(flow, owner=owner, other=layer, claimed=claims is not None)
 
     def _gets(self, path: str, layer: Chain) -> bool:
         """Return whether a layer takes an array, or what others make of it, as it takes a state: not with the tokens.
@@ -349,7 +354,9 @@ class _Interventions:
         """
         found: dict[int, Chain | None] = dict.fromkeys(CALLS)
         at_last = self._altered(path, _TIMES)
-        for start, times in [(0, 1), *((start, _TIMES) for start in range(len(self._starts)))]:
+        parts = (self._parts(state).get(path) for state in self._starts)
+        starts = [start for start, part in enumerate(parts) if part is not None and not (start and _is_constant(part))]
+        for start, times in [(0, 1), *((start, _TIMES) for start in starts)]:
             if silent := [tokens for tokens in CALLS if found[tokens] is None]:
                 state = self._altered(path, times, start)
                 found |= {tokens: self._reaction(tokens, state, start) for tokens in silent}
@@ -365,10 +372,9 @@ class _Interventions:
     def _altered(self, path: str, times: float, start: int = 0) -> Any:
         """Return the state with an array moved by random numbers as large as its own; it may stand there twice."""
         copy = copy_of(self._starts[start])
-        part = self._parts(copy).get(path)
-        if part is not None:
-            size = torch.nan_to_num(part.abs().float(), posinf=0.0).mean().item() or 1.0
-            part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
+        part = self._parts(copy)[path]
+        size = torch.nan_to_num(part.abs().float(), posinf=0.0).mean().item() or 1.0
+        part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
         return copy
 
     def _is_late(self, altered: Any, tokens: int) -> bool:

@@ -35,10 +35,7 @@ def kinds(flow):
 def test_every_layer_of_a_right_stack_reads_and_writes_its_own_arrays():
     flow = flow_of(made("LSTM"), V)
     assert [layer.name for layer in flow.layers] == ["layers.0", "layers.1", "layers.2"]
-    assert all(
-        layer.kind == "LSTM" and layer.slots == (f"state[{k}][0]", f"state[{k}][1]")
-        for k, layer in enumerate(flow.layers)
-    )
+    assert all(layer.kind == "LSTM" and layer.slots == ("h", "c") for layer in flow.layers)
     assert {row.kind for row in flow.flow} == {"carried"}
     assert all(row.into == row.source and row.calls == (2, 3) for row in flow.flow)
     assert flow.findings == flow.untested == ()
@@ -61,9 +58,9 @@ def test_states_returned_in_another_order():
     flow = flow_of(opened(Reversed(lstm)), V)
     assert [(f.rule, f.layer) for f in flow.findings] == [("crossed-state", "layers.0")]
     assert "layers.0 reads state[0][0], which layers.2 wrote; likewise in layers.2" in flow.findings[0].message
-    assert kinds(flow)["layers.1", "state[1][0]"] == "carried"
+    assert kinds(flow)["layers.1", "h"] == "carried"
     crossed = next(row for row in flow.flow if row.into.layer == "layers.2")
-    assert (crossed.kind, crossed.source) == ("crossed", Slot(layer="layers.0", slot="state[0][0]"))
+    assert (crossed.kind, crossed.source) == ("crossed", Slot(layer="layers.0", slot="h"))
 
 
 class Shared(Stack):
@@ -87,7 +84,7 @@ def test_a_state_made_in_the_same_call():
     )
     sources = {row.into.slot: (row.kind, row.source) for row in flow.flow if row.into.layer == "layers.1"}
     assert sources == {
-        f"state[1][{part}]": ("crossed", Slot(layer="layers.0", slot=f"state[0][{part}]")) for part in (0, 1)
+        f"state[1][{part}]": ("crossed", Slot(layer="layers.0", slot="hc"[part])) for part in (0, 1)
     }
     right = Shared(lstm, layers=2)
     right.right = True
