@@ -5,16 +5,20 @@ first to finish whose inputs agree and whose outputs do not. What lies around it
 all that comes after; what lies inside of it agrees.
 """
 
+import inspect
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.overrides import TorchFunctionMode
 
 from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.behaviour import Ids, ordinary_ids
@@ -32,6 +36,9 @@ _NUMBERS = 16  # numbers of a fingerprint
 _MASKED = -1e3  # numbers of an attention mask below this one rule a position out
 
 _BEFORE, _AFTER = 5, 66  # tokens of the text that calls of several lengths read
+_ROWS = 3  # rows of a batch; with as many tokens or layers they would look alike
+_LENGTHS = ((29,), (7, 22))  # calls in which one row, or a later token, is altered
+_ALTERED = 20  # the position of this token
 
 Differences = NDArray[np.float64]  # (positions,), relative
 
@@ -57,7 +64,8 @@ class Divergence:
     position: int  # the first position at which its outputs differ, counted from the first that is compared
     difference: float  # how far its outputs differ there, relative to their size
     of_inputs: float  # the same of its inputs, at all positions up to there
-    at: Spot  # file and line of its `forward`
+    at: Spot  # file and line of its `forward`, or of the line in it at which the readings part
+    in_line: bool = False  # whether this line is known
     shape: tuple[int, ...] = ()  # the shape of its outputs, where this is what is wrong
 
     def __str__(self) -> str:
@@ -66,11 +74,14 @@ class Divergence:
         if self.shape:
             return f"the inputs of {name} have the right number of rows and tokens, its outputs {self.shape}"
         agree = f"the inputs of {name} agree to {self.of_inputs:.0e}"
-        return f"at position {self.position} {agree} and its outputs differ by {self.difference:.0e}"
+        where = f"they part in line {self.at.line}" if self.in_line else "the line is where its forward begins"
+        return f"at position {self.position} {agree} and its outputs differ by {self.difference:.0e} ({where})"
 
 
-def in_calls(step: TorchStep, ids: Ids, lengths: Sequence[int], state: Any = None) -> WatchedReading:
-    """Return the reading of one row of ids `(1, time)` in calls of these lengths, from a state."""
+def in_calls(
+    step: TorchStep, ids: Ids, lengths: Sequence[int], state: Any = None, *, end: int | None = None
+) -> WatchedReading:
+    """Return the reading of ids `(rows, time)` in calls of these lengths, from a state; the first row is watched."""
 
     def calls() -> Iterator[object]:
         after = state
@@ -78,22 +89,36 @@ def in_calls(step: TorchStep, ids: Ids, lengths: Sequence[int], state: Any = Non
             _, after = step(piece, after)
             yield None
 
-    return WatchedReading(calls=calls, tokens=tuple(lengths))
+    return WatchedReading(calls=calls, tokens=tuple(lengths), rows=len(ids), end=end)
 
 
-def module_of_calls(step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
-    """Return the first module at which calls of different lengths part, for ids of a model with so many logits."""
-    ids = ordinary_ids(width, (1, _BEFORE + _AFTER), [seed, 2])
+def module_of_test(test: str, step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
+    """Return the first module at which the readings of a test of behaviour part, for a model with so many logits."""
     with torch.no_grad(), awake(step.module):
+        found = (first_diverging(step.module, one, other) for one, other in _readings_of(test, step, width, seed))
+        return next((each for each in found if each is not None), None)
+
+
+def _readings_of(test: str, step: TorchStep, width: int, seed: int) -> Iterator[tuple[WatchedReading, WatchedReading]]:
+    """Yield pairs of readings that a right model does not tell apart: those of calls, of later tokens, or of rows."""
+    rows = ordinary_ids(width, (_ROWS, _BEFORE + _AFTER), [seed, 2])
+    others = ordinary_ids(width, rows.shape, [seed, 3])
+    ids = rows[:1]
+    if test == "chunk":
         _, state = step(ids[:, :_BEFORE], None)
         after = ids[:, _BEFORE:]
-        pairs = [
-            (in_calls(step, after, (13,), state), in_calls(step, after, (1,) * 13, state)),
-            (in_calls(step, ids, (29,)), in_calls(step, ids, (7, 5, 1, 11, 5))),
-            (in_calls(step, ids, (_BEFORE + _AFTER,)), in_calls(step, ids, (1, 15, 16, 17, 18, 4))),
-        ]
-        found = (first_diverging(step.module, one, other) for one, other in pairs)
-        return next((each for each in found if each is not None), None)
+        yield in_calls(step, after, (13,), state), in_calls(step, after, (1,) * 13, state)
+        yield in_calls(step, ids, (29,)), in_calls(step, ids, (7, 5, 1, 11, 5))
+        yield in_calls(step, ids, (_BEFORE + _AFTER,)), in_calls(step, ids, (1, 15, 16, 17, 18, 4))
+        return
+    one, other, end = {
+        "causal": (ids, np.concatenate([ids[:, :_ALTERED], others[:1, _ALTERED:]], axis=1), _ALTERED),
+        "batch": (rows, np.concatenate([ids, others[1:]]), None),
+        "alone": (ids, rows, None),
+        "repeat": (ids, ids, None),
+    }[test]
+    for lengths in _LENGTHS:
+        yield in_calls(step, one, lengths, end=end), in_calls(step, other, lengths, end=end)
 
 
 def module_of_case(reader: Reader, case: Case) -> Divergence | None:
@@ -153,31 +178,47 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
 
     The number of its tokens should be no other size in the model: positions are told from other axes by their number.
     """
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    # The coarsest type of the module; some compute in float32 always.
+    floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
+    compared = _compared_runs(module, one, other)
+    for (chain, _), (of_inputs, of_outputs) in compared.items():
+        at = _parting(of_inputs, of_outputs, floor)
+        # Where the module around it gives the same, what is inside of it does not matter.
+        outer = ((chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
+        around = next((compared[run] for run in outer if run in compared), None)
+        if at is None or (around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)):
+            continue
+        lines = _compared_runs(module, one, other, within=chain)
+        line = next((run[-1] for run, sides in lines.items() if _parting(*sides, floor) is not None), None)
+        found = _divergence(
+            module, chain, at, difference=float(of_outputs[at]), of_inputs=float(of_inputs[: at + 1].max())
+        )
+        return found if line is None else replace(found, at=replace(found.at, line=line), in_line=True)
+    return None
+
+
+def _compared_runs(
+    module: torch.nn.Module, one: WatchedReading, other: WatchedReading, within: Chain | None = None
+) -> "dict[_Run, tuple[Differences, Differences]]":
+    """Return how far inputs and outputs of each run differ, in the order of their ends: of modules, or lines in one."""
     with torch.no_grad():
-        (inputs, outputs), (other_inputs, other_outputs) = (_recorded(reading, module) for reading in (one, other))
-    compared: dict[_Run, tuple[Differences, Differences]] = {}  # of inputs and outputs, in the order of their ends
+        (inputs, outputs), (other_inputs, other_outputs) = (_recorded(each, module, within) for each in (one, other))
+    compared = {}
     for run in (run for run in outputs if run in other_outputs):
         into, out = _compared(inputs[run], other_inputs[run]), _compared(outputs[run], other_outputs[run])
         if into and out and len({len(each) for each in (*into, *out)}) == 1:
             compared[run] = np.max(into, axis=0), np.max(out, axis=0)
-    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
-    # The coarsest type of the module; some compute in float32 always.
-    floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
-    for (chain, _), (of_inputs, of_outputs) in compared.items():
-        so_far = np.maximum.accumulate(of_inputs)
-        parts = of_outputs > _TIMES * np.maximum(so_far, floor)
-        at = int(parts.argmax())
-        # Where the module around it gives the same, what is inside of it does not matter.
-        outer = ((chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
-        around = next((compared[run] for run in outer if run in compared), None)
-        cleared = around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)
-        if parts.any() and not cleared:
-            size, of_its_inputs = float(of_outputs[at]), float(so_far[at])
-            return _divergence(module, chain, at, difference=size, of_inputs=of_its_inputs)
-    return None
+    return compared
 
 
-_Run = tuple[Chain, int]  # the modules that run, and how often the same ones ran before in this call
+def _parting(of_inputs: Differences, of_outputs: Differences, floor: float) -> int | None:
+    """Return the first position at which outputs differ far more than inputs did up to there; None if there is none."""
+    parts = of_outputs > _TIMES * np.maximum(np.maximum.accumulate(of_inputs), floor)
+    return int(parts.argmax()) if parts.any() else None
+
+
+_Run = tuple[Chain, int]  # the modules that run, and how often the same ones ran before in this call; or a line's
 
 
 class _Key(NamedTuple):
@@ -192,24 +233,42 @@ class _Key(NamedTuple):
 _Side = dict[_Key, Differences]  # the inputs or outputs of a run in all calls: numbers `(positions, …)`
 
 
-def _recorded(reading: WatchedReading, module: torch.nn.Module) -> tuple[dict[_Run, _Side], dict[_Run, _Side]]:
-    """Make all calls of a reading; return fingerprints of the inputs and the outputs of each run, in its order."""
+def _recorded(
+    reading: WatchedReading, module: torch.nn.Module, within: Chain | None
+) -> tuple[dict[_Run, _Side], dict[_Run, _Side]]:
+    """Make all calls of a reading; return fingerprints of the inputs and the outputs of each run, in its order.
+
+    Runs are those of modules, or if `within` is given, the calls of PyTorch in the `forward` of this one, by line.
+    """
     heard: dict[str, dict[_Run, dict[_Key, list[Differences]]]] = {"in": {}, "out": {}}
     running: list[_Run] = []
-    ran: Counter[Chain] = Counter()
+    ran: Counter[object] = Counter()
     tokens = 0
+
+    def keep(phase: str, run: _Run, nest: Any) -> None:
+        side = heard[phase].setdefault(run, {})
+        for path, tensor in tensors_in(nest):
+            for key, numbers in _prints(reading, tokens, path, tensor.detach()):
+                side.setdefault(key, []).append(numbers)
 
     def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
         if phase == "in":
             running.append((chain, ran[chain]))
             ran[chain] += 1
         run = running[-1] if phase == "in" else running.pop()
-        side = heard[phase].setdefault(run, {})
-        for path, tensor in tensors_in(given if phase == "in" else result):
-            for key, numbers in _prints(reading, tokens, path, tensor.detach()):
-                side.setdefault(key, []).append(numbers)
+        if within is None:
+            keep(phase, run, given if phase == "in" else result)
 
-    with listening(module, hear):
+    def hear_line(line: int, given: Any, result: Any) -> None:
+        if running and running[-1][0] == within:
+            run = ((*within, str(ran[line])), line)
+            ran[line] += 1
+            keep("in", run, given)
+            keep("out", run, result)
+
+    forward = None if within is None else inspect.unwrap(type(module.get_submodule(within[-1])).forward)
+    lines = nullcontext() if forward is None else _Lines(getattr(forward, "__code__", None), hear_line)
+    with listening(module, hear), lines:
         calls = reading.calls()
         for length in (*reading.tokens, 0):  # at last no call: the iterator ends
             tokens = length
@@ -227,14 +286,32 @@ def _recorded(reading: WatchedReading, module: torch.nn.Module) -> tuple[dict[_R
     return inputs, outputs
 
 
+class _Lines(TorchFunctionMode):
+    """Reports each call of PyTorch that a function makes: its line, its arguments and its result."""
+
+    def __init__(self, code: CodeType | None, listener: Callable[[int, Any, Any], None]) -> None:
+        super().__init__()
+        self._code, self._listener = code, listener
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code is not self._code and frame.f_code.co_filename != __file__:
+            frame = frame.f_back
+        if frame is not None and frame.f_code is self._code:
+            self._listener(frame.f_lineno, (args, kwargs or {}), result)
+        return result
+
+
 def _prints(
     reading: WatchedReading, tokens: int, path: str, tensor: torch.Tensor
 ) -> Iterator[tuple[_Key, Differences]]:
     """Yield the fingerprint of the watched row of a tensor along each axis that may be that of positions."""
     if reading.rows > 1:
-        if not tensor.dim() or tensor.shape[0] != reading.rows:
+        axis = next((axis for axis, size in enumerate(tensor.shape[:2]) if size == reading.rows), None)
+        if axis is None:
             return
-        tensor = tensor[reading.row : reading.row + 1]
+        tensor = tensor.narrow(axis, reading.row, 1)
     if (allowed := _allowed(tensor, tokens)) is not None:
         yield _Key(path, tensor.dim() - 2, (1, 1), exact=True), allowed
     elif tensor.dtype != torch.bool and tensor.numel():

@@ -11,10 +11,12 @@ from rnneval.models.torch.module import TorchStep
 from rnneval.models.torch.recurrent import uncompiled
 from rnneval.records.wiring import Finding, Oracle
 from rnneval.wiring.evidence import Detection
+from rnneval.wiring.facts import Spot
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.calls import CallTests, run_calls
-from rnneval.wiring.torch.diverging import Divergence, module_of_calls
+from rnneval.wiring.torch.diverging import Divergence, module_of_test
 from rnneval.wiring.torch.flow import StateFlow, flow_of
+from rnneval.wiring.torch.hooks import spot_of
 
 _FAULTS = {
     "call-variance": ("train", "shapes", "special"),
@@ -23,6 +25,8 @@ _FAULTS = {
     "cache-operation": ("restore", "rollback", "reset", "reorder"),
 }
 """The tests of calls that find each fault."""
+_TESTS = {"chunk-variance": "chunk", "future-leak": "causal", "batch-leak": "batch", "always-random": "repeat"}
+"""The test of behaviour whose readings part at the module of each fault."""
 _WARNINGS = ("right_padding", "packed")  # no model of transformers passes the first
 _OF_LONG_CALLS = frozenset({"chunk", "leaves", "used"})
 """Tests of behaviour that a model fails whose calls of several tokens lose the state."""
@@ -34,7 +38,8 @@ class ModuleEvidence:
 
     flow: StateFlow
     calls: CallTests  # of a cached model; of another one nothing
-    divergence: Divergence | None  # between calls of several tokens and calls of one, if the chunk test failed
+    divergences: Mapping[str, Divergence]  # by tests of behaviour that failed, where a module can be named
+    at: Spot  # the `forward` of the model
 
     def is_right_by_token(self, oracles: Mapping[str, Oracle]) -> bool:
         """Return whether only calls of several tokens after a state were seen to be wrong; `oracles` of behaviour."""
@@ -51,23 +56,28 @@ class ModuleEvidence:
                 said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
                 detection = Detection(seen=said, severity="warning" if key in _WARNINGS else None)
                 found.append(_with_module(finding_of(fault, detection), self.calls.divergences.get(key)))
-        of_cuts = {"chunk-variance": self.divergence}
-        return [*found, *(_with_module(finding, of_cuts.get(finding.rule)) for finding in of_behaviour)]
+        for finding in of_behaviour:
+            of_model = msgspec.structs.replace(finding, file=self.at.file, line=self.at.line)
+            found.append(_with_module(of_model, self.divergences.get(_TESTS.get(finding.rule, ""))))
+        return found
 
 
 def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, seed: int) -> ModuleEvidence:
     """Look into a model of PyTorch whose behaviour failed some tests; a compiled one runs uncompiled meanwhile."""
     newline = lm.vocabulary.id_of("\n") if lm.vocabulary else None
+    flow, calls = StateFlow(calls=0), CallTests()
     with uncompiled():
-        flow = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed)
-        calls = CallTests()
-        if isinstance(step, CachedStep):
-            calls = run_calls(step, width=lm.width, newline=newline, seed=seed)
-        divergence = module_of_calls(step, lm.width, seed=seed) if "chunk" in failed else None
-    return ModuleEvidence(flow=flow, calls=calls, divergence=divergence)
+        named = {test: module_of_test(test, step, lm.width, seed=seed) for test in _TESTS.values() if test in failed}
+        if "repeat" not in failed:
+            flow = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed)
+            if isinstance(step, CachedStep):
+                calls = run_calls(step, width=lm.width, newline=newline, seed=seed)
+    divergences = {test: divergence for test, divergence in named.items() if divergence is not None}
+    return ModuleEvidence(flow=flow, calls=calls, divergences=divergences, at=spot_of(step.module, ("",)))
 
 
 def _with_module(finding: Finding, divergence: Divergence | None) -> Finding:
+    """Return a finding with the module at which its readings part."""
     if divergence is None:
         return finding
     message, _, why = finding.message.partition(". ")

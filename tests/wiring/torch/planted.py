@@ -10,7 +10,7 @@ import torch
 from transformers.cache_utils import Cache
 
 from rnneval.models.torch.causal import CachedStep
-from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_calls
+from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_test
 from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.readers import array_flows
@@ -269,7 +269,7 @@ def locate(step, width=V):
     for finding in flow.findings:
         named = tuple(array.path for array in array_flows(step, width, 0) if array.path in finding.message)
         return Found("flow", finding.rule, finding.layer, named, finding.message)
-    parted = module_of_calls(step, width)
+    parted = module_of_test("chunk", step, width)
     if parted is None and isinstance(step, CachedStep) and "attention_mask" in step.accepts:
         ids = np.random.default_rng(1).integers(3, width - 1, (1, 13), dtype=np.int32)
         with awake(step.module):

@@ -15,7 +15,7 @@ from rnneval.wiring.torch.diverging import (  # noqa: E402
     WatchedReading,
     first_diverging,
     in_calls,
-    module_of_calls,
+    module_of_test,
     module_of_case,
 )
 from rnneval.wiring.torch.readings import Reader, Reading  # noqa: E402
@@ -144,4 +144,4 @@ def test_the_readings_of_a_test_of_calls():
     found = module_of_case(reader, case)
     assert (found.module, found.kind, found.position) == ("backbone.layers.0.mixer", "MambaMixer", 4)
     assert module_of_case(reader, dataclasses.replace(case, seen=case.wanted)) is None
-    assert module_of_calls(CachedStep(model), V).module == "backbone.layers.0.mixer"
+    assert module_of_test("chunk", CachedStep(model), V).module == "backbone.layers.0.mixer"
