@@ -26,7 +26,7 @@ from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import Chain, listening, spot_of, tensors_in
+from rnneval.wiring.torch.hooks import Chain, is_of_pytorch, listening, spot_of, tensors_in
 from rnneval.wiring.torch.readings import Reader, Reading, ShapeError
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
@@ -189,12 +189,13 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
         around = next((compared[run] for run in outer if run in compared), None)
         if at is None or (around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)):
             continue
+        sizes = {"difference": float(of_outputs[at]), "of_inputs": float(of_inputs[: at + 1].max())}
+        found = _divergence(module, chain, at, **sizes)
         lines = _compared_runs(module, one, other, within=chain)
         line = next((run[-1] for run, sides in lines.items() if _parting(*sides, floor) is not None), None)
-        found = _divergence(
-            module, chain, at, difference=float(of_outputs[at]), of_inputs=float(of_inputs[: at + 1].max())
-        )
-        return found if line is None else replace(found, at=replace(found.at, line=line), in_line=True)
+        if line is None or is_of_pytorch(module.get_submodule(chain[-1])):
+            return found
+        return replace(found, at=replace(found.at, line=line), in_line=True)
     return None
 
 

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import msgspec
 import torch
 
+from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.hooks import Chain, spot_of
-from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows
+from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows, lost_counters
 
 _NAMED = 3  # layers that err alike and are named
 
@@ -31,15 +32,20 @@ class StateFlow:
     calls: int = len(BEFORE) + len(CALLS)
 
 
-def flow_of(step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True) -> StateFlow:
+def flow_of(
+    step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True, parting: str | None = None
+) -> StateFlow:
     """Return which module reads and which wrote each array of the state, and what is wrong with it.
 
-    If the predictions do not depend on how a text is cut (`cut_matters`), an array that no module reads is no fault.
+    If the predictions do not depend on how a text is cut (`cut_matters`), an array that no module reads is no fault. If
+    they do, and the readings part at a module (`parting`, empty for the whole model) whose arrays show no fault, it is
+    not told what it does with them.
     """
     arrays = array_flows(step, width, seed)
     if arrays is None:
         return StateFlow(untested=("the model gives different numbers for the same calls, so no reaction can be told",))
-    return _Judge(step.module, arrays, cut_matters=cut_matters).result()
+    counters = lost_counters(step, width, seed) if cut_matters and not isinstance(step, CachedStep) else ()
+    return _Judge(step.module, arrays, counters, cut_matters=cut_matters, parting=parting).result()
 
 
 class _Seen(NamedTuple):
@@ -53,14 +59,30 @@ class _Seen(NamedTuple):
     giver: str | None = None  # the layer whose state went to another one
 
 
+_Judged = tuple[ArrayFlow, _Seen]
+_NOT_TOLD = _Seen("unknown", source="unknown")
+
+
 class _Judge:
     """Makes layers, rows of the flow matrix and findings of what was seen."""
 
-    def __init__(self, module: torch.nn.Module, arrays: tuple[ArrayFlow, ...], *, cut_matters: bool) -> None:
-        self._cut_matters = cut_matters
-        self._module, self._arrays = module, arrays
-        self._slots = {array.path: array.slot or _slot(array.path) for array in arrays}
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        arrays: tuple[ArrayFlow, ...],
+        counters: tuple[ArrayFlow, ...],
+        *,
+        cut_matters: bool,
+        parting: str | None,
+    ) -> None:
+        self._module, self._cut_matters, self._parting = module, cut_matters, parting
+        self._arrays, self._lost = arrays, ()
+        self._slots = {array.path: array.slot or _slot(array.path) for array in (*arrays, *counters)}
         self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
+        # A counter that nothing reads is lost where it would explain an array that seems to be stale.
+        is_stale = any(self._seen(array).fault == "stale-state" for array in arrays)
+        self._lost = tuple(each for each in counters if each.unchanged) or counters * is_stale
+        self._arrays += self._lost
 
     def result(self) -> StateFlow:
         """Judge every array."""
@@ -71,7 +93,7 @@ class _Judge:
             if slot in layer.slots:  # two arrays of one name: the second goes by its path
                 slot = self._slots[array.path] = array.path
             layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
-        judged = [(array, self._seen(array)) for array in self._arrays]
+        judged = self._without_guesses([(array, self._seen(array)) for array in self._arrays])
         return StateFlow(
             layers=tuple(layers.values()),
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
@@ -80,8 +102,32 @@ class _Judge:
             right_by_token=not any(seen.fault and 1 in seen.calls for _, seen in judged),
         )
 
+    def _without_guesses(self, judged: list[_Judged]) -> list[_Judged]:
+        """Call unknown what goes on inside of the module at fault, where none of its arrays shows the fault."""
+        inside = [array for array, _ in judged if self._is_in_parting(array)]
+        if any(seen.fault for array, seen in judged if array in inside):
+            return judged
+        return [(array, _NOT_TOLD if array in inside else seen) for array, seen in judged]
+
+    def _is_in_parting(self, array: ArrayFlow) -> bool:
+        """Return whether an array belongs to the module at which readings part, or to one inside or around of it."""
+        if not self._cut_matters or self._parting == "":
+            return self._cut_matters
+        return self._parting is None or self._parting in (array.owner or ()) or self._name(array.owner) == self._parting
+
     def _seen(self, array: ArrayFlow) -> _Seen:
-        """Return what is to be said of one array."""
+        """Return what is to be said of one array; what seems to be stale may follow from a counter that is lost."""
+        if array not in self._lost:
+            seen = self._seen_alone(array)
+            return _NOT_TOLD if self._lost and seen.fault == "stale-state" else seen
+        calls = _tokens(CALLS)
+        if array.unchanged:
+            words = f"{array.path} has an effect, and stays as it is in calls of {calls}"
+            return _Seen("stale", CALLS, "stale-state", words)
+        return _Seen("fresh", CALLS, "ignored-state", f"{array.path} counts, and no module reacts in calls of {calls}")
+
+    def _seen_alone(self, array: ArrayFlow) -> _Seen:
+        """Return what is to be said of one array where no counter is lost."""
         silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
         if silent == CALLS and not array.late and (array.unchanged == CALLS or not self._cut_matters):
             return _Seen("unknown", words=f"{array.path}: no module reads it", source="unknown")
@@ -150,9 +196,9 @@ class _Judge:
             yield Flow(into=into, source=into, kind="carried", calls=right)
         yield Flow(into=into, source=seen.source, kind=seen.kind, calls=shown)
 
-    def _findings(self, judged: list[tuple[ArrayFlow, _Seen]]) -> Iterator[Finding]:
+    def _findings(self, judged: list[_Judged]) -> Iterator[Finding]:
         """Yield one finding for each fault, class and kind of array: equal layers of a stack err alike."""
-        groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Seen]]] = {}
+        groups: dict[tuple[object, ...], list[_Judged]] = {}
         for array, seen in judged:
             if seen.fault:
                 key = (seen.fault, seen.calls, self._kind(array.owner), _pattern(array.path))

@@ -62,7 +62,7 @@ def spot_of(model: torch.nn.Module, running: Chain) -> Spot:
     Of a module of PyTorch itself they are those of the nearest module around it that is not.
     """
     parts = [model.get_submodule(name) for name in reversed(running)]
-    shown = next((part for part in parts if not type(part).__module__.startswith("torch.nn.")), parts[0])
+    shown = next((part for part in parts if not is_of_pytorch(part)), parts[0])
     layer = running[-1] or type(parts[0]).__name__
     try:
         forward = inspect.unwrap(type(shown).forward)
@@ -71,3 +71,8 @@ def spot_of(model: torch.nn.Module, running: Chain) -> Spot:
         return Spot(layer=layer, file=inspect.getsourcefile(forward), line=first + after_decorators)
     except (OSError, TypeError):
         return Spot(layer=layer)
+
+
+def is_of_pytorch(module: torch.nn.Module) -> bool:
+    """Return whether the class of a module is one of PyTorch itself."""
+    return type(module).__module__.startswith("torch.nn.")

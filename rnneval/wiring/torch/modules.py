@@ -69,7 +69,9 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
     with uncompiled():
         named = {test: module_of_test(test, step, lm.width, seed=seed) for test in _TESTS.values() if test in failed}
         if "repeat" not in failed:
-            flow = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed)
+            of_cuts = named.get("chunk")
+            parting = None if of_cuts is None else of_cuts.module
+            flow = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed, parting=parting)
             if isinstance(step, CachedStep):
                 calls = run_calls(step, width=lm.width, newline=newline, seed=seed)
     divergences = {test: divergence for test, divergence in named.items() if divergence is not None}

@@ -182,12 +182,12 @@ class ArrayFlow:
     """One array of the state, or one layer's part of it: who reads it, and who wrote it."""
 
     path: str
-    slot: str  # its name in a recurrent module of PyTorch, such as `h`, or `h[0]` of a stack; empty for others
+    slot: str = ""  # its name in a recurrent module of PyTorch, such as `h`, or `h[0]` of a stack; empty for others
     readers: Mapping[int, Chain | None]
     """The first module that reacts, by the number of tokens of the call; () is the step function itself."""
-    reader: Chain | None  # one of them, that which also writes it if there is one
-    writer: Chain | None  # the module that made what the array holds after a call; None if no module was seen to
-    made_at: str  # the path of the array in which the content first appeared: another one where states were exchanged
+    reader: Chain | None = None  # one of them, that which also writes it if there is one
+    writer: Chain | None = None  # the module that made what the array holds after a call; None if no module was seen to
+    made_at: str = ""  # the path of the array in which the content first appeared: another one where states were exchanged
     unchanged: tuple[int, ...]  # the calls that leave it as it is, also after more tokens, by their numbers of tokens
     late: bool = False  # whether modules react to it one call later only
     owner: Chain | None = None  # the module that it belongs to
@@ -205,6 +205,12 @@ def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...]
     with torch.no_grad(), awake(step.module, seed):
         trial = _Interventions(step, width, seed)
         return tuple(trial.arrays()) if trial.repeats() else None
+
+
+def lost_counters(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...]:
+    """Return the whole numbers of a state that calls leave as they are although they matter, or that never matter."""
+    with torch.no_grad(), awake(step.module, seed):
+        return tuple(_Interventions(step, width, seed).lost_counters())
 
 
 class _Interventions:
@@ -247,6 +253,23 @@ class _Interventions:
         flows = [self._flow(path, paths) for path in paths]
         for flow in flows:
             yield self._with_owner(flow, [other for other in flows if other is not flow])
+
+    def lost_counters(self) -> Iterator[ArrayFlow]:
+        """Yield the whole numbers that have an effect and never change, and those that change and have none."""
+        before = leaves_of(self._state)
+        for path, leaf in before.items():
+            is_whole = not (leaf.is_floating_point() or leaf.is_complex()) if torch.is_tensor(leaf) else True
+            if not is_whole or isinstance(leaf, bool | float | complex) or getattr(leaf, "dtype", None) == torch.bool:
+                continue
+            changes = any(not _same(leaf, leaves_of(made.after).get(path)) for made in self._plain.values())
+            altered = filled(self._state, iter((before | {path: leaf + 1}).values()))
+            try:
+                matters = any(self._reaction(tokens, altered) is not None for tokens in CALLS)
+            except (IndexError, RuntimeError):  # an index that the model does not have
+                matters = True
+            if changes != matters:
+                readers = dict.fromkeys(CALLS, ("",) if matters else None)
+                yield ArrayFlow(path=path, readers=readers, unchanged=() if changes else CALLS, owner=("",))
 
     def _with_owner(self, flow: ArrayFlow, others: Sequence[ArrayFlow]) -> ArrayFlow:
         """Tell the layer whose state an array is from one that reads it first, as a norm or a query does."""
