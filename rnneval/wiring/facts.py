@@ -12,7 +12,7 @@ from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
 
 ONE_ROW, TRAINING = "for a batch of one row", "with training=True"  # the other settings in which a model is probed
-_OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
+OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
 _FLAGS: dict[str, dict[str, Any]] = {
     "causal=false": {"causal": False},
     "causal=true": {"causal": True},
@@ -160,12 +160,12 @@ def parse_declarations(given: Iterable[str]) -> Declarations:
         key, separator, value = (part.strip() for part in declaration.partition("="))
         if flag := _FLAGS.get(f"{key}={value.lower()}"):
             declared = replace(declared, **flag)
-        elif key in _OF_A_LAYER and value:
+        elif key in OF_A_LAYER and value:
             declared = replace(declared, **{key: getattr(declared, key) | {value}})
         else:
             what = declaration if separator else f"{declaration} (there is no = in it)"
             allowed = ", ".join(
-                ["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER), "chunked=true", "scaled=call"]
+                ["causal=false", *(f"{key}=LAYER" for key in OF_A_LAYER), "chunked=true", "scaled=call"]
             )
             raise UsageError(f"--declare {what}: allowed are {allowed}")
     return declared

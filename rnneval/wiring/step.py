@@ -58,7 +58,12 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     have a scale for all numbers of a call, as dynamic int8 has (`scaled=call`).
     """
     declared = parse_declarations(declare)
-    require_known(declared, ())
+    if (step := step_of(lm)) is None:
+        require_known(declared, ())
+    else:
+        from rnneval.wiring.torch.modules import require_modules
+
+        require_modules(declared, step, lm.width)
     lm, precision, oracles = _tested(lm, seed, scaled=declared.scaled_by_call)
     failed = {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
     if not declared.causal:
@@ -72,7 +77,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     if step is not None and step.keeps_all:
         untested.append("a second text without a reset: the module keeps all of its state itself")
     if step is not None and (oracles["repeat"].verdict == "pass" or "repeat" in failed):
-        looked = _inside(lm, step, failed, seed)
+        looked = _inside(lm, step, failed, declared, seed)
         if isinstance(looked, str):
             untested.append(f"which module reads and writes each array: {looked}")
         else:
@@ -121,14 +126,16 @@ def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[s
     return lm, "", oracles
 
 
-def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -> "ModuleEvidence | str":
+def _inside(
+    lm: StepLM, step: "TorchStep", failed: Collection[str], declared: Declarations, seed: int
+) -> "ModuleEvidence | str":
     """Look into a model of PyTorch; return why nothing can be seen where it cannot be watched, or raises an error."""
     from rnneval.wiring.torch.modules import module_evidence
 
     if step.is_scripted:
         return "torch.jit lets no call of a module be watched"
     try:
-        return module_evidence(lm, step, failed, seed=seed)
+        return module_evidence(lm, step, failed, declared, seed=seed)
     except Exception as error:  # calls of one row are watched, which a model may refuse
         return f"the model raises {type_and_message(error)}"
 

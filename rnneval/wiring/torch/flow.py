@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ from rnneval.wiring.facts import Spot
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.hooks import Chain, spot_of
 from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows, lost_counters
+from rnneval.wiring.torch.reuse import reused_layers
 
 _NAMED = 3  # layers that err alike and are named
 
@@ -45,7 +46,19 @@ def flow_of(
     if arrays is None:
         return StateFlow(untested=("the model gives different numbers for the same calls, so no reaction can be told",))
     counters = lost_counters(step, width, seed) if cut_matters and not isinstance(step, CachedStep) else ()
-    return _Judge(step.module, arrays, counters, cut_matters=cut_matters, parting=parting).result()
+    flow = _Judge(step.module, arrays, counters, cut_matters=cut_matters, parting=parting).result()
+    owners = {array.owner for array in arrays if array.owner and not array.grows}
+    again = tuple(_shared_layer(step.module, layer) for layer in reused_layers(step, owners, width, seed))
+    return replace(flow, findings=(*flow.findings, *again))
+
+
+def _shared_layer(module: torch.nn.Module, layer: Chain) -> Finding:
+    """Return the finding of a module that stands for several layers, with all names that it has."""
+    name, part = layer[-1], module.get_submodule(layer[-1])
+    others = [other for other, each in module.named_modules(remove_duplicate=False) if each is part and other != name]
+    names = f"{name}, which is also {', '.join(others)}," if others else name
+    seen = f"{names} runs more than once for one token and reads what it gave itself: one object stands for several"
+    return finding_of("shared-layer", Detection(seen=f"{seen} layers", at=spot_of(module, layer)))
 
 
 class _Seen(NamedTuple):

@@ -19,7 +19,7 @@ from rnneval.models.state import filled, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.behaviour import Ids, ordinary_ids, special_ids
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import Chain, content, listening, tensors_in
+from rnneval.wiring.torch.hooks import Chain, content, listening, same, tensors_in
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
@@ -189,6 +189,7 @@ class ArrayFlow:
     writer: Chain | None = None  # the module that made what the array holds after a call; None if no module was seen to
     made_at: str = ""  # the path of the array in which the content first appeared: another one where states were exchanged
     unchanged: tuple[int, ...]  # the calls that leave it as it is, also after more tokens, by their numbers of tokens
+    grows: bool = False  # whether it takes up every token, as the keys of attention do
     late: bool = False  # whether modules react to it one call later only
     owner: Chain | None = None  # the module that it belongs to
     other: Chain | None = None  # the layer that wrote it and is not given it, but another state
@@ -261,7 +262,7 @@ class _Interventions:
             is_whole = not (leaf.is_floating_point() or leaf.is_complex()) if torch.is_tensor(leaf) else True
             if not is_whole or isinstance(leaf, bool | float | complex) or getattr(leaf, "dtype", None) == torch.bool:
                 continue
-            changes = any(not _same(leaf, leaves_of(made.after).get(path)) for made in self._plain.values())
+            changes = any(not same(leaf, leaves_of(made.after).get(path)) for made in self._plain.values())
             altered = filled(self._state, iter((before | {path: leaf + 1}).values()))
             try:
                 matters = any(self._reaction(tokens, altered) is not None for tokens in CALLS)
@@ -298,7 +299,7 @@ class _Interventions:
         leaves, changed, others = leaves_of(plain), leaves_of(altered), leaves_of(elsewhere)
         if not leaves or not leaves.keys() == changed.keys() == others.keys():
             return False
-        states = {at: changed[at] if _same(leaf, others[at]) else leaf for at, leaf in leaves.items()}
+        states = {at: changed[at] if same(leaf, others[at]) else leaf for at, leaf in leaves.items()}
         module = self._step.module.get_submodule(layer[-1])
         return self._results(module, plain) != self._results(module, filled(plain, iter(states.values())))
 
@@ -346,7 +347,7 @@ class _Interventions:
         silent = [tokens for tokens in CALLS if readers[tokens] is None]
         before = self._parts(self._state)[path]
         after = {tokens: self._parts(made.after).get(path) for tokens, made in self._plain.items()}
-        changed = [tokens for tokens in CALLS if not _same(before, after[tokens])]
+        changed = [tokens for tokens in CALLS if not same(before, after[tokens])]
         makers = (_maker(self._plain[tokens], path, after[tokens]) for tokens in reversed(changed))
         writer, made_at = next(filter(None, makers), (None, path))
         reading = sorted(filter(None, readers.values()), key=lambda reader: _first_other(reader, writer) is not None)
@@ -364,6 +365,7 @@ class _Interventions:
             writer=writer,
             made_at=made_at,
             unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, own)),
+            grows=any(array is not None and array.shape != before.shape for array in after.values()),
             late=any(self._is_late(altered, tokens) for tokens in silent),
             blank=not before.any(),
             given=tuple(given),
@@ -425,7 +427,7 @@ class _Interventions:
         for ids in calls:
             _, state = self._step(ids, state)
             after = self._parts(state)
-            yield from (path for path, array in before.items() if not _same(array, after.get(path)))
+            yield from (path for path, array in before.items() if not same(array, after.get(path)))
 
 def _reaction(base: _Watched, other: _Watched) -> Chain | None:
     """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""
@@ -433,13 +435,6 @@ def _reaction(base: _Watched, other: _Watched) -> Chain | None:
         if plain != event:
             return event.chain if event.phase == "out" else event.chain[:-1]
     return None if base.logits == other.logits else ()
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Return whether two leaves are equal, tensors bit by bit."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return content(a) == content(b)
-    return a is not None and b is not None and bool(np.array_equal(a, b))
 
 
 def _is_constant(tensor: torch.Tensor) -> bool:
