@@ -28,6 +28,8 @@ _MARKS = {
     "unknown": "?",
 }  # fmt: skip
 _WRONG = "✗"
+NOT_TOLD = "not told"
+"""Words for what is `unknown` in a record: a source, or a kind of flow."""
 _MOST = 12
 
 
@@ -41,7 +43,7 @@ def wiring_document(wiring: Wiring) -> Iterator[Block]:
     if wiring.flow:
         yield matrix_table(wiring)
         kinds = dict.fromkeys(entry.kind for entry in wiring.flow)
-        marks = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind}" for kind in kinds)
+        marks = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind_name(kind)}" for kind in kinds)
         legend = f"[ ] the diagonal: a layer's own state · {marks} · numbers are calls"
         yield Paragraph(text=legend, muted=True)
     yield from finding_blocks(wiring.findings)
@@ -88,7 +90,12 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
 
 def state_name(end: Slot | str) -> str:
     """Write one end of a flow: `gru.h`, or the word for it."""
-    return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
+    return kind_name(end) if isinstance(end, str) else f"{end.layer}.{end.slot}"
+
+
+def kind_name(kind: str) -> str:
+    """Write a kind of flow."""
+    return NOT_TOLD if kind == "unknown" else kind
 
 
 def runs_of_calls(calls: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import SMALLEST, Look, label, labels, legend, narrow, plain
 from rnneval.render.phrasing import counted
-from rnneval.render.wiring_document import RIGHT, runs_of_calls, shown_flow, state_name
+from rnneval.render.wiring_document import RIGHT, kind_name, runs_of_calls, shown_flow, state_name
 
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
@@ -23,6 +23,7 @@ _TEXTS = {
     "misplaced": "{into} gets its own state in the wrong position",
     "partial": "{into} gets only a part of its state",
     "swapped": "{into}'s parts of the state are swapped",
+    "unknown": "Whose state {into} gets was not told",
 }
 
 
@@ -41,7 +42,7 @@ def figure(wiring: Wiring) -> Figure | None:
     drawn = [entry for entry in flow if entry.source in columns]
     title = _title(wiring, flow)
     values = "; ".join(
-        f"{state_name(e.into)} from {state_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow
+        f"{state_name(e.into)} from {state_name(e.source)} ({kind_name(e.kind)}, calls {runs_of_calls(e.calls)})" for e in flow
     )
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
     wide = max(len(state_name(column)) for column in columns) > 12
@@ -107,7 +108,7 @@ def _paint(
     ax.tick_params(length=0)
     own = Patch(facecolor="none", edgecolor=look.ink, label="own state")
     kinds = dict.fromkeys(entry.kind for entry in flow)
-    marks = [Line2D([], [], **_style(kind, look), label=plain(label(kind))) for kind in kinds]
+    marks = [Line2D([], [], **_style(kind, look), label=plain(label(kind_name(kind)))) for kind in kinds]
     notes = ["numbers: calls"] * numbered + [f"{hidden} more in order"] * bool(hidden)
     legend(ax, [own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
 
