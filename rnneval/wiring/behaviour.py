@@ -179,6 +179,12 @@ def ordinary_ids(width: int, shape: tuple[int, int], seed: Sequence[int]) -> Ids
     return np.random.default_rng(seed).choice(np.array(special_ids(width)[1], np.int32), shape)
 
 
+def other_ids(ids: Ids, width: int) -> Ids:
+    """Return another ordinary id at each position."""
+    ordinary = np.array(special_ids(width)[1], np.int32)
+    return ordinary[(np.searchsorted(ordinary, ids) + 1) % len(ordinary)]
+
+
 def cut(ids: Ids, lengths: Sequence[int]) -> list[Ids]:
     """Cut ids into calls; tokens beyond them are left out."""
     return [ids[:, end - length : end] for length, end in zip(lengths, accumulate(lengths), strict=True)]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from rnneval.models.torch.module import TorchStep
-from rnneval.wiring.behaviour import Ids, ordinary_ids
+from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids
 from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
@@ -94,16 +94,17 @@ def in_calls(
 
 def module_of_test(test: str, step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
     """Return the first module at which the readings of a test of behaviour part, for a model with so many logits."""
-    with torch.no_grad(), awake(step.module):
+    # A model may raise any error in calls that it does not take, such as those of one row.
+    with suppress(Exception), torch.no_grad(), awake(step.module):
         found = (first_diverging(step.module, one, other) for one, other in _readings_of(test, step, width, seed))
         return next((each for each in found if each is not None), None)
+    return None
 
 
 def _readings_of(test: str, step: TorchStep, width: int, seed: int) -> Iterator[tuple[WatchedReading, WatchedReading]]:
     """Yield pairs of readings that a right model does not tell apart: those of calls, of later tokens, or of rows."""
     rows = ordinary_ids(width, (_ROWS, _BEFORE + _AFTER), [seed, 2])
-    others = ordinary_ids(width, rows.shape, [seed, 3])
-    ids = rows[:1]
+    ids, others = rows[:1], other_ids(rows, width)
     if test == "chunk":
         _, state = step(ids[:, :_BEFORE], None)
         after = ids[:, _BEFORE:]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 import torch
 
+from rnneval.errors import type_and_message
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
@@ -42,6 +43,13 @@ def flow_of(
     they do, and the readings part at a module (`parting`, empty for the whole model) whose arrays show no fault, it is
     not told what it does with them.
     """
+    try:
+        return _flow_of(step, width, seed, cut_matters, parting)
+    except Exception as error:  # by the code of the model, which may not take one row
+        return StateFlow(untested=(f"where states come from: the model raises {type_and_message(error)}",))
+
+
+def _flow_of(step: TorchStep, width: int, seed: int, cut_matters: bool, parting: str | None) -> StateFlow:
     arrays = array_flows(step, width, seed)
     if arrays is None:
         return StateFlow(untested=("the model gives different numbers for the same calls, so no reaction can be told",))

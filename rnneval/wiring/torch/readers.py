@@ -17,7 +17,7 @@ from torch import nn
 
 from rnneval.models.state import filled, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
-from rnneval.wiring.behaviour import Ids, ordinary_ids, special_ids
+from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids, special_ids
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, content, listening, same, tensors_in
 
@@ -224,7 +224,7 @@ class _Interventions:
         *before, one, several, self._next, later = np.split(ids, np.cumsum(lengths)[:-1], axis=1)
         rest = np.arange(width) if width <= _ALL_IDS else np.array(special_ids(width)[0])
         self._later: Ids = np.concatenate([later, rest[None].astype(later.dtype)], axis=1)
-        self._ids = dict(zip(CALLS, (one, several), strict=True))
+        self._ids, self._others = dict(zip(CALLS, (one, several), strict=True)), other_ids(several, width)
         state: Any = None
         for piece in before:
             _, state = step(piece, state)
@@ -295,7 +295,7 @@ class _Interventions:
         tokens = max(CALLS)
         plain = self._arguments(layer, self._ids[tokens], self._state)
         altered = self._arguments(layer, self._ids[tokens], self._altered(path, 1))
-        elsewhere = self._arguments(layer, self._next, self._state)
+        elsewhere = self._arguments(layer, self._others, self._state)
         leaves, changed, others = leaves_of(plain), leaves_of(altered), leaves_of(elsewhere)
         if not leaves or not leaves.keys() == changed.keys() == others.keys():
             return False

@@ -8,7 +8,7 @@ import torch
 
 from rnneval.models.state import filled, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
-from rnneval.wiring.behaviour import Ids, ordinary_ids
+from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, listening, same
 
@@ -20,8 +20,8 @@ def reused_layers(step: TorchStep, owners: set[Chain], width: int, seed: int) ->
 
     A cell that runs several times on its own state for one token is none: its input stays the same.
     """
-    ids = ordinary_ids(width, (1, _BEFORE + 2), [seed, 4])
-    before, one, other = np.split(ids, [_BEFORE, _BEFORE + 1], axis=1)
+    before, one = np.split(ordinary_ids(width, (1, _BEFORE + 1), [seed, 4]), [_BEFORE], axis=1)
+    other = other_ids(one, width)
     with torch.no_grad(), awake(step.module, seed):
         _, state = step(before, None)
         for layer in {_layer(step, owner, one, other, state): None for owner in sorted(owners)}:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.case import E, U, wrong
 from tests.wiring.torch.right_modules import (
     Base,
     ByToken,
@@ -15,8 +15,13 @@ from tests.wiring.torch.right_modules import (
     Clocked,
     Depth,
     Dilated,
+    Feedback,
+    Hyper,
     Mixed,
+    Pairs,
+    Ring,
     Scan,
+    Sliced,
     TwoRates,
     Words,
     opened,
@@ -465,4 +470,191 @@ def count_of_tokens_that_is_lost():
     return opened(Counted)
 
 
-assert V > 5  # noqa: S101 - the end of a word is id 5
+# The same for cells that read each other's states
+
+
+class HyperCrossed(Hyper):
+    """The states of two cells of one size are exchanged after every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.hyper, self.scale = nn.LSTMCell(E + U, U), nn.Linear(U, E)
+
+    def start(self, x):
+        return {"hyper": (zeros(x), zeros(x)), "main": (zeros(x), zeros(x))}
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, {"hyper": state["main"], "main": state["hyper"]}
+
+
+@wrong("crossed-state")
+def hyper_lstm_with_states_exchanged():
+    return opened(HyperCrossed)
+
+
+class FeedbackCrossed(Feedback):
+    """The lower cell is given the upper state, and the upper cell the lower one, at every token."""
+
+    def token(self, x, state):
+        low, high = state
+        low, high = self.low(x + self.back(high), high), self.high(x.new_zeros(len(x), U) + low, low)
+        return high, (low, high)
+
+
+@wrong("crossed-state")
+def feedback_with_states_exchanged_at_every_token():
+    return opened(FeedbackCrossed)
+
+
+class OneForgotten(Hyper):
+    """c of the large cell is made anew in every call."""
+
+    def run(self, x, state):
+        return super().run(x, state and {**state, "main": (state["main"][0], zeros(x))})
+
+
+@wrong("ignored-state", layer="main")
+def c_of_one_cell_forgotten():
+    return opened(OneForgotten)
+
+
+class FromTheFirst(Base):
+    """Each token of a call starts from the state with which the call began."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(E, U)
+
+    def run(self, x, state):
+        h = zeros(x) if state is None else state
+        outputs = [self.cell(token, h) for token in x.unbind(1)]
+        return torch.stack(outputs, dim=1), outputs[-1]
+
+
+@wrong("chunk-variance")
+def every_token_starts_from_the_first_state():
+    return opened(FromTheFirst)
+
+
+# The same for clocks and queues
+
+
+class RingLost(Ring):
+    """The place in the ring is forgotten between two calls."""
+
+    def run(self, x, state):
+        y, (ring, _) = super().run(x, state)
+        return y, (ring, 0)
+
+
+@wrong("stale-state")
+def place_in_a_ring_forgotten():
+    return opened(RingLost)
+
+
+class PairsCut(Pairs):
+    """A pair of tokens is not finished in the next call."""
+
+    def run(self, x, state):
+        y, (low, high, waiting, _) = super().run(x, state)
+        return y, (low, high, waiting, False)
+
+
+@wrong("chunk-variance")
+def pairs_that_end_with_a_call():
+    return opened(PairsCut)
+
+
+class SlicesTurned(Sliced):
+    """The slices are joined in another order."""
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, state.roll(1, dims=0)
+
+
+@wrong("crossed-state")
+def slices_in_another_order():
+    return opened(SlicesTurned)
+
+
+# More places
+
+
+class _Plain(nn.Module):
+    """A norm of PyTorch without running statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(U, track_running_stats=False)
+
+    def forward(self, x):
+        return x + self.norm(x.transpose(1, 2)).transpose(1, 2)
+
+
+class _Everywhere(nn.Module):
+    """Attention without a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.norm = nn.MultiheadAttention(U, 2, batch_first=True), nn.LayerNorm(U)
+
+    def forward(self, x):
+        y = self.norm(x)
+        y, _ = self.attention(y, y, y)
+        return x + y
+
+
+class _Softmax(nn.Module):
+    """Weights of a mixture over the rows: dim=0 where -1 is meant."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = nn.Linear(U, U)
+
+    def forward(self, x):
+        scores = self.scores(x)
+        weights = scores.softmax(dim=0)
+        return x * weights
+
+
+class _Backwards(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = nn.GRU(U, U // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, x):
+        return self.both(x)[0]
+
+
+class _Jitter(nn.Module):
+    """Noise that does not ask whether the model trains."""
+
+    def forward(self, x):
+        return x + 0.05 * torch.randn_like(x)
+
+
+@wrong("batch-leak", layer="part.norm")
+def batch_norm_without_running_statistics():
+    return opened(Beside, part=_Plain)
+
+
+@wrong("future-leak", layer="part.attention")
+def attention_without_a_mask():
+    return opened(Beside, part=_Everywhere)
+
+
+@wrong("batch-leak", layer="part")
+def softmax_over_the_rows():
+    return opened(Beside, part=_Softmax)
+
+
+@wrong("future-leak", layer="part.both")
+def gru_of_both_directions():
+    return opened(Beside, part=_Backwards)
+
+
+@wrong("always-random", layer="part")
+def noise_that_stays_on():
+    return opened(Beside, part=_Jitter)
