@@ -77,14 +77,14 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     if step is not None and step.keeps_all:
         untested.append("a second text without a reset: the module keeps all of its state itself")
     if step is not None and (oracles["repeat"].verdict == "pass" or "repeat" in failed):
-        looked = _inside(lm, step, failed, declared, seed)
+        looked = _inside(lm, step, failed, seed)
         if isinstance(looked, str):
             untested.append(f"which module reads and writes each array: {looked}")
         else:
             inside, right_by_token = looked, looked.is_right_by_token(oracles)
             oracles |= inside.calls.oracles
             untested = [*inside.flow.untested, *inside.calls.untested, *untested]
-            found = inside.findings(found)
+            found = inside.findings(found, declared, step.module)
     if declared.depends_on_cuts:
         meant = _OF_SCALES if declared.scaled_by_call else {"call-variance"}
         found = [structs.replace(f, severity="warning") if f.rule in meant else f for f in found]
@@ -126,16 +126,14 @@ def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[s
     return lm, "", oracles
 
 
-def _inside(
-    lm: StepLM, step: "TorchStep", failed: Collection[str], declared: Declarations, seed: int
-) -> "ModuleEvidence | str":
+def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -> "ModuleEvidence | str":
     """Look into a model of PyTorch; return why nothing can be seen where it cannot be watched, or raises an error."""
     from rnneval.wiring.torch.modules import module_evidence
 
     if step.is_scripted:
         return "torch.jit lets no call of a module be watched"
     try:
-        return module_evidence(lm, step, failed, declared, seed=seed)
+        return module_evidence(lm, step, failed, seed=seed)
     except Exception as error:  # calls of one row are watched, which a model may refuse
         return f"the model raises {type_and_message(error)}"
 

@@ -42,7 +42,8 @@ def figure(wiring: Wiring) -> Figure | None:
     drawn = [entry for entry in flow if entry.source in columns]
     title = _title(wiring, flow)
     values = "; ".join(
-        f"{state_name(e.into)} from {state_name(e.source)} ({kind_name(e.kind)}, calls {runs_of_calls(e.calls)})" for e in flow
+        f"{state_name(e.into)} from {state_name(e.source)} ({kind_name(e.kind)}, calls {runs_of_calls(e.calls)})"
+        for e in flow
     )
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
     wide = max(len(state_name(column)) for column in columns) > 12

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import msgspec
 import torch
 
-from rnneval.errors import type_and_message
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
@@ -43,13 +42,6 @@ def flow_of(
     they do, and the readings part at a module (`parting`, empty for the whole model) whose arrays show no fault, it is
     not told what it does with them.
     """
-    try:
-        return _flow_of(step, width, seed, cut_matters, parting)
-    except Exception as error:  # by the code of the model, which may not take one row
-        return StateFlow(untested=(f"where states come from: the model raises {type_and_message(error)}",))
-
-
-def _flow_of(step: TorchStep, width: int, seed: int, cut_matters: bool, parting: str | None) -> StateFlow:
     arrays = array_flows(step, width, seed)
     if arrays is None:
         return StateFlow(untested=("the model gives different numbers for the same calls, so no reaction can be told",))
@@ -97,7 +89,8 @@ class _Judge:
         parting: str | None,
     ) -> None:
         self._module, self._cut_matters, self._parting = module, cut_matters, parting
-        self._arrays, self._lost = arrays, ()
+        self._arrays = arrays
+        self._lost: tuple[ArrayFlow, ...] = ()
         self._slots = {array.path: array.slot or _slot(array.path) for array in (*arrays, *counters)}
         self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
         # A counter that nothing reads is lost where it would explain an array that seems to be stale.
@@ -131,10 +124,8 @@ class _Judge:
         return [(array, _NOT_TOLD if array in inside else seen) for array, seen in judged]
 
     def _is_in_parting(self, array: ArrayFlow) -> bool:
-        """Return whether an array belongs to the module at which readings part, or to one inside or around of it."""
-        if not self._cut_matters or self._parting == "":
-            return self._cut_matters
-        return self._parting is None or self._parting in (array.owner or ()) or self._name(array.owner) == self._parting
+        """Return whether an array belongs to the module at which readings part, or to one inside of it."""
+        return self._parting == "" or self._parting in (array.owner or ())
 
     def _seen(self, array: ArrayFlow) -> _Seen:
         """Return what is to be said of one array; what seems to be stale may follow from a counter that is lost."""
@@ -142,19 +133,18 @@ class _Judge:
             seen = self._seen_alone(array)
             return _NOT_TOLD if self._lost and seen.fault == "stale-state" else seen
         calls = _tokens(CALLS)
+        fault, kind, words = "ignored-state", "fresh", f"{array.path} counts, and no module reacts in calls of {calls}"
         if array.unchanged:
-            words = f"{array.path} has an effect, and stays as it is in calls of {calls}"
-            return _Seen("stale", CALLS, "stale-state", words)
-        return _Seen("fresh", CALLS, "ignored-state", f"{array.path} counts, and no module reacts in calls of {calls}")
+            fault, kind, words = "stale-state", "stale", f"{array.path} stays as it is in calls of {calls}"
+        return _Seen(kind, CALLS, fault, words)
 
     def _seen_alone(self, array: ArrayFlow) -> _Seen:
         """Return what is to be said of one array where no counter is lost."""
         silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
         if silent == CALLS and not array.late and (array.unchanged == CALLS or not self._cut_matters):
             return _Seen("unknown", words=f"{array.path}: no module reads it", source="unknown")
-        if silent and self._cut_matters:
-            return self._unread(array, silent)
-        if (foreign := self._foreign(array)) is not None:
+        foreign = self._unread(array, silent) if silent and self._cut_matters else self._foreign(array)
+        if foreign is not None:
             return foreign
         if array.unchanged == CALLS and not array.blank and _pattern(array.path) not in self._moving:
             return _Seen("initial")  # a constant

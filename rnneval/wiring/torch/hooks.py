@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from rnneval.models.state import filled, leaves_of
+from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.facts import Spot
 
 Chain = tuple[str, ...]  # the names of the modules that are running, the outermost first
@@ -39,6 +42,30 @@ def listening(module: torch.nn.Module, listener: Listener) -> Iterator[None]:
             hooks.callback(each.register_forward_pre_hook(hook(name, "in"), with_kwargs=True, prepend=True).remove)
             hooks.callback(each.register_forward_hook(hook(name, "out"), with_kwargs=True).remove)
         yield
+
+
+def runs_of(step: TorchStep, layer: Chain, ids: NDArray[np.int32], state: Any, *, altered: bool = False) -> list[Any]:
+    """Return copies of the arguments of each run of a module in one call, if asked with its first result altered."""
+    runs: list[Any] = []
+
+    def hear(chain: Chain, phase: str, given: Any, _: Any) -> None:
+        if chain == layer and phase == "in":
+            runs.append(copy_of(given))
+
+    def alter(_: Any, __: Any, result: Any) -> Any:
+        return filled(result, map(_moved, leaves_of(result).values())) if altered and len(runs) == 1 else None
+
+    handle = step.module.get_submodule(layer[-1]).register_forward_hook(alter)
+    try:
+        with listening(step.module, hear):
+            step(ids, state)
+    finally:
+        handle.remove()
+    return runs
+
+
+def _moved(leaf: Any) -> Any:
+    return leaf * 1.5 + 0.5 if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
 
 
 def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:

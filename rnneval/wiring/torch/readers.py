@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnneval.models.state import filled, leaves_of
+from rnneval.models.state import as_array, filled, is_array, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids, special_ids
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import Chain, content, listening, same, tensors_in
+from rnneval.wiring.torch.hooks import Chain, content, listening, runs_of, same, tensors_in
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
@@ -187,7 +187,7 @@ class ArrayFlow:
     """The first module that reacts, by the number of tokens of the call; () is the step function itself."""
     reader: Chain | None = None  # one of them, that which also writes it if there is one
     writer: Chain | None = None  # the module that made what the array holds after a call; None if no module was seen to
-    made_at: str = ""  # the path of the array in which the content first appeared: another one where states were exchanged
+    made_at: str = ""  # the array in which the content first appeared: another one where states were exchanged
     unchanged: tuple[int, ...]  # the calls that leave it as it is, also after more tokens, by their numbers of tokens
     grows: bool = False  # whether it takes up every token, as the keys of attention do
     late: bool = False  # whether modules react to it one call later only
@@ -198,7 +198,6 @@ class ArrayFlow:
     given: tuple[str, ...] = ()
     """Arrays of other modules whose new content the writer got in the same call, where this one is never read."""
     giver: Chain | None = None  # the module that gave the writer an output beside its first one in the same call
-
 
 
 def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
@@ -231,13 +230,13 @@ class _Interventions:
         starts = [state]  # the state, and those after more tokens
         for piece in np.split(self._later[:, :_STARTS], _STARTS, axis=1):
             starts.append(step(piece, starts[-1])[1])
-        # An array of equal numbers looks like many others; one that moves at some tokens alone may still be as it began.
+        # An array of equal numbers looks like many others; one that moves at some tokens alone may be as it began.
         blanks = [sum(map(_is_constant, _arrays_of(start).values())) for start in starts]
         self._starts = starts[blanks.index(min(blanks)) :]
         self._state = state = self._starts[0]
         self._noise = torch.Generator().manual_seed(seed)
         self._plain = {tokens: _Watched(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
-        self._plain_later: dict[tuple[int, int], _Watched] = {}
+        self._later_plain: dict[tuple[int, int], _Watched] = {}
         self._moving: dict[int, set[str]] = {}
         self._longest = self._plain[max(CALLS)]
 
@@ -259,8 +258,7 @@ class _Interventions:
         """Yield the whole numbers that have an effect and never change, and those that change and have none."""
         before = leaves_of(self._state)
         for path, leaf in before.items():
-            is_whole = not (leaf.is_floating_point() or leaf.is_complex()) if torch.is_tensor(leaf) else True
-            if not is_whole or isinstance(leaf, bool | float | complex) or getattr(leaf, "dtype", None) == torch.bool:
+            if not is_array(leaf) or as_array(leaf, path).dtype.kind not in "iu":
                 continue
             changes = any(not same(leaf, leaves_of(made.after).get(path)) for made in self._plain.values())
             altered = filled(self._state, iter((before | {path: leaf + 1}).values()))
@@ -292,28 +290,15 @@ class _Interventions:
 
         Its first run is made again, with those arguments altered that depend on the array and on no token.
         """
-        tokens = max(CALLS)
-        plain = self._arguments(layer, self._ids[tokens], self._state)
-        altered = self._arguments(layer, self._ids[tokens], self._altered(path, 1))
-        elsewhere = self._arguments(layer, self._others, self._state)
+        several, module = self._ids[max(CALLS)], self._step.module.get_submodule(layer[-1])
+        read = [(several, self._state), (several, self._altered(path, 1)), (self._others, self._state)]
+        runs = [runs_of(self._step, layer, ids, state) for ids, state in read]
+        plain, altered, elsewhere = (run[0] if run else None for run in runs)
         leaves, changed, others = leaves_of(plain), leaves_of(altered), leaves_of(elsewhere)
         if not leaves or not leaves.keys() == changed.keys() == others.keys():
             return False
         states = {at: changed[at] if same(leaf, others[at]) else leaf for at, leaf in leaves.items()}
-        module = self._step.module.get_submodule(layer[-1])
         return self._results(module, plain) != self._results(module, filled(plain, iter(states.values())))
-
-    def _arguments(self, layer: Chain, ids: Ids, state: Any) -> Any:
-        """Return the arguments of the first run of a layer in a call; None if it does not run."""
-        first: list[Any] = []
-
-        def hear(chain: Chain, phase: str, given: Any, _: Any) -> None:
-            if chain == layer and phase == "in" and not first:
-                first.append(copy_of(given))
-
-        with listening(self._step.module, hear):
-            self._step(ids, state)
-        return first[0] if first else None
 
     def _results(self, module: nn.Module, arguments: Any) -> list[bytes]:
         """Return what a module returns, and leaves in its arguments."""
@@ -389,9 +374,9 @@ class _Interventions:
 
     def _reaction(self, tokens: int, state: Any, start: int = 0) -> Chain | None:
         """Return where a call of so many tokens from another state first differs."""
-        if start and (tokens, start) not in self._plain_later:
-            self._plain_later[tokens, start] = _Watched(self._step, self._ids[tokens], self._starts[start])
-        plain = self._plain_later[tokens, start] if start else self._plain[tokens]
+        if start and (tokens, start) not in self._later_plain:
+            self._later_plain[tokens, start] = _Watched(self._step, self._ids[tokens], self._starts[start])
+        plain = self._later_plain[tokens, start] if start else self._plain[tokens]
         return _reaction(plain, _Watched(self._step, self._ids[tokens], state))
 
     def _altered(self, path: str, times: float, start: int = 0) -> Any:
@@ -428,6 +413,7 @@ class _Interventions:
             _, state = self._step(ids, state)
             after = self._parts(state)
             yield from (path for path, array in before.items() if not same(array, after.get(path)))
+
 
 def _reaction(base: _Watched, other: _Watched) -> Chain | None:
     """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""

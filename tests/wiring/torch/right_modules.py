@@ -414,8 +414,8 @@ class Depth(Base):
 
     def run(self, x, state):
         after = []
-        for layer, h in zip(self.layers, state or [None] * 3, strict=True):
-            y, h = layer(x, h)
+        for layer, before in zip(self.layers, state or [None] * 3, strict=True):
+            y, h = layer(x, before)
             x = x + y
             after.append(h)
         return x, after

@@ -15,8 +15,8 @@ from rnneval.wiring.torch.diverging import (  # noqa: E402
     WatchedReading,
     first_diverging,
     in_calls,
-    module_of_test,
     module_of_case,
+    module_of_test,
 )
 from rnneval.wiring.torch.readings import Reader, Reading  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, cached, made  # noqa: E402

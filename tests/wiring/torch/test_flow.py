@@ -83,9 +83,7 @@ def test_a_state_made_in_the_same_call():
         "layers.1 starts from the state that layers.0 made in the same call (state[0][0])"
     )
     sources = {row.into.slot: (row.kind, row.source) for row in flow.flow if row.into.layer == "layers.1"}
-    assert sources == {
-        f"state[1][{part}]": ("crossed", Slot(layer="layers.0", slot="hc"[part])) for part in (0, 1)
-    }
+    assert sources == {f"state[1][{part}]": ("crossed", Slot(layer="layers.0", slot="hc"[part])) for part in (0, 1)}
     right = Shared(lstm, layers=2)
     right.right = True
     assert flow_of(opened(right), V).findings == ()
@@ -117,7 +115,7 @@ def test_an_array_that_is_never_read_points_to_the_forward_and_not_to_its_decora
 
     (finding,) = rnneval.check(rnneval.from_torch(Spare(lstm, layers=1, width=8))).findings
     assert (finding.rule, finding.file) == ("unused-part", __file__)
-    assert finding.line == Spare.forward.__wrapped__.__code__.co_firstlineno
+    assert finding.line == Spare.forward.__wrapped__.__code__.co_firstlineno + 1  # the first is the decorator's
     assert finding.help.startswith("Give each module its part of the state")
 
 
