@@ -269,7 +269,7 @@ def _recorded(
             keep("out", run, result)
 
     forward = None if within is None else inspect.unwrap(type(module.get_submodule(within[-1])).forward)
-    lines = nullcontext() if forward is None else _Lines(getattr(forward, "__code__", None), hear_line)
+    lines = nullcontext() if forward is None else _LineRecorder(getattr(forward, "__code__", None), hear_line)
     with listening(module, hear), lines:
         calls = reading.calls()
         for length in (*reading.tokens, 0):  # at last no call: the iterator ends
@@ -288,7 +288,7 @@ def _recorded(
     return inputs, outputs
 
 
-class _Lines(TorchFunctionMode):
+class _LineRecorder(TorchFunctionMode):
     """Reports each call of PyTorch that a function makes: its line, its arguments and its result."""
 
     def __init__(self, code: CodeType | None, listener: Callable[[int, Any, Any], None]) -> None:

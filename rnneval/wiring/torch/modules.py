@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 import torch
@@ -27,8 +28,13 @@ _FAULTS = {
     "cache-operation": ("restore", "rollback", "reset", "reorder"),
 }
 """The tests of calls that find each fault."""
-_TESTS = {"chunk-variance": "chunk", "future-leak": "causal", "batch-leak": "batch", "always-random": "repeat"}
-"""The test of behaviour whose readings part at the module of each fault."""
+_TESTS = {
+    "chunk-variance": ("chunk",),
+    "future-leak": ("causal",),
+    "batch-leak": ("batch", "alone"),
+    "always-random": ("repeat",),
+}
+"""The tests of behaviour whose readings part at the module of each fault."""
 _DECLARED = {
     "chunk-variance": ("chunked", "mixed", "stateless"),
     "crossed-state": ("mixed",),
@@ -72,7 +78,8 @@ class ModuleEvidence:
         at = spot_of(model, ("",))
         for finding in of_behaviour:
             of_model = msgspec.structs.replace(finding, file=at.file, line=at.line)
-            placed = _with_module(of_model, self.divergences.get(_TESTS.get(finding.rule, "")))
+            parted = (self.divergences[test] for test in _TESTS.get(finding.rule, ()) if test in self.divergences)
+            placed = _with_module(of_model, next(parted, None))
             severity = "warning" if _is_declared(placed, declared, model) else placed.severity
             found.append(msgspec.structs.replace(placed, severity=severity))
         return found
@@ -108,7 +115,9 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
     newline = lm.vocabulary.id_of("\n") if lm.vocabulary else None
     flow, calls = StateFlow(calls=0), CallTests()
     with uncompiled():
-        named = {test: module_of_test(test, step, lm.width, seed=seed) for test in _TESTS.values() if test in failed}
+        named = {
+            test: module_of_test(test, step, lm.width, seed=seed) for test in {*chain(*_TESTS.values())} & {*failed}
+        }
         if "repeat" not in failed:
             flow = _flow(step, lm.width, failed, named.get("chunk"), seed)
             if isinstance(step, CachedStep):
