@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,15 @@ def _moved(leaf: Any) -> Any:
 
 
 def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors of tuples, lists and mappings with their paths; other objects, such as caches, stay closed."""
+    """Yield the tensors of tuples, lists, mappings and dataclasses by path; other objects, as caches, stay closed."""
     if isinstance(nest, torch.Tensor):
         yield path, nest
     elif isinstance(nest, Mapping | tuple | list):
         for key, value in nest.items() if isinstance(nest, Mapping) else enumerate(nest):
             yield from tensors_in(value, f"{path}[{key!r}]")
+    elif is_dataclass(nest):
+        for field in fields(nest):
+            yield from tensors_in(getattr(nest, field.name), f"{path}.{field.name}")
 
 
 def content(tensor: torch.Tensor) -> bytes:

@@ -301,11 +301,13 @@ class _Interventions:
         return self._results(module, plain) != self._results(module, filled(plain, iter(states.values())))
 
     def _results(self, module: nn.Module, arguments: Any) -> list[bytes]:
-        """Return what a module returns, and leaves in its arguments."""
-        args, kwargs = copy_of(arguments)
+        """Return what a module returns, and what it changes in its arguments."""
+        args, kwargs = given = copy_of(arguments)
         with self._step.evaluating(), self._step.holding(getattr(self._state, "held", None)):
-            nest = module(*args, **kwargs), args, kwargs
-        return [content(leaf) for leaf in leaves_of(nest).values() if isinstance(leaf, torch.Tensor)]
+            result = module(*args, **kwargs)
+        before, after = leaves_of(arguments), leaves_of(given)
+        changed = (leaf for at, leaf in after.items() if not same(leaf, before.get(at)))
+        return [content(leaf) for leaf in (*leaves_of(result).values(), *changed) if isinstance(leaf, torch.Tensor)]
 
     def _parts(self, state: Any) -> dict[str, torch.Tensor]:
         """Return the arrays of a state, and what may be the parts of layers, by path."""
