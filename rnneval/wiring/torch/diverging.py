@@ -268,8 +268,9 @@ def _recorded(
             keep("in", run, given)
             keep("out", run, result)
 
-    forward = None if within is None else inspect.unwrap(type(module.get_submodule(within[-1])).forward)
-    lines = nullcontext() if forward is None else _LineRecorder(getattr(forward, "__code__", None), hear_line)
+    forward = None if within is None else getattr(type(module.get_submodule(within[-1])), "forward", None)
+    code = getattr(inspect.unwrap(forward), "__code__", None) if forward else None
+    lines = _LineRecorder(code, hear_line) if code else nullcontext()
     with listening(module, hear), lines:
         calls = reading.calls()
         for length in (*reading.tokens, 0):  # at last no call: the iterator ends
@@ -291,7 +292,7 @@ def _recorded(
 class _LineRecorder(TorchFunctionMode):
     """Reports each call of PyTorch that a function makes: its line, its arguments and its result."""
 
-    def __init__(self, code: CodeType | None, listener: Callable[[int, Any, Any], None]) -> None:
+    def __init__(self, code: CodeType, listener: Callable[[int, Any, Any], None]) -> None:
         super().__init__()
         self._code, self._listener = code, listener
 

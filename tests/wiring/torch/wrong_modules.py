@@ -14,18 +14,14 @@ from tests.wiring.torch.right_modules import (
     Clocked,
     Depth,
     Dilated,
-    Feedback,
-    Hyper,
     Mixed,
-    Pairs,
-    Ring,
     Scan,
-    Sliced,
     TwoRates,
     Words,
     opened,
     zeros,
 )
+from tests.wiring.torch.right_stacks import Blocks, CellState, Feedback, Hyper, Objects, Pairs, Ring, Sliced
 
 # Parts of a state exchanged
 
@@ -657,3 +653,45 @@ def gru_of_both_directions():
 @wrong("always-random", layer="part")
 def noise_that_stays_on():
     return opened(Beside, part=_Jitter)
+
+
+# States that are handed on whole, or as objects
+
+
+class BlocksMoved(Blocks):
+    """Each block is given the state of the next one."""
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, [*state[1:], state[0]]
+
+
+@wrong("crossed-state", layer="blocks.0.rnn")
+def blocks_that_are_given_all_states_in_another_order():
+    return opened(BlocksMoved)
+
+
+class ObjectsCrossed(Objects):
+    """The objects of two cells are exchanged."""
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, state[::-1]
+
+
+@wrong("crossed-state", layer="low")
+def states_that_are_objects_exchanged():
+    return opened(ObjectsCrossed)
+
+
+class ObjectsTurned(Objects):
+    """h and c of the lower cell are exchanged in a new object."""
+
+    def run(self, x, state):
+        y, (low, high) = super().run(x, state)
+        return y, [CellState(h=low.c, c=low.h), high]
+
+
+@wrong("swapped-slots", layer="low")
+def parts_of_an_object_exchanged():
+    return opened(ObjectsTurned)

@@ -1,0 +1,328 @@
+"""More right models of PyTorch: cells that read each other's states, clocks and queues, states handed on whole.
+
+The truth of each is its docstring. It was written before the model was run.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.wiring.corpus.case import E, U, right
+from tests.wiring.torch.right_modules import Base, ByToken, Cell, opened, zeros
+
+# Cells that read each other's states
+
+
+class Hyper(ByToken):
+    """A small LSTM cell reads the large one's h first, and makes the scale of what the large one reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.hyper, self.main, self.scale = nn.LSTMCell(E + U, 4), nn.LSTMCell(E, U), nn.Linear(4, E)
+
+    def start(self, x):
+        return {"hyper": (zeros(x, 4), zeros(x, 4)), "main": (zeros(x), zeros(x))}
+
+    def token(self, x, state):
+        hyper = self.hyper(torch.cat([x, state["main"][0]], dim=-1), state["hyper"])
+        main = self.main(x * torch.sigmoid(self.scale(hyper[0])), state["main"])
+        return main[0], {"hyper": hyper, "main": main}
+
+
+@right()
+def hyper_lstm():
+    return opened(Hyper)
+
+
+class Feedback(ByToken):
+    """The lower GRU cell reads the state of the upper one from the token before, through a projection."""
+
+    def __init__(self):
+        super().__init__()
+        self.low, self.high, self.back = nn.GRUCell(E, U), nn.GRUCell(U, U), nn.Linear(U, E)
+
+    def start(self, x):
+        return zeros(x), zeros(x)
+
+    def token(self, x, state):
+        low, high = state
+        low = self.low(x + self.back(high), low)
+        high = self.high(low, high)
+        return high, (low, high)
+
+
+@right()
+def lower_cell_reads_the_upper_state():
+    return opened(Feedback)
+
+
+class Peephole(nn.Module):
+    """A cell with a projection of c in its gates; it returns no output beside its state."""
+
+    def __init__(self):
+        super().__init__()
+        self.peep, self.gates = nn.Linear(U, 3 * U, bias=False), nn.Linear(E + U, 4 * U)
+
+    def forward(self, x, h, c):
+        *gates, new = self.gates(torch.cat([x, h], dim=-1)).chunk(4, dim=-1)
+        i, f, o = (torch.sigmoid(a + b) for a, b in zip(gates, self.peep(c).chunk(3, dim=-1), strict=True))
+        c = f * c + i * torch.tanh(new)
+        return o * torch.tanh(c), c
+
+
+class Peeps(ByToken):
+    """A peephole cell whose state is a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = Peephole()
+
+    def start(self, x):
+        return {"c": zeros(x), "h": zeros(x)}
+
+    def token(self, x, state):
+        h, c = self.cell(x, **state)
+        return h, {"h": h, "c": c}
+
+
+@right()
+def peephole_cell_with_a_dict():
+    return opened(Peeps)
+
+
+class Remembers(ByToken):
+    """A cell whose normed h attends to all outputs so far, which are kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.cell = nn.LayerNorm(U), nn.LSTMCell(E + U, U)
+
+    def start(self, x):
+        return (zeros(x), zeros(x)), zeros(x, 1, U)
+
+    def token(self, x, state):
+        (h, c), memory = state
+        scores = torch.einsum("bu,btu->bt", self.norm(h), memory)
+        context = torch.einsum("bt,btu->bu", scores.softmax(dim=-1), memory)
+        h, c = self.cell(torch.cat([x, context], dim=-1), (h, c))
+        return h, ((h, c), torch.cat([memory, h[:, None]], dim=1))
+
+
+@right()
+def cell_that_attends_to_all_its_outputs():
+    return opened(Remembers)
+
+
+# Other clocks and queues
+
+
+class Ring(Base):
+    """A dilated cell whose queue is a ring: the place of the oldest state goes around."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(E, U)
+
+    def run(self, x, state):
+        ring, at = state or (zeros(x, 3, U), 0)
+        outputs = []
+        for token in x.unbind(1):
+            h = self.cell(token, ring[:, at])
+            ring = torch.cat([ring[:, :at], h[:, None], ring[:, at + 1 :]], dim=1)
+            at = (at + 1) % 3
+            outputs.append(h)
+        return torch.stack(outputs, dim=1), (ring, at)
+
+
+@right()
+def dilated_with_a_ring():
+    return opened(Ring)
+
+
+class Jumps(ByToken):
+    """A skip RNN: the state moves where a sum of update probabilities rounds to one."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.update = nn.GRUCell(E, U), nn.Linear(U, 1)
+
+    def start(self, x):
+        return zeros(x), x.new_full((len(x), 1), 0.7)
+
+    def token(self, x, state):
+        h, chance = state
+        moves = (chance > 0.5).to(x)
+        h = moves * self.cell(x, h) + (1 - moves) * h
+        more = torch.sigmoid(self.update(h)) * 0.6
+        return h, (h, moves * more + (1 - moves) * (chance + more))
+
+
+@right()
+def skip_rnn():
+    return opened(Jumps)
+
+
+class Pairs(Base):
+    """An upper GRU over pairs of tokens: the first of a pair waits in the state."""
+
+    def __init__(self):
+        super().__init__(2 * U)
+        self.low, self.high = nn.GRU(E, U, batch_first=True), nn.GRUCell(2 * U, U)
+
+    def run(self, x, state):
+        low, high, waiting, full = state or (None, zeros(x), zeros(x), False)
+        y, low = self.low(x, low)
+        outputs = []
+        for token in y.unbind(1):
+            if full:
+                high = self.high(torch.cat([waiting, token], dim=-1), high)
+            waiting, full = token, not full
+            outputs.append(torch.cat([token, high], dim=-1))
+        return torch.stack(outputs, dim=1), (low, high, waiting, full)
+
+
+@right()
+def upper_gru_over_pairs():
+    return opened(Pairs)
+
+
+class Phased(ByToken):
+    """Phased cells: each unit moves in its own part of a period; the time is a float in the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.period = nn.LSTMCell(E, U), nn.Parameter(torch.arange(U) + 2.3719)
+
+    def start(self, x):
+        return zeros(x), zeros(x), zeros(x, 1)
+
+    def token(self, x, state):
+        h, c, time = state
+        is_open = (time % self.period < 1.5).to(x)
+        after = self.cell(x, (h, c))
+        h, c = (is_open * new + (1 - is_open) * old for new, old in zip(after, (h, c), strict=True))
+        return h, (h, c, time + 1)
+
+
+@right()
+def phased_lstm():
+    return opened(Phased)
+
+
+class Ended(Base):
+    """Both states begin anew after id 2, which ends a text."""
+
+    def __init__(self):
+        super().__init__()
+        self.low, self.high = nn.GRUCell(E, U), nn.GRUCell(U, U)
+
+    def forward(self, ids, state=None):
+        x, outputs = self.embedding(ids), []
+        low, high = state or (zeros(x), zeros(x))
+        for t in range(ids.shape[1]):
+            low = self.low(x[:, t], low)
+            high = self.high(low, high)
+            outputs.append(high)
+            goes_on = (ids[:, t] != 2).to(x)[:, None]
+            low, high = goes_on * low, goes_on * high
+        return self.head(torch.stack(outputs, dim=1)), (low, high)
+
+
+@right()
+def states_begin_anew_after_the_end_of_a_text():
+    return opened(Ended)
+
+
+class Sliced(Base):
+    """The states of three GRUs are slices of one array, `(layers, batch, units)`."""
+
+    def __init__(self):
+        super().__init__(E)
+        self.layers = nn.ModuleList(nn.GRU(E, E, batch_first=True) for _ in range(3))
+
+    def run(self, x, state):
+        after = []
+        for number, layer in enumerate(self.layers):
+            x, h = layer(x, None if state is None else state[number : number + 1])
+            after.append(h)
+        return x, torch.cat(after)
+
+
+@right()
+def slices_of_one_array():
+    return opened(Sliced)
+
+
+# States that are handed on whole, or as objects
+
+
+class Block(nn.Module):
+    """A layer that is given the states of all layers, and takes its own."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number, self.norm = number, nn.LayerNorm(U)
+        self.rnn = nn.LSTM(U, U, batch_first=True)
+
+    def forward(self, x, states):
+        y, state = self.rnn(self.norm(x), states[self.number])
+        return x + y, state
+
+
+class Blocks(Base):
+    """Each of three blocks is given all states."""
+
+    def __init__(self):
+        super().__init__(embedding=U)
+        self.blocks = nn.ModuleList(Block(number) for number in range(3))
+
+    def run(self, x, state):
+        state, after = state or [None] * 3, []
+        for block in self.blocks:
+            x, new = block(x, state)
+            after.append(new)
+        return x, after
+
+
+@right()
+def blocks_that_are_given_all_states():
+    return opened(Blocks)
+
+
+@dataclass
+class CellState:
+    """The state of one cell."""
+
+    h: Any
+    c: Any
+
+
+class OfObject(Cell):
+    """A cell that takes an object before its input, and returns another one alone."""
+
+    def forward(self, state, x):
+        _, (h, c) = super().forward(x, (state.h, state.c))
+        return CellState(h, c)
+
+
+class Objects(ByToken):
+    """Two cells whose states are objects."""
+
+    def __init__(self):
+        super().__init__()
+        self.low, self.high = OfObject(), OfObject(size=U)
+
+    def start(self, x):
+        return [CellState(zeros(x), zeros(x)) for _ in range(2)]
+
+    def token(self, x, state):
+        low = self.low(state[0], x)
+        high = self.high(state[1], low.h)
+        return high.h, [low, high]
+
+
+@right()
+def states_that_are_objects():
+    return opened(Objects)
