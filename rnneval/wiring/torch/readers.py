@@ -263,12 +263,20 @@ class _Interventions:
             changes = any(not same(leaf, leaves_of(made.after).get(path)) for made in self._plain.values())
             altered = filled(self._state, iter((before | {path: leaf + 1}).values()))
             try:
-                matters = any(self._reaction(tokens, altered) is not None for tokens in CALLS)
+                matters = any(self._differs(tokens, altered, path) for tokens in CALLS)
             except (IndexError, RuntimeError):  # an index that the model does not have
                 matters = True
             if changes != matters:
                 readers = dict.fromkeys(CALLS, ("",) if matters else None)
                 yield ArrayFlow(path=path, readers=readers, unchanged=() if changes else CALLS, owner=("",))
+
+    def _differs(self, tokens: int, altered: Any, path: str) -> bool:
+        """Return whether an altered array has an effect: on predictions, or on another array of the next state."""
+        plain, (logits, after) = self._plain[tokens], self._step(self._ids[tokens], altered)
+        left = leaves_of(plain.after)
+        return content(logits) != plain.logits or any(
+            at != path and not same(leaf, left.get(at)) for at, leaf in leaves_of(after).items()
+        )
 
     def _with_owner(self, flow: ArrayFlow, others: Sequence[ArrayFlow]) -> ArrayFlow:
         """Tell the layer whose state an array is from one that reads it first, as a norm or a query does."""
