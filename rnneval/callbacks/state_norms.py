@@ -134,7 +134,7 @@ class StateNorms(HookedCallback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Remember that this epoch is to be measured."""
-        self._due = epoch
+        self._due = epoch + 1  # as Keras prints it
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluate now if the hook on the logs did not."""

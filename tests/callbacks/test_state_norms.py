@@ -27,8 +27,8 @@ def test_each_epoch_is_an_evaluation(tmp_path):
     )
     assert states.runs[-1].total_nats == pytest.approx(after.total_nats, rel=1e-6)
     table = pd.read_parquet(tmp_path / "s").set_index(["epoch", "layer", "variable", "statistic"])["value"]
-    assert table[1, "lstm", "c", "norm_mean"] == pytest.approx(after.states["lstm.c"].norm_mean, rel=1e-5)
-    assert table[1, "", "", "perplexity"] == pytest.approx(after.scores["perplexity"].value, rel=1e-5)
+    assert table[2, "lstm", "c", "norm_mean"] == pytest.approx(after.states["lstm.c"].norm_mean, rel=1e-5)
+    assert table[2, "", "", "perplexity"] == pytest.approx(after.scores["perplexity"].value, rel=1e-5)
     assert done.history["heldout_perplexity"][1] == pytest.approx(after.scores["perplexity"].value, rel=1e-5)
     assert {"loss", "heldout_cross_entropy", "lstm.h/norm_mean"} <= set(pd.read_csv(tmp_path / "log.csv").columns)
     metadata = pq.read_schema(tmp_path / "s" / "part-000001.parquet").metadata
@@ -62,14 +62,14 @@ def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, r
     assert len(states.runs) == runs
     assert np.isfinite(done.history["heldout_perplexity"]).tolist() == [True, False, False]
     table = pd.read_parquet(tmp_path / "s").set_index(["epoch", "layer", "variable", "statistic"])["value"]
-    assert np.isnan(table[1, "", "", "perplexity"])
     assert np.isnan(table[2, "", "", "perplexity"])
-    assert table.loc[2].index.equals(table.loc[0].index)  # every number of the first epoch
-    assert np.isfinite(table[1, "lstm", "h", "norm_mean"]) == (runs == 3)
+    assert np.isnan(table[3, "", "", "perplexity"])
+    assert table.loc[3].index.equals(table.loc[1].index)  # every number of the first epoch
+    assert np.isfinite(table[2, "lstm", "h", "norm_mean"]) == (runs == 3)
     history = NamedRecord(name="s", record=read_history(tmp_path / "s"))
     for limit in ("perplexity.last<=50", "perplexity<=inf", "perplexity.min>=0"):
         found = gate([history], require=[limit])
-        assert (found.verdict, "first in epoch 1" in found.reason) == ("fail", True)
+        assert (found.verdict, "first in epoch 2" in found.reason) == ("fail", True)
     assert gate([history], require=["perplexity.last1<=50"]).verdict == "fail"
     assert figure_of(tmp_path / "s").title.startswith("The training run diverged: held-out perplexity is not finite")
     metadata = pq.read_schema(tmp_path / "s" / "part-000000.parquet").metadata

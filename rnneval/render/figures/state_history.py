@@ -20,8 +20,9 @@ _SCORE = "held-out perplexity"
 def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the perplexity and the norms of all states; None if it has neither."""
     frame = table.frame.astype(dict.fromkeys(("layer", "variable", "statistic"), str))
-    fit = (frame["epoch"].diff() < 0).cumsum()  # each fit numbers its epochs from 0: they are counted on
-    frame = frame.assign(at=frame["epoch"] + fit * (frame["epoch"].max() + 1))
+    epoch = frame["epoch"] + int(frame["epoch"].min() == 0)  # histories of earlier releases count from 0
+    fit = (epoch.diff() < 0).cumsum()  # each fit numbers its epochs from 1: they are counted on
+    frame = frame.assign(at=epoch + fit * epoch.max())
     every = _lanes(frame)
     known = {name: values for name, lane in every.items() if len(values := _finite(lane)["value"])}
     states = {label(name): values for name, values in known.items() if name != _SCORE}
@@ -47,7 +48,7 @@ def figure(table: TidyTable) -> Figure | None:
         title=title,
         alt=alt,
         height=min(0.3 + 0.1 * len(every), 1.25),
-        x=f"epoch{through} (the first is 0)",
+        x=f"epoch{through}",
         grid="x",
         paint=partial(_paint, every, ends, worse),
         diverged=any(len(_finite(lane)) < len(lane) for lane in every.values()) or ends[1] in worse,

@@ -116,7 +116,7 @@ def state_history(perplexities, states, *, epochs=None, kept=False, metadata=Non
     """
     rows = []
     for k, perplexity in enumerate(perplexities):
-        of_epoch = {"epoch": k if epochs is None else epochs[k]}
+        of_epoch = {"epoch": k + 1 if epochs is None else epochs[k]}
         rows.append({**of_epoch, "layer": "", "variable": "", "statistic": "perplexity", "value": perplexity})
         for name, norms in states.items():
             layer, _, slot = name.rpartition(".")
