@@ -32,7 +32,6 @@ from rnneval.processes import one_thread
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
-from rnneval.wiring.difference import HALF_TYPES
 
 _PART = 4096  # tokens of the part that is read twice to see how far half precision moves with the cut
 _CUT = 100  # tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise
@@ -105,7 +104,7 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
             fitted=fitted,
             other_cut=other_cut,
             beside=beside,
-            cut_noise=_cut_noise(lm, encoded) if carried and lm.checkpoint.dtype in HALF_TYPES else None,
+            cut_noise=_cut_noise(lm, encoded) if carried and lm.checkpoint.dtype.endswith("float16") else None,
         )
     return msgspec.structs.replace(run, command=tuple(options.command))
 

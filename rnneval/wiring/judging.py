@@ -8,7 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from rnneval.lint.document import read_document
 from rnneval.models.numpy.lm import NumpyLM
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
@@ -72,6 +71,8 @@ def _in_cell(file: str | None, line: int | None) -> tuple[str | None, int | None
     if file is None or line is None:
         return file, line
     if file.endswith(".ipynb"):  # the cells of a builder's notebook stand one below the other
+        from rnneval.lint.document import read_document
+
         with suppress(OSError):
             cell, within = read_document(file, Path(file).read_bytes()).place(line)
             return f"{file}, cell {cell.number}", within
