@@ -31,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTHONPYCACHEPREFIX"] = compiled
     if not (find_spec("torch") and find_spec("transformers")):
         folders = ("rnneval/models/torch", "rnneval/wiring/torch", "tests/models/torch", "tests/wiring/torch")
-        config.option.ignore_glob = [*(config.option.ignore_glob or ()), *(f"{ROOT}/{folder}/*" for folder in folders)]
+        globs = [*(f"{ROOT}/{folder}/*" for folder in folders), f"{ROOT}/*/callbacks/*torch.py"]
+        config.option.ignore_glob = [*(config.option.ignore_glob or ()), *globs]
     if config.pluginmanager.hasplugin("hypothesispytest"):  # the tests in a browser need no Hypothesis
         from hypothesis import settings
 

@@ -16,19 +16,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.callbacks.histories import Key, Parts
+from rnneval.callbacks.gradient_table import NO_NORM, STATISTICS, Column, GradientTable
 from rnneval.callbacks.training_hook import HookedCallback
-from rnneval.metrics.gradient_norms import together
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
-from rnneval.records.tables import GRADIENT_HISTORY
 
-# Of each variable in each step: three norms, that of the update, and the count of numbers that are not finite.
-STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")
-_NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
-# What is written of these: the ratio of update and weight norm in place of the update's norm.
-WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
 _RING = 256  # steps that the buffer holds; older ones are overwritten
-_NO_NORM = -1.0  # in place of the clipped norm in a step that only accumulates gradients
 
 
 class WatchedOptimizer:
@@ -122,7 +114,7 @@ def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
 
 
 def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-    """Return the norms of the clipped gradients; `_NO_NORM` in a step that only accumulates.
+    """Return the norms of the clipped gradients; `NO_NORM` in a step that only accumulates.
 
     Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which the slices of an id that
     occurs twice are not added up.
@@ -133,7 +125,7 @@ def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -
     held = [inner._accumulated_gradients[inner._get_variable_index(variable)] for variable in variables]
     mean = [(_plain(grad) + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
     steps = tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % every, 0)
-    return [tf.where(steps, norm, _NO_NORM) for norm in _norms(inner._clip_gradients(mean))]
+    return [tf.where(steps, norm, NO_NORM) for norm in _norms(inner._clip_gradients(mean))]
 
 
 def _norms(tensors: Sequence[Any]) -> list[Any]:
@@ -191,15 +183,16 @@ class GradientNorms(HookedCallback):
             UsageError: `existing` or `logs` is not known.
         """
         super().__init__(logs)
-        self._parts = Parts(path, "step", {"rnneval.schema": GRADIENT_HISTORY}, existing)
-        self._steps_per_part = steps_per_part
+        self._table = GradientTable(path, steps_per_part, existing)
         self._watched: WatchedOptimizer | None = None
-        self._waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self._steps_of_earlier_fits = 0
         self.lost = 0
         """Steps that were overwritten in the buffer before they were collected."""
-        self.first_not_finite: tuple[int, str] | None = None
+
+    @property
+    def first_not_finite(self) -> tuple[int, str] | None:
         """The first step with a gradient that is not finite, and `LAYER.VARIABLE`."""
+        return self._table.first_not_finite
 
     def begins(self, function: Any) -> Any:
         """Return a training function that watches the optimizer, and collects before any callback sees logs.
@@ -239,60 +232,17 @@ class GradientNorms(HookedCallback):
         """
         if self._watched is None:
             return {}
-        columns, (steps, values) = self._watched.columns, self._watched.fetch()
+        columns = [Column(each.layer, each.variable) for each in self._watched.columns]
+        steps, values = self._watched.fetch()
         self.lost += self._watched.lost
         if not len(steps):
             return {}
-        steps += self._steps_of_earlier_fits
-        self._waiting.append((steps, values))
-        bad = np.argwhere(values[:, :, _BAD] > 0)
-        if self.first_not_finite is None and len(bad):
-            step, place = bad[0]
-            self.first_not_finite = (int(steps[step]), f"{columns[place].layer}.{columns[place].variable}")
-        if sum(len(waiting) for waiting, _ in self._waiting) >= self._steps_per_part:
-            self._write(columns)
-        keys, numbers = _tidy(columns, values[-1:])
-        last = dict(zip(keys, numbers.filled(np.nan)[0].tolist(), strict=True))
-        of_model = {name: last["", "", name] for name in ("grad_norm", "grad_norm_clipped", "update_ratio")}
-        of_layers = {f"grad_norm/{column.layer}": last[column.layer, "", "grad_norm"] for column in columns}
-        return {**of_model, "grad_not_finite": last["", "", "not_finite"], **of_layers}
+        return self._table.add(columns, steps + self._steps_of_earlier_fits, values)
 
     def close(self) -> None:
         """Write the steps that are left; a second call does nothing."""
         if (watched := self._watched) is not None:
             self.collect()
-            self._write(watched.columns)
+            self._table.flush()
             self._steps_of_earlier_fits += watched.fetched
             self._watched = None
-
-    def _write(self, columns: Sequence[LayerVariable]) -> None:
-        """Write the collected steps as one part."""
-        if self._waiting:
-            steps, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-            self._waiting = []
-            self._parts.write(steps, *_tidy(columns, values))
-
-
-def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tuple[list[Key], Any]:
-    """Return keys and a masked array of numbers `(n, keys)`: of each variable, of each layer and of the model.
-
-    A variable without a gradient counts as 0. Masked are the statistics of a layer without any gradient, the clipped
-    norm in a step that only accumulates, and the update ratio of weights that are all 0.
-    """
-    groups: dict[tuple[str, str], list[int]] = {(c.layer, c.variable): [k] for k, c in enumerate(columns)}
-    for k, column in enumerate(columns):
-        groups.setdefault((column.layer, ""), []).append(k)
-    groups["", ""] = list(range(len(columns)))
-    numbers = []
-    for places in groups.values():
-        part = values[:, places]
-        seen = ~np.isnan(part[:, :, _BAD])  # a count: NaN only where there is no gradient
-        counted = np.where(seen[:, :, None], part, 0.0)
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            norm, clipped, weight, update = (together(counted[:, :, k]) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE))
-            written = np.stack([norm, clipped, weight, update / weight, counted[:, :, _BAD].sum(axis=1)], axis=1)
-        absent = np.stack([~seen.any(axis=1)] * len(WRITTEN), axis=1)
-        absent[:, _CLIPPED] |= (part[:, :, _CLIPPED] == _NO_NORM).any(axis=1)
-        absent[:, _UPDATE] |= weight == 0
-        numbers.append(np.ma.masked_array(written, absent))
-    return [(*group, statistic) for group in groups for statistic in WRITTEN], np.ma.hstack(numbers)

@@ -1,0 +1,266 @@
+"""Gradient norms in training with PyTorch: a plain loop, Lightning, or the Trainer of transformers.
+
+Gradients are measured where autograd has put them into `param.grad`, before anything clips them, and again where the
+optimizer begins its step; its weights are compared before and after. The hooks are public ones of PyTorch, and are
+taken off at the end. Numbers stay on the device until some steps are fetched together.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from rnneval.callbacks.gradient_table import NO_NORM, STATISTICS, Column, GradientTable
+from rnneval.errors import UsageError
+
+_FETCHED = 16  # steps whose numbers are fetched from the device together
+_COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of parameters
+
+
+class GradientNorms:
+    """Write the norms of gradients of every training step: by parameter, by module and for the whole model.
+
+    - `grad_norm`: L2 norm of the gradient before clipping, a loss scale taken out (give `scaler`). That of the model is
+      what `torch.nn.utils.clip_grad_norm_` returns.
+    - `grad_norm_clipped`: of the gradient with which the optimizer begins;
+    - `weight_norm`, and `update_ratio`: ‖change of the weights in this step‖ / ‖weights before it‖;
+    - `not_finite`: how many numbers of the gradient are NaN or infinite.
+
+    A step may accumulate several backward passes. Parameters that get no gradient, such as frozen ones, are left out of
+    that step. `path` becomes a folder of Parquet parts, the same as that of the callback for Keras.
+
+    Example:
+        >>> import tempfile, pathlib, pandas
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> folder = pathlib.Path(tempfile.mkdtemp(), "grads.parquet")
+        >>> with GradientNorms(model, folder) as norms:
+        ...     for _ in range(3):
+        ...         model(torch.tensor([[3.0, 4.0]])).sum().backward()
+        ...         optimizer.step()
+        ...         optimizer.zero_grad()
+        ...         norms.step()
+        >>> table = pandas.read_parquet(folder)
+        >>> table[(table.layer == "") & (table.statistic == "grad_norm")].value.tolist()
+        [5.0, 5.0, 5.0]
+
+        With the Trainer of transformers, `callbacks=[GradientNorms.for_trainer("grads.parquet")]`; with Lightning,
+        `Trainer(callbacks=[GradientNorms.for_lightning("grads.parquet")])`.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        path: str | os.PathLike[str],
+        *,
+        scaler: Any = None,
+        steps_per_part: int = 100,
+        existing: str = "refuse",
+    ) -> None:
+        """Prepare a history.
+
+        Args:
+            model: The module that is trained.
+            path: The folder to be made.
+            scaler: The `torch.amp.GradScaler` of the loop, if there is one.
+            steps_per_part: Steps in one part: the most that a killed run loses.
+            existing: Treatment of a history that is already there: `refuse`, `replace` or `append`.
+
+        Raises:
+            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
+            UsageError: `existing` is not known, or the model is no module or has no parameter.
+        """
+        if not isinstance(model, torch.nn.Module):
+            raise UsageError(f"GradientNorms: the model is a {type(model).__name__}: give a torch.nn.Module")
+        named = {name.replace(_COMPILED, ""): parameter for name, parameter in model.named_parameters()}
+        if not named:
+            raise UsageError(f"GradientNorms: {type(model).__name__} has no parameter: there is no gradient to measure")
+        places = (name.rpartition(".")[::2] for name in named)
+        self._columns = [Column(module or type(model).__name__, parameter) for module, parameter in places]
+        self._parameters = list(named.values())
+        self._places = {id(parameter): place for place, parameter in enumerate(self._parameters)}
+        self._scaler = scaler
+        self._table = GradientTable(path, steps_per_part, existing)
+        self._handles: list[Any] = []
+        self._weights: dict[int, torch.Tensor] = {}  # of the optimizer's step that is under way
+        self._line: dict[int, dict[str, torch.Tensor]] = {}  # by place: the numbers of this step, on the device
+        self._scale, self._stepped, self._steps = 1.0, False, 0
+        self._pending: list[Any] = []  # lines of steps that were not fetched yet, `(variables, statistics)`
+
+    @property
+    def first_not_finite(self) -> tuple[int, str] | None:
+        """The first step with a gradient that is not finite, and `MODULE.PARAMETER`, among the steps fetched so far."""
+        return self._table.first_not_finite
+
+    def __enter__(self) -> Self:
+        """Watch gradients and optimizers from here on."""
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before), register_optimizer_step_post_hook(self._after),
+        ]  # fmt: skip
+        for place, parameter in enumerate(self._parameters):
+            if parameter.is_floating_point() or parameter.is_complex():
+                requires_grad = parameter.requires_grad
+                hook = partial(self._accumulated, place)
+                # A parameter that is frozen now may be thawed later.
+                self._handles.append(parameter.requires_grad_().register_post_accumulate_grad_hook(hook))
+                parameter.requires_grad_(requires_grad)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the hooks off, and write the steps that are left."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the hooks off, and write the steps that are left; a second call does nothing."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._fetch()
+        self._table.flush()
+
+    def step(self) -> None:
+        """End a step: call it after the optimizer's, or where a GradScaler may have left that out.
+
+        Backward passes that no optimizer has used yet belong to the next step, unless a gradient is not finite.
+        """
+        if not self._handles:
+            raise UsageError(
+                "GradientNorms: watches nothing yet: with GradientNorms(model, path) as norms: … norms.step()"
+            )
+        line = self._line
+        if line and (self._stepped or not all(bool(n["grad_norm"].isfinite()) for n in line.values())):
+            self._steps += 1
+            self._pending.append(self._numbers())
+            self._line, self._stepped = {}, False
+            if len(self._pending) >= _FETCHED:
+                self._fetch()
+
+    def _accumulated(self, place: int, parameter: torch.Tensor) -> None:
+        """Measure a gradient that autograd has just added to; of several backward passes the last one stays."""
+        gradient = _values(parameter.grad)
+        not_finite = gradient.numel() - gradient.isfinite().sum()
+        self._line[place] = {"grad_norm": _norm(gradient), "not_finite": not_finite.float()}
+
+    def _before(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        """Measure the gradients and weights with which an optimizer begins its step."""
+        if self._scaler is not None:
+            self._scale = float(self._scaler.get_scale())
+        self._weights = {}
+        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
+            place = self._places.get(id(parameter))
+            if place in self._line and parameter.grad is not None:
+                weights = self._weights[place] = parameter.detach().clone()
+                self._line[place] |= {
+                    "grad_norm_clipped": _norm(_values(parameter.grad)),
+                    "weight_norm": _norm(weights),
+                }
+
+    def _after(self, *_: object) -> None:
+        """Measure the change of the weights."""
+        for place, weights in self._weights.items():
+            self._line[place]["update_norm"] = _norm(self._parameters[place].detach() - weights)
+        self._stepped, self._weights = self._stepped or bool(self._weights), {}
+
+    def _numbers(self) -> torch.Tensor:
+        """Return the statistics of this step, `(variables, statistics)`, NaN where there is none."""
+        device = self._parameters[0].device
+        numbers = torch.full((len(self._columns), len(STATISTICS)), torch.nan, device=device)
+        for place, known in self._line.items():
+            missing = {
+                "grad_norm_clipped": torch.tensor(NO_NORM),
+                "weight_norm": _norm(self._parameters[place].detach()),
+                "update_norm": torch.tensor(0.0),
+            }
+            every = {**missing, **known, "grad_norm": known["grad_norm"] / self._scale}
+            numbers[place] = torch.stack([every[name].to(device) for name in STATISTICS])
+        return numbers
+
+    def _fetch(self) -> None:
+        """Hand the numbers of some steps to the table."""
+        if self._pending:
+            values = torch.stack(self._pending).double().cpu().numpy()
+            self._table.add(self._columns, np.arange(self._steps - len(values), self._steps) + 1, values)
+            self._pending = []
+
+    @classmethod
+    def for_trainer(cls, path: str | os.PathLike[str], **options: Any) -> Any:
+        """Return a `TrainerCallback` of transformers, which watches the model that the Trainer trains.
+
+        Args:
+            path: The folder to be made.
+            options: Keyword arguments of `GradientNorms`.
+
+        Raises:
+            UsageError: transformers is not installed.
+        """
+        base = _imported("transformers").TrainerCallback
+        return _callback(
+            base, cls, path, options, {"begins": "on_train_begin", "stepped": "on_step_end", "ends": "on_train_end"}
+        )
+
+    @classmethod
+    def for_lightning(cls, path: str | os.PathLike[str], **options: Any) -> Any:
+        """Return a `Callback` of Lightning, which watches the LightningModule that is trained.
+
+        Args:
+            path: The folder to be made.
+            options: Keyword arguments of `GradientNorms`.
+
+        Raises:
+            UsageError: Lightning is not installed.
+        """
+        base = _imported("lightning.pytorch", "pytorch_lightning").Callback
+        return _callback(
+            base,
+            cls,
+            path,
+            options,
+            {"begins": "on_train_start", "stepped": "on_train_batch_end", "ends": "on_train_end"},
+        )
+
+
+def _callback(base: Any, kind: type[GradientNorms], path: Any, options: dict[str, Any], names: dict[str, str]) -> Any:
+    """Return a callback of a training library whose methods of these names watch, end a step, and write the rest."""
+
+    def begins(self: Any, *given: Any, model: Any = None, **_: Any) -> None:
+        trained = model if model is not None else next(each for each in given if isinstance(each, torch.nn.Module))
+        self.norms = kind(trained, path, **options).__enter__()
+
+    def stepped(self: Any, *_: Any, **__: Any) -> None:
+        self.norms.step()
+
+    def ends(self: Any, *_: Any, **__: Any) -> None:
+        self.norms.close()
+
+    methods: dict[str, Callable[..., None]] = {"begins": begins, "stepped": stepped, "ends": ends}
+    made = type("GradientNormsCallback", (base,), {names[role]: method for role, method in methods.items()})
+    return made()
+
+
+def _imported(*modules: str) -> Any:
+    """Return the first of some modules that is installed."""
+    for name in modules:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+    package = modules[0].partition(".")[0]
+    raise UsageError(f"{package} is not installed, and this callback is one of its own: pip install {package}")
+
+
+def _values(gradient: torch.Tensor | None) -> torch.Tensor:
+    """Return the numbers of a gradient; the rows of a sparse one that belong to one id are added up."""
+    assert gradient is not None  # noqa: S101 - autograd has just made it
+    gradient = gradient.detach()
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
+
+
+def _norm(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the L2 norm, in float32 at least; of complex numbers that of their absolute values."""
+    kind = torch.float32 if tensor.dtype in {torch.float16, torch.bfloat16} else None
+    return torch.linalg.vector_norm(tensor, dtype=kind).float()
