@@ -1,7 +1,7 @@
 """Gradient norms in training with PyTorch: a plain loop, Lightning, or the Trainer of transformers.
 
 Gradients are measured where autograd has put them into `param.grad`, before anything clips them, and again where the
-optimizer begins its step; its weights are compared before and after. The hooks are public ones of PyTorch, and are
+optimizer has made its step; the weights are compared before and after it. The hooks are public ones of PyTorch, and are
 taken off at the end. Numbers stay on the device until some steps are fetched together.
 """
 
@@ -27,7 +27,7 @@ class GradientNorms:
 
     - `grad_norm`: L2 norm of the gradient before clipping, a loss scale taken out (give `scaler`). That of the model is
       what `torch.nn.utils.clip_grad_norm_` returns.
-    - `grad_norm_clipped`: of the gradient with which the optimizer begins;
+    - `grad_norm_clipped`: of the gradient that the optimizer took;
     - `weight_norm`, and `update_ratio`: ‖change of the weights in this step‖ / ‖weights before it‖;
     - `not_finite`: how many numbers of the gradient are NaN or infinite.
 
@@ -147,24 +147,25 @@ class GradientNorms:
         self._line[place] = {"grad_norm": _norm(gradient), "not_finite": not_finite.float()}
 
     def _before(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        """Measure the gradients and weights with which an optimizer begins its step."""
+        """Keep the weights with which an optimizer begins its step; a closure may still make the gradients."""
         if self._scaler is not None:
             self._scale = float(self._scaler.get_scale())
-        self._weights = {}
-        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
-            place = self._places.get(id(parameter))
+        parameters = (each for group in optimizer.param_groups for each in group["params"])
+        places = (self._places.get(id(parameter)) for parameter in parameters)
+        self._weights = {place: self._parameters[place].detach().clone() for place in places if place is not None}
+
+    def _after(self, *_: object) -> None:
+        """Measure the gradients that the optimizer took, the weights, and their change."""
+        for place, weights in self._weights.items():
+            parameter = self._parameters[place]
             if place in self._line and parameter.grad is not None:
-                weights = self._weights[place] = parameter.detach().clone()
+                self._stepped = True
                 self._line[place] |= {
                     "grad_norm_clipped": _norm(_values(parameter.grad)),
                     "weight_norm": _norm(weights),
+                    "update_norm": _norm(parameter.detach() - weights),
                 }
-
-    def _after(self, *_: object) -> None:
-        """Measure the change of the weights."""
-        for place, weights in self._weights.items():
-            self._line[place]["update_norm"] = _norm(self._parameters[place].detach() - weights)
-        self._stepped, self._weights = self._stepped or bool(self._weights), {}
+        self._weights = {}
 
     def _numbers(self) -> torch.Tensor:
         """Return the statistics of this step, `(variables, statistics)`, NaN where there is none."""

@@ -101,6 +101,30 @@ def test_several_backward_passes_are_one_step_and_hooks_are_taken_off(tmp_path):
         norms.step()
 
 
+def test_a_closure_makes_the_gradients_within_the_step(tmp_path):
+    """As Lightning calls an optimizer: backward and clipping happen inside of its step."""
+    model, expected = Model(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    with GradientNorms(model, tmp_path / "g") as norms:
+        for loss in losses(model, 3):
+
+            def closure(loss=loss):
+                optimizer.zero_grad()
+                loss.backward()
+                expected.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)))
+                return loss
+
+            optimizer.step(closure)
+            norms.step()
+    seen = numbers(tmp_path / "g")
+    for step, whole in enumerate(expected, 1):
+        assert seen[step, "", "", "grad_norm"] == pytest.approx(whole, rel=1e-5)
+        assert seen[step, "", "", "grad_norm_clipped"] == pytest.approx(0.01, rel=1e-3)
+        assert seen[step, "", "", "update_ratio"] == pytest.approx(
+            RATE * 0.01 / seen[step, "", "", "weight_norm"], rel=1e-3
+        )
+
+
 def test_what_is_frozen_is_absent_until_it_is_thawed(tmp_path):
     model = Model()
     model.embedding.requires_grad_(False)
