@@ -67,5 +67,6 @@ def test_a_model_that_only_long_calls_break_is_valid_in_calls_of_one_token(loses
 def test_nothing_else_may_be_wrong_with_a_model_that_is_valid_in_calls_of_one_token(also):
     oracles = {name: Oracle(verdict="fail", tolerance=0.1, detail="") for name in ("chunk", also) if name}
     flow = StateFlow(right_by_token=also != "crossed")
-    seen = ModuleEvidence(flow=flow, calls=CallTests(right_by_token=also != "one token"))
+    calls = CallTests(right_by_token=also != "one token")
+    seen = ModuleEvidence(flow=flow, calls=calls, divergences={})
     assert seen.is_right_by_token(oracles) == (also in {"", "leaves"})
