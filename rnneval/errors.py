@@ -6,11 +6,16 @@ as it is and exits with 2. Any other exception is a defect of rnneval.
 
 import os
 import re
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
 
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_CALLS_OF_MODULES = {"_call_impl", "_wrapped_call_impl"}  # of torch.nn.Module
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems
 _SHOWN = 38
 _AS_FLAGS = "RNNEVAL_ERRORS_NAME_FLAGS"
@@ -65,6 +70,23 @@ def in_python(message: str) -> str:
         return f"{name}={value if as_it_is else repr(value)}"
 
     return _FLAG.sub(keyword, message)
+
+
+def reason_of(error: Exception) -> str:
+    """Return in words why a model's calls cannot be watched; warn of an error that the code of rnneval raises itself.
+
+    An error is the model's where a module or a file of the user runs below the last function of rnneval.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    last = max((at for at, frame in enumerate(frames) if frame.filename.startswith(_PACKAGE)), default=-1)
+    below = frames[last + 1 :]
+    in_call = any(frame.name in _CALLS_OF_MODULES or "site-packages" not in frame.filename for frame in below)
+    if in_call or isinstance(error, RnnevalError):
+        return f"the model raises {type_and_message(error)}"
+    at = f"{Path(frames[last].filename).name}, line {frames[last].lineno}"
+    seen = f"rnneval raises {type_and_message(error)} ({at})"
+    warnings.warn(f"{seen}: this is a defect of rnneval, please report it", RuntimeWarning, stacklevel=2)
+    return seen
 
 
 class RnnevalError(Exception):

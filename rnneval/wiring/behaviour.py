@@ -327,7 +327,12 @@ class _Tests:
         """Read the same twice; measure the noise where this agrees."""
         seen = self.compare("the same calls, made twice", self.base, self.read(self.ids, self.plan.calls))
         if seen.position is None:
-            self.limits = Limits.of_noise(self._noise(), half=self.subject.half)
+            limits = Limits.of_noise(self._noise(), half=self.subject.half)
+            if not limits.judged:  # what looks like much rounding may be drawn, in some calls alone
+                again = self.read(self.subject.text, [1] * self.plan.tokens)
+                seen = self.compare("the same calls of one token, made twice", self.by_token, again)
+        if seen.position is None:
+            self.limits = limits
             return self.judged([seen])
         again = []
         for _ in range(2):

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
+from rnneval.errors import reason_of
 from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids
 from rnneval.wiring.difference import EPSILON
@@ -94,11 +95,13 @@ def in_calls(
 
 def module_of_test(test: str, step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
     """Return the first module at which the readings of a test of behaviour part, for a model with so many logits."""
-    # A model may raise any error in calls that it does not take, such as those of one row.
-    with suppress(Exception), torch.no_grad(), awake(step.module):
-        found = (first_diverging(step.module, one, other) for one, other in _readings_of(test, step, width, seed))
-        return next((each for each in found if each is not None), None)
-    return None
+    with torch.no_grad(), awake(step.module):
+        try:
+            found = (first_diverging(step.module, one, other) for one, other in _readings_of(test, step, width, seed))
+            return next((each for each in found if each is not None), None)
+        except Exception as error:  # a model may raise any in calls that it does not take, such as those of one row
+            reason_of(error)
+            return None
 
 
 def _readings_of(test: str, step: TorchStep, width: int, seed: int) -> Iterator[tuple[WatchedReading, WatchedReading]]:

@@ -50,12 +50,15 @@ class _Birth(NamedTuple):
 
 
 def _arrays_of(state: Any) -> dict[str, torch.Tensor]:
-    """Return the arrays of real or complex numbers of a state by path; a tensor that stands twice comes once."""
-    found: dict[Any, tuple[str, torch.Tensor]] = {}
-    for path, leaf in leaves_of(state).items():
-        if isinstance(leaf, torch.Tensor) and leaf.numel() and (leaf.is_floating_point() or leaf.is_complex()):
-            found.setdefault((leaf.data_ptr(), leaf.shape, leaf.stride()), (path, leaf))
-    return dict(found.values())
+    """Return the arrays of real or complex numbers of a state by path."""
+    tensors = {path: leaf for path, leaf in leaves_of(state).items() if isinstance(leaf, torch.Tensor) and leaf.numel()}
+    return {path: leaf for path, leaf in tensors.items() if leaf.is_floating_point() or leaf.is_complex()}
+
+
+def _untied(state: Any) -> Any:
+    """Return a copy of a state in which a tensor that stands in several places is one array for each."""
+    leaves = leaves_of(state).values()
+    return filled(state, (leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves))
 
 
 def _part(path: str, axis: int, index: int) -> str:
@@ -227,9 +230,9 @@ class _Interventions:
         state: Any = None
         for piece in before:
             _, state = step(piece, state)
-        starts = [state]  # the state, and those after more tokens
+        starts = [_untied(state)]  # the state, and those after more tokens
         for piece in np.split(self._later[:, :_STARTS], _STARTS, axis=1):
-            starts.append(step(piece, starts[-1])[1])
+            starts.append(_untied(step(piece, starts[-1])[1]))
         # An array of equal numbers looks like many others; one that moves at some tokens alone may be as it began.
         blanks = [sum(map(_is_constant, _arrays_of(start).values())) for start in starts]
         self._starts = starts[blanks.index(min(blanks)) :]
@@ -251,6 +254,11 @@ class _Interventions:
             axis = self._layer_axis(path, array)
             paths += [path] if axis is None else [_part(path, axis, index) for index in range(array.shape[axis])]
         flows = [self._flow(path, paths) for path in paths]
+        # One tensor in several places may be the states of several layers, or one state that is read in one place.
+        after = _arrays_of(self._longest.after)
+        places = {path: (array.data_ptr(), array.shape, array.stride()) for path, array in after.items()}
+        read = {places[flow.path] for flow in flows if flow.path in places and flow.reader is not None}
+        flows = [flow for flow in flows if flow.reader is not None or places.get(flow.path) not in read]
         for flow in flows:
             yield self._with_owner(flow, [other for other in flows if other is not flow])
 
@@ -261,22 +269,21 @@ class _Interventions:
             if not is_array(leaf) or as_array(leaf, path).dtype.kind not in "iu":
                 continue
             changes = any(not same(leaf, leaves_of(made.after).get(path)) for made in self._plain.values())
-            altered = filled(self._state, iter((before | {path: leaf + 1}).values()))
             try:
-                matters = any(self._differs(tokens, altered, path) for tokens in CALLS)
+                matters = any(self._counts(path, start, ids) for start in self._starts for ids in self._ids.values())
             except (IndexError, RuntimeError):  # an index that the model does not have
                 matters = True
             if changes != matters:
                 readers = dict.fromkeys(CALLS, ("",) if matters else None)
                 yield ArrayFlow(path=path, readers=readers, unchanged=() if changes else CALLS, owner=("",))
 
-    def _differs(self, tokens: int, altered: Any, path: str) -> bool:
-        """Return whether an altered array has an effect: on predictions, or on another array of the next state."""
-        plain, (logits, after) = self._plain[tokens], self._step(self._ids[tokens], altered)
-        left = leaves_of(plain.after)
-        return content(logits) != plain.logits or any(
-            at != path and not same(leaf, left.get(at)) for at, leaf in leaves_of(after).items()
-        )
+    def _counts(self, path: str, start: Any, ids: Ids) -> bool:
+        """Return whether one more in a number has an effect: on predictions, or on another array of the next state."""
+        leaves = leaves_of(start)
+        one_more = filled(start, iter((leaves | {path: leaves[path] + 1}).values()))
+        plain, other = (leaves_of(self._step(ids, state)) for state in (start, one_more))
+        itself = f"state[1]{path.removeprefix('state')}"
+        return any(at != itself and not same(leaf, plain.get(at)) for at, leaf in other.items())
 
     def _with_owner(self, flow: ArrayFlow, others: Sequence[ArrayFlow]) -> ArrayFlow:
         """Tell the layer whose state an array is from one that reads it first, as a norm or a query does."""
@@ -391,7 +398,7 @@ class _Interventions:
 
     def _altered(self, path: str, times: float, start: int = 0) -> Any:
         """Return the state with an array moved by random numbers as large as its own; it may stand there twice."""
-        copy = copy_of(self._starts[start])
+        copy = _untied(self._starts[start])
         part = self._parts(copy)[path]
         size = torch.nan_to_num(part.abs().float(), posinf=0.0).mean().item() or 1.0
         part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
@@ -412,8 +419,8 @@ class _Interventions:
         if after is not None and not own.isdisjoint(made.births.get(content(after), ())):
             return False
         if tokens not in self._moving:
-            pieces = [self._later] if tokens > 1 else np.split(self._later, self._later.shape[1], axis=1)
-            self._moving[tokens] = set(self._moving_in(pieces, made.after))
+            calls = np.split(self._later, range(tokens, self._later.shape[1], tokens), axis=1)
+            self._moving[tokens] = set(self._moving_in(calls, made.after))
         return path not in self._moving[tokens]
 
     def _moving_in(self, calls: Sequence[Ids], state: Any) -> Iterator[str]:
