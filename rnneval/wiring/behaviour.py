@@ -325,19 +325,20 @@ class _Tests:
 
     def repeat(self) -> Oracle:
         """Read the same twice; measure the noise where this agrees."""
-        seen = self.compare("the same calls, made twice", self.base, self.read(self.ids, self.plan.calls))
+        ids, calls = self.ids, self.plan.calls
+        seen = self.compare("the same calls, made twice", self.base, self.read(ids, calls))
         if seen.position is None:
             limits = Limits.of_noise(self._noise(), half=self.subject.half)
             if not limits.judged:  # what looks like much rounding may be drawn, in some calls alone
-                again = self.read(self.subject.text, [1] * self.plan.tokens)
-                seen = self.compare("the same calls of one token, made twice", self.by_token, again)
+                ids, calls = self.subject.text, [1] * self.plan.tokens
+                seen = self.compare("the same calls of one token, made twice", self.by_token, self.read(ids, calls))
         if seen.position is None:
             self.limits = limits
             return self.judged([seen])
         again = []
         for _ in range(2):
             self.subject.read(cut(self.subject.others, self.plan.calls))
-            again.append(self.read(self.ids, self.plan.calls))
+            again.append(self.read(ids, calls))
         self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
         how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
         return self.oracle(f"{seen}{how}", seen.largest, passed=False)

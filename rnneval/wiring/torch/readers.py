@@ -419,8 +419,9 @@ class _Interventions:
         if after is not None and not own.isdisjoint(made.births.get(content(after), ())):
             return False
         if tokens not in self._moving:
-            calls = np.split(self._later, range(tokens, self._later.shape[1], tokens), axis=1)
-            self._moving[tokens] = set(self._moving_in(calls, made.after))
+            ways = [np.split(self._later, range(tokens, self._later.shape[1], tokens), axis=1)]
+            ways += [[self._later]] * (tokens > 1)
+            self._moving[tokens] = {path for calls in ways for path in self._moving_in(calls, made.after)}
         return path not in self._moving[tokens]
 
     def _moving_in(self, calls: Sequence[Ids], state: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tests.wiring.corpus.case import E, U, right
 from tests.wiring.torch.right_modules import Base, ByToken, Cell, opened, zeros
@@ -326,3 +327,267 @@ class Objects(ByToken):
 @right()
 def states_that_are_objects():
     return opened(Objects)
+
+
+class Twice(Base):
+    """The module keeps its state in an attribute, and returns the same tensor, which it does not read."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.kept = nn.GRU(E, U, batch_first=True), None
+
+    def forward(self, ids, state=None):
+        y, self.kept = self.gru(self.embedding(ids), None if state is None else self.kept)
+        return self.head(y), {"copy": self.kept, "same": self.kept}
+
+
+@right()
+def state_that_is_kept_and_returned():
+    return opened(Twice)
+
+
+class Begin(ByToken):
+    """Two cells begin from one tensor of zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.low, self.high = nn.GRUCell(E, U), nn.GRUCell(U, U)
+
+    def start(self, x):
+        return [zeros(x)] * 2
+
+    def token(self, x, state):
+        low = self.low(x, state[0])
+        high = self.high(low, state[1])
+        return low + high, [low, high]
+
+
+@right()
+def one_tensor_as_the_beginning_of_two_states():
+    return opened(Begin)
+
+
+class SameTensor(ByToken):
+    """One state is returned under two names, and is read under both."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.gate = nn.GRUCell(E, U), nn.Linear(U, E)
+
+    def start(self, x):
+        return {"hidden": zeros(x), "last_output": zeros(x)}
+
+    def token(self, x, state):
+        h = self.cell(x * torch.sigmoid(self.gate(state["last_output"])), state["hidden"])
+        return h, {"hidden": h, "last_output": h}
+
+
+@right()
+def one_state_under_two_names():
+    return opened(SameTensor)
+
+
+# Recurrences of recent papers, without a cell of PyTorch
+
+
+class Recent(Base):
+    """A gated sum after a convolution over four tokens, whose last three inputs are carried."""
+
+    kept = slice(-3, None)
+
+    def __init__(self):
+        super().__init__(E)
+        self.conv, self.gate = nn.Conv1d(E, E, 4, groups=E), nn.Linear(E, E)
+
+    def run(self, x, state):
+        inputs, total = state or (x.new_zeros(len(x), 3, E), zeros(x, E))
+        inputs = torch.cat([inputs, x], dim=1)
+        y, outputs = functional.silu(self.conv(inputs.transpose(1, 2))).transpose(1, 2), []
+        for token, keep in zip(y.unbind(1), torch.sigmoid(self.gate(y)).unbind(1), strict=True):
+            total = keep * total + (1 - keep) * token
+            outputs.append(total)
+        return torch.stack(outputs, dim=1), (inputs[:, self.kept], total)
+
+
+@right()
+def convolution_and_gated_sum():
+    return opened(Recent)
+
+
+class Exponential(Base):
+    """Exponential gates: numerator and denominator are divided by the largest exponent so far, which is carried."""
+
+    def __init__(self):
+        super().__init__(E)
+        self.gates = nn.Linear(E, 2 * E)
+
+    def run(self, x, state):
+        n, d, m = state or (zeros(x, E), zeros(x, E), zeros(x, E))
+        outputs = []
+        for token, gates in zip(x.unbind(1), self.gates(x).unbind(1), strict=True):
+            enter, keep = gates.chunk(2, dim=-1)
+            keep = functional.logsigmoid(keep) + m
+            m = torch.maximum(keep, enter)
+            n = torch.exp(keep - m) * n + torch.exp(enter - m) * torch.tanh(token)
+            d = torch.exp(keep - m) * d + torch.exp(enter - m)
+            outputs.append(n / d)
+        return torch.stack(outputs, dim=1), (n, d, m)
+
+
+@right()
+def exponential_gates():
+    return opened(Exponential)
+
+
+class DeltaRule(Base):
+    """A matrix of fast weights: each token takes out what its key recalls, and writes its value."""
+
+    def __init__(self):
+        super().__init__(E)
+        self.parts = nn.Linear(E, 3 * E)
+
+    def run(self, x, state):
+        memory = x.new_zeros(len(x), E, E) if state is None else state
+        outputs = []
+        for query, key, value in zip(*(part.unbind(1) for part in self.parts(x).chunk(3, dim=-1)), strict=True):
+            unit = functional.normalize(key, dim=-1)
+            recalled = torch.einsum("bij,bj->bi", memory, unit)
+            memory = memory + torch.einsum("bi,bj->bij", (value - recalled) / 2, unit)
+            outputs.append(torch.einsum("bij,bj->bi", memory, query))
+        return torch.stack(outputs, dim=1), memory
+
+
+@right()
+def delta_rule():
+    return opened(DeltaRule)
+
+
+class Decaying(Base):
+    """Linear attention of two decays, computed for all tokens of a call at once."""
+
+    def run(self, x, state):
+        time, decay = torch.arange(x.shape[1]), torch.tensor([0.9, 0.6])[:, None, None]
+        keys = functional.elu(x) + 1
+        past = x.new_zeros(len(x), 2, E, E) if state is None else state
+        back = time[:, None] - time
+        within = (x @ keys.transpose(1, 2))[:, None] * torch.where(back >= 0, decay ** back.clamp(min=0), 0.0)
+        y = within @ x[:, None] + (x[:, None] @ past) * decay ** (time + 1)[:, None]
+        weighted = keys[:, None] * decay ** (x.shape[1] - 1 - time)[:, None]
+        return y.sum(dim=1), past * decay ** x.shape[1] + weighted.transpose(2, 3) @ x[:, None]
+
+
+@right()
+def linear_attention_in_one_product():
+    return opened(lambda: Decaying(E))
+
+
+class Highway(ByToken):
+    """A recurrent highway: the state goes through three gated layers for each token, the first of which reads it."""
+
+    def __init__(self):
+        super().__init__()
+        self.input, self.steps = nn.Linear(E, 2 * U), nn.ModuleList(nn.Linear(U, 2 * U) for _ in range(3))
+
+    def start(self, x):
+        return zeros(x)
+
+    def token(self, x, state):
+        for number, step in enumerate(self.steps):
+            new, gate = (step(state) + (self.input(x) if number == 0 else 0)).chunk(2, dim=-1)
+            state = torch.sigmoid(gate) * torch.tanh(new) + (1 - torch.sigmoid(gate)) * state
+        return state, state
+
+
+@right()
+def recurrent_highway():
+    return opened(Highway)
+
+
+class Window(Base):
+    """A GRU, then attention over the last four tokens, whose keys are kept: three, or fewer at the beginning."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.parts = nn.GRU(E, U, batch_first=True), nn.Linear(U, 3 * U)
+
+    def run(self, x, state):
+        hidden, keys, values = state or (None, x.new_zeros(len(x), 0, U), x.new_zeros(len(x), 0, U))
+        y, hidden = self.gru(x, hidden)
+        query, key, value = self.parts(y).chunk(3, dim=-1)
+        keys, values = torch.cat([keys, key], dim=1), torch.cat([values, value], dim=1)
+        back = torch.arange(keys.shape[1] - x.shape[1], keys.shape[1])[:, None] - torch.arange(keys.shape[1])
+        seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=(back >= 0) & (back < 4))
+        return y + seen, (hidden, keys[:, -3:], values[:, -3:])
+
+
+@right()
+def attention_to_a_window():
+    return opened(Window)
+
+
+class Learned(ByToken):
+    """Two LSTM cells with dropout begin from weights; their states are two tensors `(layers, batch, U)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells, self.drop = nn.ModuleList([nn.LSTMCell(E, U), nn.LSTMCell(U, U)]), nn.Dropout(0.5)
+        self.begin = nn.Parameter(torch.randn(2, 2, 1, U))
+
+    def start(self, x):
+        return tuple(self.begin.expand(2, 2, len(x), U))
+
+    def token(self, x, state):
+        after = []
+        for cell, h, c in zip(self.cells, *state, strict=True):
+            after.append(cell(self.drop(x), (h, c)))
+            x = after[-1][0]
+        return x, tuple(torch.stack(part) for part in zip(*after, strict=True))
+
+
+@right()
+def learned_beginning_and_dropout():
+    return opened(Learned)
+
+
+class Halting(ByToken):
+    """A GRU cell reads each token up to three times; its state is the mean of the steps by their halting weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.halt = nn.GRUCell(E, U), nn.Linear(U, 1)
+
+    def start(self, x):
+        return zeros(x)
+
+    def token(self, x, state):
+        left, mean = torch.ones(len(x), 1), torch.zeros_like(state)
+        for number in range(3):
+            state = self.cell(x, state)
+            weight = left if number == 2 else torch.minimum(torch.sigmoid(self.halt(state)), left)
+            mean, left = mean + weight * state, left - weight
+        return mean, mean
+
+
+@right()
+def adaptive_number_of_steps():
+    return opened(Halting)
+
+
+class Coarse(ByToken):
+    """The state is rounded to bfloat16 after every token."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(E, U)
+
+    def start(self, x):
+        return zeros(x).bfloat16()
+
+    def token(self, x, state):
+        state = self.cell(x, state.float()).bfloat16()
+        return state.float(), state
+
+
+@right()
+def state_in_bfloat16():
+    return opened(Coarse)
