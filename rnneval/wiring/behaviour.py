@@ -325,7 +325,7 @@ class _Tests:
 
     def repeat(self) -> Oracle:
         """Read the same twice; measure the noise where this agrees."""
-        ids, calls = self.ids, self.plan.calls
+        ids, calls = self.ids, [*self.plan.calls]
         seen = self.compare("the same calls, made twice", self.base, self.read(ids, calls))
         if seen.position is None:
             limits = Limits.of_noise(self._noise(), half=self.subject.half)

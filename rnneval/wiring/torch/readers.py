@@ -454,18 +454,14 @@ def _first_other(one: Chain | None, other: Chain | None) -> Chain | None:
 
 
 def _maker(made: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
-    """Return the module in which an array's new content first appeared, and the array that it was made as.
-
-    Content that another module made later for this very array is that module's, and no exchange.
-    """
+    """Return the module in which an array's new content first appeared, and the array that it was made as."""
     if after is None or _is_constant(after):
         return None
     # One layer's part of a stack may have been returned with an axis of length one.
     births = [birth for shape in (after, after[None]) for birth in made.births.get(content(shape), [])]
     if not births:
         return None
-    own = next((birth for birth in births if birth.at == path and not birth.is_output), None)
-    first = births[0] if own is None or own.chain == births[0].chain[: len(own.chain)] else own
+    first = births[0]
     places = {birth.at for birth in births if birth.is_output and birth.chain == first.chain}
     return first.chain, _made_as(first.chain, places, made, path) if first.is_output else first.at
 

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import rnneval  # noqa: E402
 from rnneval.errors import UsageError  # noqa: E402
 from rnneval.render.figures.flow_matrix import figure  # noqa: E402
+from rnneval.wiring.torch import readers  # noqa: E402
 from tests.wiring.corpus.case import cases_of  # noqa: E402
 from tests.wiring.torch import right_modules, right_stacks, wrong_modules  # noqa: E402
 
@@ -123,3 +124,10 @@ def test_a_model_that_takes_no_single_row_is_judged_by_its_behaviour():
     wiring = rnneval.check(model(wrong_modules.Beside, part=wrong_modules._Plain))
     assert {(each.rule, each.layer) for each in wiring.findings} >= {("batch-leak", "part.norm")}
     assert wiring.flow == ()
+
+
+def test_an_error_of_rnneval_is_a_warning_and_none_of_the_model(monkeypatch):
+    monkeypatch.setattr(readers, "CALLS", ())
+    with pytest.warns(RuntimeWarning, match=r"rnneval raises ValueError: .* \(readers.py, line \d+\)"):
+        wiring = rnneval.check(model(right_modules.Depth), declare=["shared=Depth"])
+    assert "where states come from: rnneval raises ValueError" in wiring.reason
