@@ -14,11 +14,11 @@ from rnneval.errors import UsageError  # noqa: E402
 from rnneval.render.figures.flow_matrix import figure  # noqa: E402
 from rnneval.wiring.torch import readers  # noqa: E402
 from tests.wiring.corpus.case import cases_of  # noqa: E402
-from tests.wiring.torch import right_modules, right_stacks, wrong_modules  # noqa: E402
+from tests.wiring.torch import right_modules, right_stacks, wrong_modules, wrong_stacks  # noqa: E402
 
 pytestmark = pytest.mark.torch
 RIGHT = (*cases_of(right_modules), *cases_of(right_stacks))
-WRONG = cases_of(wrong_modules)
+WRONG = (*cases_of(wrong_modules), *cases_of(wrong_stacks))
 
 
 def verify(case, seed):
