@@ -15,6 +15,7 @@ from pathlib import Path
 ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_NUMERICS = re.compile(r"site-packages/(torch|numpy)/")  # what rnneval itself calls
 _CALLS_OF_MODULES = {"_call_impl", "_wrapped_call_impl"}  # of torch.nn.Module
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems
 _SHOWN = 38
@@ -72,15 +73,16 @@ def in_python(message: str) -> str:
     return _FLAG.sub(keyword, message)
 
 
-def reason_of(error: Exception) -> str:
+def failure_of(error: Exception) -> str:
     """Return in words why a model's calls cannot be watched; warn of an error that the code of rnneval raises itself.
 
-    An error is the model's where a module or a file of the user runs below the last function of rnneval.
+    An error is the model's where a module, a library of models or a file of the user runs below the last function of
+    rnneval.
     """
     frames = traceback.extract_tb(error.__traceback__)
     last = max((at for at, frame in enumerate(frames) if frame.filename.startswith(_PACKAGE)), default=-1)
     below = frames[last + 1 :]
-    in_call = any(frame.name in _CALLS_OF_MODULES or "site-packages" not in frame.filename for frame in below)
+    in_call = any(frame.name in _CALLS_OF_MODULES or not _NUMERICS.search(frame.filename) for frame in below)
     if in_call or isinstance(error, RnnevalError):
         return f"the model raises {type_and_message(error)}"
     at = f"{Path(frames[last].filename).name}, line {frames[last].lineno}"

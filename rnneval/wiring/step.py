@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from rnneval.errors import reason_of
+from rnneval.errors import failure_of
 from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM
 from rnneval.models.torch import step_of
@@ -135,7 +135,7 @@ def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -
     try:
         return module_evidence(lm, step, failed, seed=seed)
     except Exception as error:  # calls of one row are watched, which a model may refuse
-        return reason_of(error)
+        return failure_of(error)
 
 
 def _named(lm: StepLM, flow: "StateFlow") -> dict[str, Any]:

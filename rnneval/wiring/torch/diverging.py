@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
-from rnneval.errors import reason_of
+from rnneval.errors import failure_of
 from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids
 from rnneval.wiring.difference import EPSILON
@@ -100,7 +100,7 @@ def module_of_test(test: str, step: TorchStep, width: int, *, seed: int = 0) -> 
             found = (first_diverging(step.module, one, other) for one, other in _readings_of(test, step, width, seed))
             return next((each for each in found if each is not None), None)
         except Exception as error:  # a model may raise any in calls that it does not take, such as those of one row
-            reason_of(error)
+            failure_of(error)
             return None
 
 

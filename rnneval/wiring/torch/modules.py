@@ -7,7 +7,7 @@ from itertools import chain
 import msgspec
 import torch
 
-from rnneval.errors import UsageError, reason_of
+from rnneval.errors import UsageError, failure_of
 from rnneval.models.step import StepLM
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
@@ -132,7 +132,7 @@ def _flow(step: TorchStep, width: int, failed: Collection[str], of_cuts: Diverge
     try:
         return flow_of(step, width, seed=seed, cut_matters="chunk" in failed, parting=parting)
     except Exception as error:
-        return StateFlow(untested=(f"where states come from: {reason_of(error)}",))
+        return StateFlow(untested=(f"where states come from: {failure_of(error)}",))
 
 
 def _with_module(finding: Finding, divergence: Divergence | None) -> Finding:

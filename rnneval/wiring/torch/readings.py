@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnneval.errors import reason_of
+from rnneval.errors import failure_of
 from rnneval.models.torch.causal import CachedStep
 from rnneval.wiring.behaviour import COLUMNS
 from rnneval.wiring.difference import Logits, as_logits
@@ -91,7 +91,7 @@ class Reader:
             except RefusedError as error:
                 refused = error
             except Exception as error:
-                refused = RefusedError(reason_of(error))
+                refused = RefusedError(failure_of(error))
         raise refused
 
     def takes(self, *names: str) -> bool:
@@ -126,7 +126,7 @@ class Reader:
         except ShapeError:
             raise
         except Exception as error:
-            raise RefusedError(reason_of(error)) from error
+            raise RefusedError(failure_of(error)) from error
         (logits,) = as_logits([outputs.double().numpy(force=True)])
         return logits[..., :: -(-logits.shape[-1] // COLUMNS)]
 
