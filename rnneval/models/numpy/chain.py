@@ -20,7 +20,7 @@ from rnneval.checkpoints.keras2 import HARD_SIGMOID, SETTINGS
 from rnneval.errors import CheckpointError
 
 Json = Mapping[str, Any]
-Function = Callable[[Floats], Floats]
+RowFunction = Callable[[Floats], Floats]  # of rows, `(…, n)`, each for itself; the result may be longer
 
 SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}
 """The recurrent layers, and the parts of their states."""
@@ -48,7 +48,7 @@ def _gelu(x: Floats) -> Floats:
     return normal
 
 
-FUNCTIONS: Mapping[str, Function] = {
+FUNCTIONS: Mapping[str, RowFunction] = {
     "linear": lambda x: x,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,

@@ -28,7 +28,9 @@ from rnneval.models.numpy.chain import (
     activation_name,
     chain_of,
 )
-from rnneval.models.numpy.network import Block, Layers, Network, NumpyScorer, one_blas_thread, through
+from rnneval.models.numpy.network import ForwardPass, Layers, Network, NumpyScorer
+from rnneval.models.numpy.products import one_blas_thread
+from rnneval.models.numpy.timewise import through
 from rnneval.models.protocol import (
     CARRIED,
     SCALED,
@@ -101,7 +103,7 @@ class NumpyLM(LanguageModel):
             logits[start : start + len(hidden)] = flat.reshape(len(hidden), batch, self.width)
 
         with one_blas_thread():
-            Block(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
+            ForwardPass(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
         return logits.swapaxes(0, 1), tuple(part for parts in states for part in parts)
 
     def __getstate__(self) -> dict[str, Any]:
