@@ -1,8 +1,8 @@
 """The user's own scripts and notebooks: from FILE.py:NAME to the statements that NAME needs, and nothing else.
 
-Files are read as units (`source`), each with what it binds, reads and changes. The units that a name
-needs are found (`plan`) and held against the list of what may run (`allowed`). `builder` runs them as a module, and
-makes the model with what NAME is.
+Files are read as units (`source`), each with what it binds, reads and changes. `plan` has the units that a name needs,
+`uses` the names that they mention, `allowed` the list of what may run, and `refusals` what is not on it. `builder` runs
+the units as a module, and makes the model with what NAME is.
 """
 
 from rnneval.checkpoints.usercode.builder import (

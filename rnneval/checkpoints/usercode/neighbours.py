@@ -89,11 +89,11 @@ def is_installed(path: Path) -> bool:
     return bool(inside) or any(path.resolve().is_relative_to(folder) for folder in _installed())
 
 
-Run = Callable[[Path, str, ModuleType], None]  # runs in a module what is allowed of a file that belongs to a package
+RunInPart = Callable[[Path, str, ModuleType], None]  # file, package, module → what is allowed of it runs
 
 
 @contextmanager
-def imported_in_part(run: Run) -> Iterator[None]:
+def imported_in_part(run: RunInPart) -> Iterator[None]:
     """Let every file of the user's own that is imported, wherever it is found, be run by `run` while the block runs."""
     finder = _Finder(run)
     sys.meta_path.insert(0, finder)
@@ -104,7 +104,7 @@ def imported_in_part(run: Run) -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder, Loader):
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunInPart) -> None:
         self._run = run
 
     def find_spec(

@@ -16,7 +16,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download
+from rnneval.checkpoints.usercode.allowed import is_download
+from rnneval.checkpoints.usercode.refusals import Refusal, first_refused
 from rnneval.checkpoints.usercode.source import (
     ENDINGS,
     CodeUnit,
@@ -278,7 +279,7 @@ def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
     kinds = _DEFINITION | ast.Import | ast.ImportFrom
     others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.binds}
     given = next((each for each in chain[1:] if each not in others), "NAME")
-    file = f"--builder-global {chain[-1]}=FILE, " if found.does.startswith(DOWNLOADS) and chain[1:] else ""
+    file = f"--builder-global {chain[-1]}=FILE, " if found.downloads and chain[1:] else ""
     is_settings = re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower())
     settings = f" (settings may be a dict, such as \"{given}={{'units': 128}}\")" if is_settings else ""
     return (
