@@ -202,3 +202,18 @@ class Stores:
 @right(declare=("chunked=gru",))
 def state_stored_in_half_precision_as_declared():
     return Stores()
+
+
+@right(name="state_clipped_where_no_state_comes")
+class ClippedInVain(keras.Model):
+    """The h of a GRU lies between −1 and 1, so a clip there changes nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), tf.clip_by_value(state, -1.0, 1.0)) if return_state else self.dense(x)
