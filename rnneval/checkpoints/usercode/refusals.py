@@ -12,7 +12,7 @@ from pathlib import Path
 from rnneval.checkpoints.usercode.allowed import is_allowed, is_download, judge_of
 from rnneval.checkpoints.usercode.neighbours import Neighbours, cache_places
 from rnneval.checkpoints.usercode.source import OWN, UNKNOWN, CodeUnit, UserSource, header_of
-from rnneval.checkpoints.usercode.uses import Use, Walk, parsed
+from rnneval.checkpoints.usercode.uses import Use, UseWalk, parsed
 
 _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_gradients|minimize|save|save_\w+|export")
 _PLACES = ("os.environ", "sys.path")  # what the slice may change of other modules, beside the register of Keras
@@ -32,13 +32,13 @@ class Refusal:
 def first_refused(source: UserSource, called: str | None = None) -> Refusal | None:
     """Return the first use that is not allowed, or the first likely mistake in what a call of `called` runs."""
     neighbours = Neighbours(source)
-    walk = Walk(neighbours)
+    walk = UseWalk(neighbours)
     for unit in source.units:
         for use in walk.uses(source, header_of(unit.node), source.scope):
             if does := _refused(use):
                 return _refusal(use, does, unit)
     if called is not None:
-        units, walk = source.definitions.get(called.partition(".")[0], [None]), Walk(neighbours)
+        units, walk = source.definitions.get(called.partition(".")[0], [None]), UseWalk(neighbours)
         for name in sorted(source.scope.full_names(parsed(called))):
             for use in walk.follow(source, name):
                 if does := _mistake(use):

@@ -30,7 +30,7 @@ class Use:
     is_users: bool = False  # whether it is the user's own function, class or method
 
 
-class Walk:
+class UseWalk:
     """One walk over statements and the user's own code that they mention, each function and class once."""
 
     def __init__(self, neighbours: Neighbours) -> None:
