@@ -1,17 +1,11 @@
 """The check over models whose truth is known beside them: right ones pass, and the fault of wrong ones is named."""
 
-from importlib.util import find_spec
-
 import pytest
 
+from tests.wiring import carried_models
 from tests.wiring.corpus.case import cases_of
 
-CASES = ()
-if find_spec("torch"):
-    from tests.wiring import carried_models
-
-    CASES = cases_of(carried_models)
-
+CASES = cases_of(carried_models)
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:std")]
 
 
