@@ -12,6 +12,8 @@ THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 """Environment variables for how many threads NumPy and TensorFlow start."""
+LARGE = 1 << 19
+"""Parameters from which on PyTorch is faster in two threads: two layers of LSTM with 256 units have twice as many."""
 
 
 def cores() -> int:
@@ -27,14 +29,20 @@ def blas() -> Any:
     return ThreadpoolController()
 
 
+def torch_threads() -> int:
+    """Return the number of threads in which PyTorch computes; 1 where it is not imported."""
+    torch: Any = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else 1
+
+
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread(parameters: int = 0) -> Iterator[None]:
     """Let linear algebra and PyTorch compute in one thread while the block runs: many spin where a machine is busy.
 
-    TensorFlow takes its number of threads when it starts, and keeps it.
+    PyTorch keeps its number of threads for a model of 2¹⁹ parameters or more. TensorFlow takes its own when it starts.
     """
-    torch: Any = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 1
+    before = torch_threads()
+    torch: Any = sys.modules.get("torch") if parameters < LARGE else None
     try:
         with blas().limit(limits=1, user_api="blas"):
             if torch:

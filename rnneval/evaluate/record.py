@@ -20,6 +20,7 @@ from rnneval.evaluate.stitch import Stitched
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores, Totals
 from rnneval.models.protocol import LanguageModel
+from rnneval.processes import torch_threads
 from rnneval.records import run as records
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, TextOptions
@@ -107,8 +108,7 @@ def run_record(
             seconds=measured.seconds,
             tokens_per_second=told.tokens.scored / max(measured.seconds, 1e-9),
             device=lm.device,
-            # TensorFlow has its own number.
-            threads=read.workers or (lm.backend == "keras" and os.cpu_count()) or 1,
+            threads=read.workers or {"keras": os.cpu_count(), "step": torch_threads()}.get(lm.backend) or 1,
         ),
         warnings=tuple(warnings),
     )

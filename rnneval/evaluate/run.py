@@ -69,7 +69,6 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     return evaluated(language_model(lm, options.vocabulary, "evaluate"), text_given(text, options.string), options)
 
 
-@one_thread()
 def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
     """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
@@ -79,7 +78,7 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart({"losses": options.losses}, {**inputs_of(lm, text), "fit_on": options.fit_on})
     fit_on = options.fit_on if options.fit_string is None else text_given(options.fit_on, options.fit_string)
-    with encode(text, vocabulary, read_as) as encoded:
+    with one_thread(lm.checkpoint.parameters), encode(text, vocabulary, read_as) as encoded:
         fitted = fit(options, fit_on, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
         if wiring is None and carried and options.check:
             wiring = check(lm, declare=options.declare, seed=options.seed)
@@ -239,7 +238,7 @@ def held_out(
     require_carried(lm, what)
     read_as = TextOptions.of(options)
     lm, vocabulary = _with_vocabulary(lm, options.tokens)
-    with one_thread(), encode(text_or_paths, vocabulary, read_as) as text:
+    with one_thread(lm.checkpoint.parameters), encode(text_or_paths, vocabulary, read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
         require_explained(lm, wiring)
 

@@ -1,4 +1,4 @@
-"""Check, trace, evaluate and gradients compute in one thread, and leave as many as there were."""
+"""Check, and the other calls with a small model, compute in one thread; all leave as many as there were."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,13 @@ LETTERS = "abcd\n"
 class Watched(torch.nn.Module):
     """A GRU that notes how many threads there are when it is called; one with a fault raises in the end."""
 
-    def __init__(self):
+    def __init__(self, parameters=0):
         super().__init__()
         self.embedding, self.out = torch.nn.Embedding(len(LETTERS), 8), torch.nn.Linear(8, len(LETTERS))
         self.gru = torch.nn.GRU(8, 8, batch_first=True)
+        self.unused = torch.nn.Parameter(
+            torch.zeros(max(0, parameters - sum(each.numel() for each in self.parameters())))
+        )
 
     def forward(self, ids, state=None):
         THREADS.add((torch.get_num_threads(), max(found["num_threads"] for found in blas())))
@@ -36,22 +39,50 @@ def blas():
     return [found for found in threadpool_info() if found["user_api"] == "blas"]
 
 
-@pytest.mark.parametrize("call", [rnneval.check, rnneval.trace, rnneval.evaluate, rnneval.gradients])
-def test_one_thread_while_a_model_runs(call):
-    torch.manual_seed(0)
-    lm = rnneval.from_torch(Watched(), vocabulary=list(LETTERS))
-    text = "".join(np.random.default_rng(0).choice(list(LETTERS), 400))
+@pytest.fixture
+def three_threads():
     before = torch.get_num_threads()
-    try:
-        with threadpool_limits(2, user_api="blas"):
-            torch.set_num_threads(3)
-            THREADS.clear()
-            call(lm) if call is rnneval.check else call(lm, string=text, check=False)
-            assert {(1, 1)} == THREADS
-            assert torch.get_num_threads() == 3
-            with pytest.raises(rnneval.errors.UsageError):
-                rnneval.check("model.keras")
-            assert torch.get_num_threads() == 3
-            assert {found["num_threads"] for found in blas()} == {2}
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(3)
+    torch.manual_seed(0)
+    THREADS.clear()
+    with threadpool_limits(2, user_api="blas"):
+        yield
+    torch.set_num_threads(before)
+
+
+def model(parameters=0):
+    return rnneval.from_torch(Watched(parameters), vocabulary=list(LETTERS))
+
+
+TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 400))
+
+
+@pytest.mark.parametrize("call", [rnneval.check, rnneval.trace, rnneval.evaluate, rnneval.gradients])
+def test_one_thread_while_a_small_model_runs(call, three_threads):
+    lm = model()
+    THREADS.clear()
+    call(lm) if call is rnneval.check else call(lm, string=TEXT, check=False)
+    assert {(1, 1)} == THREADS
+    assert torch.get_num_threads() == 3
+    with pytest.raises(rnneval.errors.UsageError):
+        rnneval.check("model.keras")
+    assert torch.get_num_threads() == 3
+    assert {found["num_threads"] for found in blas()} == {2}
+
+
+@pytest.mark.parametrize(("parameters", "threads"), [(2**19 - 1, 1), (2**19, 3)])
+@pytest.mark.parametrize("call", [rnneval.trace, rnneval.evaluate])
+def test_a_large_model_runs_in_as_many_threads_as_pytorch_has(call, parameters, threads, three_threads):
+    lm = model(parameters)
+    assert lm.checkpoint.parameters == parameters
+    THREADS.clear()
+    assert call(lm, string=TEXT, check=False).timing.threads == threads
+    assert {(threads, 1)} == THREADS
+    assert torch.get_num_threads() == 3
+
+
+def test_the_check_of_a_large_model_takes_one_thread(three_threads):
+    lm = model(2**19)
+    THREADS.clear()
+    rnneval.check(lm)
+    assert {(1, 1)} == THREADS
