@@ -9,7 +9,6 @@ are cut by sizes alone, so the result is the same for any number of workers.
 
 import multiprocessing
 import pickle
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -26,7 +25,8 @@ from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
 from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.rows import RowReader, TextReader
-from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched, Stitching
+from rnneval.evaluate.span import KeptStates, SpanReading
+from rnneval.evaluate.stitch import Stitched, Stitching
 from rnneval.evaluate.watch import ChunkObservations, Watch
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of
@@ -93,13 +93,13 @@ class Chunk:
 
     index: int  # the chunk's number, added to the seed that picks the audited row
     spans: Spans
-    held: NDArray[np.int32]  # ids of its tokens, from its first input to its last target
+    tokens: NDArray[np.int32]  # ids of its tokens, from its first input to its last target
     start: Vectors
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop of the text."""
         first = int(self.spans.starts[0])
-        return self.held[start - first : stop - first]
+        return self.tokens[start - first : stop - first]
 
 
 class ChunkRead(NamedTuple):
@@ -242,7 +242,7 @@ class ChunkReader:
         """Let a watch see what a step looks like: the watches over chunks begin with this knowledge."""
         at, stop = int(self.chunks[0].starts[0]), int(self.chunks[0].stops[0])
         one = SpanReading(span=0, at=at, stop=min(stop, at + self._setup.shape.segment), state=self._lm.start())
-        list(self._rows(KeptStates((0,), self._lm.start())).read(deque([one])))
+        list(self._rows(KeptStates((0,), self._lm.start())).read([one]))
         self._setup = replace(self._setup, watch=watch.for_chunk())
 
     @cached_property
@@ -256,20 +256,20 @@ class ChunkReader:
             self._text, self._setup.shape, self._scorer, observations=self._seen, kept_states=states, watch=self._watch
         )
 
-    def _read(self, pool: Pool, here: bool, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
+    def _read(self, pool: Pool, here: bool, readings: list[SpanReading]) -> Iterator[SpanReading]:
         """Make readings of chunks; first rows of those that were read before are read again, until they agree."""
-        starts, latest = {reading.span: reading.state for reading in waiting}, dict(self._inner)
-        if again := deque(reading for reading in waiting if reading.kind == "again"):
+        starts, latest = {reading.span: reading.state for reading in readings}, dict(self._inner)
+        if again := [reading for reading in readings if reading.kind == "again"]:
             for reading in again:
                 reading.stop, reading.tolerance = self._first_row_stops[reading.span], latest[reading.span].tolerance
             list(self._rows(self._kept).read(again))
-        yield from (reading for reading in waiting if reading.settled)
-        whole = {reading.span: reading for reading in waiting if not reading.settled}
+        yield from (reading for reading in readings if reading.settled)
+        whole = {reading.span: reading for reading in readings if not reading.settled}
         chunks = []
         for index in whole:
             spans = self.chunks[index]
-            held = self._text.ids(int(spans.starts[0]), int(spans.stops[-1]) + 1)
-            chunks.append(Chunk(index=index, spans=spans, held=held, start=starts[index]))
+            tokens = self._text.ids(int(spans.starts[0]), int(spans.stops[-1]) + 1)
+            chunks.append(Chunk(index=index, spans=spans, tokens=tokens, start=starts[index]))
         for chunk, done in pool.run(partial(read_chunk, self._setup), chunks, here=self._read_here if here else None):
             if isinstance(error := done.exception(), WorkerDiedError):
                 raise CheckpointError(

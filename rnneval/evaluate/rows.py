@@ -8,16 +8,16 @@ tokens that a row reads in one step. *Boundary*: the end of a segment, numbered 
     row 0   0 0 0 0    0 0 0 0    0 0 0 0
     row 1   1 1 1 1    1 1 1 ·    2 2 2 2    2 2 2 2
 
-A step of fewer tokens is filled up (·), and what is predicted there is dropped. States are kept in three places:
+A step of fewer tokens is filled up (·), and what is predicted there is dropped. Who keeps which states, for how long:
 
-- `SpanReading.state`, before the next token of a reading: until the next step; of a reading that has ended, for good;
-- `KeptStates`, at boundaries of the last reading of each span that may be read again: as long as the text is read;
-- `Stitching`, at the ends of spans from which others go on: as long as the text is read.
+- `SpanReading.state`, the one before the next token: until the next step; of a reading that has ended, until
+  `Stitching` has taken it;
+- `KeptStates`, those at boundaries of the last reading of each span that may be read again: as long as the text;
+- `Stitching`, those at the ends of spans from which others go on: as long as the text.
 
 A reading that has an earlier one is compared with it at each kept boundary.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
@@ -25,13 +25,14 @@ import numpy as np
 
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Streaming
-from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched
+from rnneval.evaluate.span import KeptStates, SpanReading
+from rnneval.evaluate.stitch import Stitched
 from rnneval.evaluate.watch import Segment, SegmentGroup, Watch
 from rnneval.models.protocol import IdSource, LanguageModel, Predicted, Scorer, Shape
 from rnneval.text import EncodedText
 
-_WIDTHS = (1, 4, 16, 64)
-"""Numbers of rows of narrower steps, which are compiled too: a run takes the first that holds its first readings."""
+_FEWER_ROWS = (1, 4, 16, 64)
+"""Rows of smaller steps, which are compiled too: a run takes the first number that holds its first readings."""
 _FEW, _WORTH = 4, 16
 """Once so few rows are left, and are for so many steps, steps become that narrow: compiling costs as much as some."""
 TextReader = Callable[[LanguageModel, EncodedText, Streaming, Observations, Watch | None], Stitched]
@@ -62,20 +63,24 @@ class RowReader:
         self._observations, self._kept_states, self._watch = observations, kept_states, watch
         self._padded, self._progress, self._scored = padded, progress, 0
 
-    def read(self, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
-        """Make all readings that wait, as far as each is wanted; one that is added meanwhile gets the next free row."""
-        width = min(self._shape.rows, next((width for width in _WIDTHS if width >= len(waiting)), self._shape.rows))
+    def read(self, readings: list[SpanReading]) -> Iterator[SpanReading]:
+        """Make all readings as far as each is wanted, and yield each at its end.
+
+        The list stays as it is; a reading that is appended to it meanwhile gets the next free row.
+        """
+        most = min(self._shape.rows, next((rows for rows in _FEWER_ROWS if rows >= len(readings)), self._shape.rows))
         active: list[SpanReading] = []
+        begun = 0  # readings of the list that have a row, or had one
         few = 0  # steps with few rows, up to now
-        while waiting or active:
-            while waiting and len(active) < width:
-                active.append(waiting.popleft())
+        while active or begun < len(readings):
+            new = readings[begun : begun + most - len(active)]
+            active, begun = [*active, *new], begun + len(new)
             few = few + 1 if len(active) <= _FEW else 0
-            narrowed = min(_FEW, width) if few > _WORTH else width
+            rows = min(_FEW, most) if few > _WORTH else most
             before, together = self._scored, [active]
             if not self._padded:
                 together = [[*alike] for _, alike in groupby(sorted(active, key=self._count), self._count)]
-            segments = [segment for readings in together for segment in self._step(readings, narrowed)]
+            segments = [segment for some in together for segment in self._step(some, rows)]
             active = []
             for segment in segments:
                 reading = segment.reading
@@ -91,13 +96,13 @@ class RowReader:
         """Return the number of tokens of a reading's next step."""
         return min(self._shape.segment, reading.stop - reading.at)
 
-    def _step(self, readings: list[SpanReading], width: int) -> list[Segment]:
+    def _step(self, readings: list[SpanReading], rows: int) -> list[Segment]:
         counts = list(map(self._count, readings))
         both = np.zeros((len(readings), max(counts) + 1), np.int32)  # inputs and targets
         for row, (reading, count) in enumerate(zip(readings, counts, strict=True)):
             both[row, : count + 1] = self._text.ids(reading.at, reading.at + count + 1)
             both[row, count + 1 :] = both[row, count]  # a short row repeats its last id
-        stepped = self._scorer.score(both[:, :-1], both[:, 1:], np.stack([each.state for each in readings]), width)
+        stepped = self._scorer.score(both[:, :-1], both[:, 1:], np.stack([each.state for each in readings]), rows)
         records, segments = stepped.predicted.packed(), []
         for row, (reading, count) in enumerate(zip(readings, counts, strict=True)):
             at, reading.at = reading.at, reading.at + count
@@ -119,8 +124,8 @@ class RowReader:
         if reading.kind == "first":
             self._scored += count
         else:
-            kept_states = self._kept_states.get(reading.span, reading.boundary)
-            reading.compare(kept_states, Predicted.of(segment.records), self._observations.get(first, first + count))
+            earlier = self._kept_states.get(reading.span, reading.boundary)
+            reading.compare(earlier, Predicted.of(segment.records), self._observations.get(first, first + count))
         self._observations.write(first, segment.records)
         if not reading.settled and (reading.kind != "audit" or reading.at == reading.stop):
             self._kept_states.put(reading.span, reading.boundary, reading.state)

@@ -20,8 +20,9 @@ from rnneval.evaluate.losses import Losses, Observations, add_up, require_losses
 from rnneval.evaluate.plan import Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.record import Measured, run_record
 from rnneval.evaluate.rows import RowReader, TextReader
+from rnneval.evaluate.span import KeptStates
 from rnneval.evaluate.states import StateWatch
-from rnneval.evaluate.stitch import KeptStates, Stitched, Stitching
+from rnneval.evaluate.stitch import Stitched, Stitching
 from rnneval.evaluate.watch import Watch
 from rnneval.models.protocol import LanguageModel, Shape, require_carried
 from rnneval.models.wrapping import language_model

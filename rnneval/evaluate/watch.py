@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints
-from rnneval.evaluate.stitch import SpanReading
+from rnneval.evaluate.span import SpanReading
 from rnneval.models.protocol import Place, Seen, Sees
 
 NONE: Ints = np.zeros(0, np.int64)

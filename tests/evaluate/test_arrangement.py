@@ -1,6 +1,5 @@
 """Keras' layers against a float64 loop, a large vocabulary, and steps that become narrow when few rows are left."""
 
-from collections import deque
 from unittest.mock import Mock
 
 import keras
@@ -12,7 +11,7 @@ import rnneval
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Shape
 from rnneval.evaluate.rows import RowReader
-from rnneval.evaluate.stitch import KeptStates, SpanReading
+from rnneval.evaluate.span import KeptStates, SpanReading
 from rnneval.models.protocol import Predicted, Stepped
 from rnneval.text import Vocabulary
 from tests.evaluate.small import LETTERS, evaluated, letters
@@ -64,5 +63,5 @@ def test_steps_become_narrow_where_few_rows_are_left_for_long():
     readings = [SpanReading(span=k, at=0, stop=4 if k else 60, state=state, kind="aside") for k in range(8)]
     seen = Mock(spec=Observations)
     rows = RowReader(text, Shape(rows=8, segment=2), Recording(), observations=seen, kept_states=KeptStates([], state))
-    assert {ended.span for ended in rows.read(deque(readings))} == set(range(8))
+    assert {ended.span for ended in rows.read(readings)} == set(range(8))
     assert widths == [8] * 18 + [4] * 12
