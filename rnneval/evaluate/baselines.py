@@ -79,9 +79,9 @@ def fit(
         texts = [(one.sha256, one.signature_part, one.blocks.ends.tobytes()) for one in (text, scored)]
         key = (*texts, vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
         if key not in _LATEST:
-            found = _fitted(text, scored, width, options.max_order, unscored)
+            fitted = _fitted(text, scored, width, options.max_order, unscored)
             _LATEST.clear()
-            _LATEST[key] = found
+            _LATEST[key] = fitted
     return _LATEST[key]
 
 
@@ -92,7 +92,7 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> Paths | InMem
         return None
     pieces = whole = ["".join(file.text for file in final_text(paths).taken)]
     for core in (core for file in scored.taken for core in (file.text, file.text.strip()) if core):
-        pieces = [left for piece in pieces for left in piece.split(core)]
+        pieces = [rest for piece in pieces for rest in piece.split(core)]
     if pieces == whole:
         return paths
     longest = max(pieces, key=len)
@@ -113,10 +113,10 @@ def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int |
     # Most runs need no n-grams.
     from rnneval.metrics.baselines.ngram import MOST_TOKENS, TokenText, copied, losses_by_order
 
-    for one, said, part in ((text, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
+    for one, name, part in ((text, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
         if one.tokens > MOST_TOKENS:
             raise UsageError(
-                f"{said} has {one.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
+                f"{name} has {one.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
                 f"minute and a GB of memory: give a part of it ({part}), or --max-order 1 for no n-grams"
             )
     fitted, held_out = (TokenText(one.ids(0, one.tokens), one.document_starts) for one in (text, scored))

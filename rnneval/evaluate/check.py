@@ -104,7 +104,7 @@ def wiring_warnings(wiring: Wiring | None, segment: int | None = None) -> list[W
             f"is cut; {by_token}repair the model, or give --declare if this is meant: rnneval check shows where"
         )
         return [Warning(code="wrong-wiring", message=message)]
-    said = f"inconclusive: {wiring.reason}"
+    message = f"inconclusive: {wiring.reason}"
     if wiring.verdict == "fail":
-        said = f"the model fails the wiring check ({wiring.reason}), in calls that this run does not make"
-    return [Warning(code="wiring", message=f"{said}; see rnneval check")]
+        message = f"the model fails the wiring check ({wiring.reason}), in calls that this run does not make"
+    return [Warning(code="wiring", message=f"{message}; see rnneval check")]

@@ -4,7 +4,7 @@ The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans
 a chunk here: several short spans, or a piece of a long one. Chunks are read from the model's initial state, by workers
 or by this process. This process then re-evaluates the first row of each chunk that goes on from another one, all of
 them side by side; a chunk that does not agree there is read again, from the last state of the chunk before it. Chunks
-are cut by sizes alone, so the result is the same for any number of workers.
+are divided by sizes alone, so the result is the same for any number of workers.
 """
 
 import multiprocessing
@@ -38,9 +38,9 @@ _MOST = 8  # processes that are started without being asked for, this one includ
 
 
 def chunks_of(spans: Spans, ends: Sequence[int], segment: int) -> list[Spans]:
-    """Cut spans after so many predictions, at the ends of segments: in a shorter one, a state goes on over its filling.
+    """Divide spans after so many predictions, at the ends of segments: in a shorter one, the filling changes the state.
 
-    A cut near the start or the end of a span is made there: the first row of a chunk must not be short.
+    A chunk that would end near the start or the end of a span ends there: the first row of a chunk must not be short.
 
     >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
     >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, [5, 10], 1)]
@@ -48,19 +48,19 @@ def chunks_of(spans: Spans, ends: Sequence[int], segment: int) -> list[Spans]:
     """
     stops = np.cumsum(spans.lengths)
     starts = stops - spans.lengths
-    near, cuts = ends[-1] // len(ends) // 8, set[int]()
+    near, stops_of_chunks = ends[-1] // len(ends) // 8, set[int]()
     for end in ends[:-1]:
         span = int(np.searchsorted(stops, end, side="right"))
         first, last = int(starts[span]), int(stops[span])
-        cut = first + (end - first) // segment * segment
-        cuts.add(first if cut - first < near else last if last - cut < near else cut)
-    points = np.union1d(starts, [*cuts]).astype(np.int64)
+        stop = first + (end - first) // segment * segment
+        stops_of_chunks.add(first if stop - first < near else last if last - stop < near else stop)
+    points = np.union1d(starts, [*stops_of_chunks]).astype(np.int64)
     points = points[points < ends[-1]]
     place = np.searchsorted(stops, points, side="right")
     begins = spans.starts[place] + points - starts[place]
     lengths = np.diff(points, append=ends[-1])
     goes_on = (points > starts[place]) | spans.continues[place]
-    bounds = np.unique(np.searchsorted(points, sorted(cuts)))
+    bounds = np.unique(np.searchsorted(points, sorted(stops_of_chunks)))
     return [
         Spans(starts=start, stops=start + length, continues=on)
         for start, length, on in zip(*(np.split(part, bounds) for part in (begins, lengths, goes_on)), strict=True)
@@ -134,14 +134,14 @@ def _read(
     spans, audited = replace(chunk.spans, continues=np.zeros(len(chunk.spans), bool)), None
     if how.state == "carry":  # where the state is reset, each span is a row
         spans, audited = divided(spans, shape, seed=how.seed + chunk.index)
-    kept = KeptStates([0, *np.flatnonzero(spans.continues).tolist()], lm.start(), first=setup.first)
+    states = KeptStates([0, *np.flatnonzero(spans.continues).tolist()], lm.start(), first=setup.first)
     first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
-    seen = Observations(lm, first, stop)
-    rows = RowReader(chunk, shape, scorer, observations=seen, kept_states=kept, watch=watch, progress=progress)
+    observations = Observations(lm, first, stop)
+    rows = RowReader(chunk, shape, scorer, observations=observations, states=states, watch=watch, progress=progress)
     stitching = Stitching(rows.read, spans, shape, lm.start(), how.tolerance, audited=audited, first=chunk.start)
     stitched = stitching.run(look_for_growth=True)
     last, part = stitching.last(), None if watch is None else watch.of_chunk()
-    return ChunkRead(seen.get(first, stop), last, kept.states_of(0), int(spans.stops[0]), stitched, part)
+    return ChunkRead(observations.get(first, stop), last, states.states_of(0), int(spans.stops[0]), stitched, part)
 
 
 # Where the text is
@@ -170,7 +170,7 @@ def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: in
 def read_beside(
     lm: LanguageModel, text: EncodedText, how: Streaming, observations: Observations, watch: Watch | None
 ) -> Stitched | None:
-    """Read a long text with a model of NumPy, by a process for each core; None where no cut parts the text."""
+    """Read a long text with a model of NumPy, by a process for each core; None where it is one chunk."""
     reader = ChunkReader(lm, text, how, observations, watch, model=partial(pickle.loads, pickle.dumps(lm)))
     if len(reader.chunks) < 2:
         return None
@@ -188,22 +188,22 @@ class ChunkReader:
         lm: LanguageModel,
         text: EncodedText,
         how: Streaming,
-        seen: Observations,
+        observations: Observations,
         watch: Watch | None,
         *,
         model: Callable[[], LanguageModel],
         length: int | None = None,
     ) -> None:
-        """Cut a text into chunks of at most `length` predictions, by default by its sizes.
+        """Divide a text into chunks of at most `length` predictions, by default by its sizes.
 
         As many rows are read side by side as if it were in one piece: by two processes, half of them each.
         """
-        self._lm, self._text, self._seen, self._watch = lm, text, seen, watch
+        self._lm, self._text, self._observations, self._watch = lm, text, observations, watch
         spans = how.spans(text)
         ends, rows = chunk_ends(spans.predictions, lm.checkpoint.parameters), how.rows(lm, spans.predictions)
         if len(ends) > 1 and how.streams == "auto":
             rows = -(-rows // 2)
-        shape = shape_for(spans, lm.width, rows=rows, segment=how.step, chunk=lm.chunk)
+        shape = shape_for(spans, lm.width, rows=rows, segment=how.asked_segment, chunk=lm.chunk)
         if length is not None:
             length = max(1, length // shape.segment) * shape.segment
             ends = [*range(length, spans.predictions, length), spans.predictions]
@@ -211,7 +211,7 @@ class ChunkReader:
         first = KeptStates(range(shape.rows + 1), lm.start(), watch.weight if watch else 0).first
         alone = replace(how, progress=None)  # which stays in this process
         self._setup = ChunkSetup(model=model, shape=shape, how=alone, first=first, watch=watch)
-        self._progress, self._scored = how.told(spans.predictions), 0
+        self._progress, self._scored = how.reporter(spans.predictions), 0
         # States of the first row of every chunk.
         self._kept = KeptStates(range(len(self.chunks)), lm.start(), first=first)
         self._first_row_stops: dict[int, int] = {}
@@ -253,7 +253,12 @@ class ChunkReader:
     def _rows(self, states: KeptStates) -> RowReader:
         """Return what reads spans of the text in this process."""
         return RowReader(
-            self._text, self._setup.shape, self._scorer, observations=self._seen, kept_states=states, watch=self._watch
+            self._text,
+            self._setup.shape,
+            self._scorer,
+            observations=self._observations,
+            states=states,
+            watch=self._watch,
         )
 
     def _read(self, pool: Pool, here: bool, readings: list[SpanReading]) -> Iterator[SpanReading]:
@@ -281,14 +286,14 @@ class ChunkReader:
 
     def _read_here(self, chunk: Chunk) -> ChunkRead:
         """Read a chunk in this process."""
-        told, before = self._progress, self._scored
-        progress = None if told is None or chunk.index in self._last else lambda scored: told(before + scored)
+        report, before = self._progress, self._scored
+        progress = None if report is None or chunk.index in self._last else lambda scored: report(before + scored)
         return _read(self._lm, self._scorer, self._setup, chunk, progress)
 
     def _take(self, chunk: Chunk, reading: SpanReading, read: ChunkRead) -> None:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, predictions = chunk.index, chunk.spans.predictions
-        self._seen.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())
+        self._observations.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())
         if self._watch is not None and read.observations is not None:
             self._watch.include(index, read.observations)
         for boundary, state in read.first_row.items():

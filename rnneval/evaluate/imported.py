@@ -71,7 +71,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     >>> run.total_nats, run.tokens.unscored, run.signature
     (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
     """
-    given, read_as = text_given(text, options.string), TextOptions.of(options)
+    source, read_as = text_given(text, options.string), TextOptions.of(options)
     state, vocabulary = options.state or "unknown", given_vocabulary(options.vocabulary, options.vocabulary_from)
     if not re.fullmatch(r"unknown|carry|reset-[1-9][0-9]{0,17}", state) or options.state == "unknown":
         raise UsageError(
@@ -91,7 +91,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         warnings.append(Warned(code="constant-losses", message=_CONSTANT.format(len(table.nats), table.nats[0])))
     if state == "unknown":
         warnings.append(Warned(code="state-unknown", message=_UNKNOWN_STATE))
-    encoded, unscored = encode_spans(given, table, read_as, vocabulary)
+    encoded, unscored = encode_spans(source, table, read_as, vocabulary)
     with encoded as known:
         losses = Losses(text=known, unscored=unscored, nats=np.zeros(known.tokens))
         _require_same_text(table, known)
@@ -105,23 +105,23 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         if vocabulary is not None:
             base = baselines_of(sums.id_counts, fitted)
         bos = "none" if unscored else "scored"
-        told = scored_text(known, read_as, sums, state=f"state:{state}", base=base, fitted=fitted, bos=bos)
+        run = scored_text(known, read_as, sums, state=f"state:{state}", base=base, fitted=fitted, bos=bos)
     return msgspec.structs.replace(  # it is valid: every loss is finite, and of wiring nothing is known
-        told,
+        run,
         command=tuple(options.command),
-        warnings=(*told.warnings, *warnings),
+        warnings=(*run.warnings, *warnings),
         imported=Imported(path=table.path, sha256=table.sha256),
         vocabulary=VocabularyRecord.of(vocabulary),
     )
 
 
 def _require_no_vocabulary_is_needed(read_as: TextOptions, options: ImportOptions) -> None:
-    given = {
+    options_that_need = {
         f"--tokens {read_as.tokens}": read_as.tokens in ("word", "subword"),
         f"--unknown {read_as.unknown}": read_as.unknown != "error",
         "--fit-on": options.fit_on is not None,
     }
-    for name, needs_it in given.items():
+    for name, needs_it in options_that_need.items():
         if needs_it:
             raise UsageError(f"{name} needs the vocabulary that turns the text into tokens: give --vocab")
 

@@ -150,8 +150,8 @@ class LossSums:
 
 def add_up(losses: Losses, width: int) -> LossSums:
     """Add up a table by block: units of text, and the terms of each metric; `width` is the number of ids."""
-    cuts, not_finite = losses.text.blocks, None
-    units = {name: np.zeros(len(cuts.ends), np.int64) for name in _UNITS}
+    layout, not_finite = losses.text.blocks, None
+    units = {name: np.zeros(len(layout.ends), np.int64) for name in _UNITS}
     sums: dict[str, NDArray[np.float64]] = {}
     id_counts = np.zeros(width, np.int64)
     for rows in losses.rows():
@@ -161,7 +161,7 @@ def add_up(losses: Losses, width: int) -> LossSums:
         for name, values in zip(_UNITS, counted, strict=True):
             units[name][blocks] += np.add.reduceat(values, first, dtype=np.int64)
         for name, term in metrics.tally(scored).items():
-            added = sums.setdefault(name, np.zeros(len(cuts.ends), np.float64))
+            added = sums.setdefault(name, np.zeros(len(layout.ends), np.float64))
             added[blocks] += np.add.reduceat(term, first, dtype=np.float64)
         id_counts += np.bincount(rows.id, minlength=width)
         bad = np.flatnonzero(~np.isfinite(scored.nats))
@@ -170,8 +170,8 @@ def add_up(losses: Losses, width: int) -> LossSums:
             not_finite = NotFinite(int(rows.token[at]), int(rows.byte_start[at]), float(scored.nats[at]))
     return LossSums(
         blocks=Blocks(
-            bytes=tuple(cuts.ends.tolist()),
-            document=tuple(cuts.document.tolist()),
+            bytes=tuple(layout.ends.tolist()),
+            document=tuple(layout.document.tolist()),
             **{name: tuple(values.tolist()) for name, values in units.items()},
             sums={} if not_finite else {name: tuple(values.tolist()) for name, values in sums.items()},
         ),

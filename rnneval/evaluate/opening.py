@@ -68,12 +68,12 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"rnneval.open reads a file, and was given a {type(path).__name__}: see rnneval.wrap")
-    made = _open_by(path, options, _load_language_model)
+    model = _open_by(path, options, _load_language_model)
     if options.builder is None:
-        return made
+        return model
     from rnneval.checkpoints.usercode import record_of
 
-    return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, builder=record_of(options.builder)))
+    return replace(model, checkpoint=msgspec.structs.replace(model.checkpoint, builder=record_of(options.builder)))
 
 
 def open_for_check(path: str | os.PathLike[str], options: OpenOptions) -> Any:
@@ -166,21 +166,23 @@ def _open_by_builder(path: Path, options: OpenOptions) -> "StepLM":
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     builder = builder_of(options)
     assert builder is not None  # noqa: S101 - the caller has looked
-    given = given_vocabulary(options.vocabulary, options.vocabulary_from) or beside_for(builder, path)
-    made = builder.build(given, checkpoint=str(path))
-    made = wrap(made) if is_module(made) else made
-    if not isinstance(made, StepLM):
+    vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from) or beside_for(builder, path)
+    model = builder.build(vocabulary, checkpoint=str(path))
+    model = wrap(model) if is_module(model) else model
+    if not isinstance(model, StepLM):
         raise CheckpointError(
-            f"builder {builder.spec} takes the checkpoint's path and returned a {type(made).__name__}: a model of "
+            f"builder {builder.spec} takes the checkpoint's path and returned a {type(model).__name__}: a model of "
             "rnneval.from_step or a PyTorch module is needed; a builder of Keras models has no parameter checkpoint, "
             "since rnneval loads the weights"
         )
-    if given is not None:
-        made = replace(made, vocabulary=given.fit(made.width))
-    elif made.vocabulary is None:
+    if vocabulary is not None:
+        model = replace(model, vocabulary=vocabulary.fit(model.width))
+    elif model.vocabulary is None:
         with suppress(VocabularyError):
-            made = replace(made, vocabulary=find_vocabulary(path, made.width).fit(made.width))
-    return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256, name=None))
+            model = replace(model, vocabulary=find_vocabulary(path, model.width).fit(model.width))
+    return replace(
+        model, checkpoint=msgspec.structs.replace(model.checkpoint, path=str(path), sha256=sha256, name=None)
+    )
 
 
 def beside_for(builder: "Builder", path: Path) -> Vocabulary | None:
@@ -235,8 +237,8 @@ def portable(options: OpeningGroup) -> OpeningGroup:
         raise UsageError(f"--builder {name}: other processes make the model: give its file, FILE.py:{name}")
     if (code := _code_of(options)) is not None:
         builder = f"{_absolute(code)}:{builder.rpartition(':')[2] if builder else ''}"
-    kept = ("vocabulary", "builder_arguments", "builder_globals", "weight_map")
-    plain = {"builder": builder, **{name: _absolute(getattr(options, name)) for name in kept}}
+    names = ("vocabulary", "builder_arguments", "builder_globals", "weight_map")
+    plain = {"builder": builder, **{name: _absolute(getattr(options, name)) for name in names}}
     if options.vocabulary_from is not None:
         plain["vocabulary_from"] = absolute_paths(options.vocabulary_from)
     return OpeningGroup(**{**values_of(OpeningGroup, options), **plain})
@@ -244,8 +246,8 @@ def portable(options: OpeningGroup) -> OpeningGroup:
 
 def files_of(options: OpeningGroup) -> tuple[str, ...]:
     """Return the files that are read beside a checkpoint: they must be the same ones on every worker."""
-    own = [_code_of(options), options.vocabulary, *absolute_paths(options.vocabulary_from or ()), options.weight_map]
-    return tuple(name for name in own if name and isinstance(name, str))
+    paths = [_code_of(options), options.vocabulary, *absolute_paths(options.vocabulary_from or ()), options.weight_map]
+    return tuple(name for name in paths if name and isinstance(name, str))
 
 
 def _code_of(options: OpeningGroup) -> str | None:

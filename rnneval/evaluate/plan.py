@@ -51,8 +51,8 @@ class Spans:
         return len(self.starts)
 
 
-def cut_spans(spans: Spans, length: int) -> Spans:
-    """Cut spans into pieces of at most `length`, each going on from the one before."""
+def pieces_of(spans: Spans, length: int) -> Spans:
+    """Divide spans into pieces of at most `length`, each going on from the one before."""
     pieces = -(-spans.lengths // length)
     within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     starts = np.repeat(spans.starts, pieces) + within * length
@@ -112,35 +112,35 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
 def divided(spans: Spans, shape: Shape, *, seed: int) -> tuple[Spans, int | None]:
     """Divide the spans over the rows, and choose the one that is audited: it is read twice to its end.
 
-    Spans longer than their share are cut, at the ends of segments. One span, chosen by the seed, is cut in half, and
+    Spans longer than their share are divided, at the ends of segments. One span, chosen by the seed, is halved, and
     its second half is audited: when both halves have been read side by side, the audit runs beside the other rows.
     """
     share = -(-spans.predictions // max(1, shape.rows - 1))
-    cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)
-    if not cut.continues.any():
-        return cut, None
-    at = int(np.random.default_rng(seed).choice(np.flatnonzero(cut.continues)))
-    segments = int(cut.lengths[at]) // shape.segment
+    pieces = pieces_of(spans, max(1, -(-share // shape.segment)) * shape.segment)
+    if not pieces.continues.any():
+        return pieces, None
+    at = int(np.random.default_rng(seed).choice(np.flatnonzero(pieces.continues)))
+    segments = int(pieces.lengths[at]) // shape.segment
     if segments < _WORTH_HALVING:
-        return cut, at
-    middle = int(cut.starts[at]) + segments // 2 * shape.segment
-    starts, stops = np.insert(cut.starts, at + 1, middle), np.insert(cut.stops, at, middle)
-    return Spans(starts=starts, stops=stops, continues=np.insert(cut.continues, at + 1, True)), at + 1
+        return pieces, at
+    middle = int(pieces.starts[at]) + segments // 2 * shape.segment
+    starts, stops = np.insert(pieces.starts, at + 1, middle), np.insert(pieces.stops, at, middle)
+    return Spans(starts=starts, stops=stops, continues=np.insert(pieces.continues, at + 1, True)), at + 1
 
 
 class Streaming(StreamGroup, StateGroup):
     """Options that say how a model reads a text: where the state starts anew, in which rows, and in which steps."""
 
     window: int | None = None  # N of a window model, which has no state to carry or reset
-    cut: int | None = None  # tokens of every step, for a model whose scores depend on it; None: for speed alone
-    padded: bool = True  # whether short segments may be filled up; not for a model that depends on how the text is cut
+    fixed_segment: int | None = None  # for a model whose scores depend on it; None: the segment is for speed alone
+    padded: bool = True  # whether short segments may be filled up; not for a model whose scores depend on the cut
     progress: Progress | None = None
 
     @classmethod
     def of(cls, options: Any, **more: Any) -> "Streaming":
         """Take the options of streaming from those of a function that reads a text."""
-        own = {each.name: getattr(options, each.name) for each in fields(cls) if hasattr(options, each.name)}
-        return cls(**{**own, **more})
+        values = {each.name: getattr(options, each.name) for each in fields(cls) if hasattr(options, each.name)}
+        return cls(**{**values, **more})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,14 +149,14 @@ class Streaming(StreamGroup, StateGroup):
         if self.window is not None and self.state == "reset":
             raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
 
-    def told(self, predictions: int) -> Callable[[int], None] | None:
-        """Return what is told how many of all predictions were made."""
+    def reporter(self, predictions: int) -> Callable[[int], None] | None:
+        """Return what reports how many of all predictions were made; None if there is no progress to report."""
         progress = self.progress
         return None if progress is None else lambda scored: progress(scored, predictions)
 
     @property
     def signature(self) -> str:
-        """The field of the signature; it holds the length of a step only if the state is reset with it."""
+        """The field of the signature; it holds the segment only if the state is reset with it."""
         if self.window is not None:
             return f"state:window-{self.window}{'+pad' if self.pad else ''}"
         return f"state:reset-{self.segment}" if self.state == "reset" else "state:carry"
@@ -167,19 +167,19 @@ class Streaming(StreamGroup, StateGroup):
         return 1 if self.window is None or self.pad else self.window
 
     @property
-    def step(self) -> int | None:
-        """The length of a step if it matters or --segment asks for one; with --state reset it does not."""
-        return self.cut or (self.segment if self.state == "carry" else None)
+    def asked_segment(self) -> int | None:
+        """The segment if scores depend on it or --segment asks for one, which with --state reset it does not."""
+        return self.fixed_segment or (self.segment if self.state == "carry" else None)
 
     def spans(self, text: EncodedText) -> Spans:
         """Return one span per document, or with --state reset one per segment, each from the initial state."""
         starts, stops = text.document_starts, text.document_stops - 1
         some = stops > starts
-        found = Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
+        documents = Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
         if self.state == "reset" and self.segment is not None:
-            cut = cut_spans(found, self.segment)
-            return replace(cut, continues=np.zeros(len(cut), bool))
-        return found
+            segments = pieces_of(documents, self.segment)
+            return replace(segments, continues=np.zeros(len(segments), bool))
+        return documents
 
     def rows(self, lm: LanguageModel, predictions: int, *, apart: bool = False) -> int:
         """Return the number of rows side by side; rows read `apart`, all from the initial state, may start together."""

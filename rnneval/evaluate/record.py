@@ -70,19 +70,19 @@ def run_record(
     if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
         state = f"{state}-{segment}"  # declared: the length of a segment is a part of the score's definition
     base = baselines_of(sums.id_counts, fitted)
-    told = scored_text(text, options, sums, state=state, base=base, fitted=fitted, beside=beside)
+    run = scored_text(text, options, sums, state=state, base=base, fitted=fitted, beside=beside)
     other = None
-    if other_cut is not None and other_cut.sums.total_nats is not None and told.valid:
+    if other_cut is not None and other_cut.sums.total_nats is not None and run.valid:
         other = records.TokenByToken(segment=other_cut.read.shape.segment, total_nats=other_cut.sums.total_nats)
     warnings = wiring_warnings(wiring, segment)
-    scores = told.scores
-    if cut_noise is not None and told.valid:
+    scores = run.scores
+    if cut_noise is not None and run.valid:
         scores = _with_cut_noise(scores, sums.totals, cut_noise)
         moved = f"{lm.checkpoint.dtype}: rows and segment move the loss by {cut_noise:.2g} nats a token"
         warnings.append(records.Warning(code="cut-noise", message=f"{moved}: the intervals include it"))
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
-    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read, told)]
+    warnings += [*lm.warnings, *run.warnings, *_stream_warnings(read, run)]
     if beside is not None and (place := beside[1].sums.not_finite) is not None:
         message = f"with the state reset every {beside[0]} tokens, {place}: there is no change to show"
         warnings.append(records.Warning(code="beside-reset", message=message))
@@ -90,8 +90,8 @@ def run_record(
     for name, why in missing.items():
         warnings.append(records.Warning(code="no-states", message=f"no summary of {name}: {why}"))
     return msgspec.structs.replace(
-        told,
-        valid=told.valid and not fails(wiring, segment) and lm.repeatable,
+        run,
+        valid=run.valid and not fails(wiring, segment) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=records.VocabularyRecord.of(lm.vocabulary),
         input=records.InputRecord(kind=lm.input_kind),
@@ -106,7 +106,7 @@ def run_record(
         beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
         timing=records.Timing(
             seconds=measured.seconds,
-            tokens_per_second=told.tokens.scored / max(measured.seconds, 1e-9),
+            tokens_per_second=run.tokens.scored / max(measured.seconds, 1e-9),
             device=lm.device,
             threads=read.workers or {"keras": os.cpu_count(), "step": torch_threads()}.get(lm.backend) or 1,
         ),
@@ -135,17 +135,17 @@ def _beside_reset(
     text: EncodedText, options: TextOptions, carried: LossSums, segment: int, measured: Measured
 ) -> records.BesideReset:
     """Return the scores of the second reading, and the change from it to the carried state."""
-    told = scored_text(text, options, measured.sums, state=measured.state, base={})
+    reset_run = scored_text(text, options, measured.sums, state=measured.state, base={})
     change = perplexity_change = None
-    if carried.not_finite is None and told.valid:
-        change = change_of_loss(told.blocks, carried.blocks)
+    if carried.not_finite is None and reset_run.valid:
+        change = change_of_loss(reset_run.blocks, carried.blocks)
         low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
         perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
     return records.BesideReset(
         segment=segment,
-        signature=told.signature,
-        total_nats=told.total_nats,
-        scores=told.scores,
+        signature=reset_run.signature,
+        total_nats=reset_run.total_nats,
+        scores=reset_run.scores,
         change=change,
         perplexity_change=perplexity_change,
     )
@@ -202,13 +202,13 @@ def scored_text(
     token of a document has no loss, else `scored`. `base` holds nats a token of each baseline.
     """
     blocks, totals, finite = sums.blocks, sums.totals, sums.not_finite is None
-    found = metrics.finish(totals) if finite else Scores(values={}, missing={})
+    scores = metrics.finish(totals) if finite else Scores(values={}, missing={})
     intervals = ScoreIntervals(bounds={}, interval=None, warnings=())
-    if found.values:
+    if scores.values:
         intervals = score_intervals(blocks, lossless=totals.lossless)
     tokens, characters = sum(blocks.tokens), sum(blocks.characters)
     warnings = [records.Warning(code=code, message=message) for code, message in text.warnings]
-    warnings += [*intervals.warnings, *_score_warnings(sums, found, base, beside)]
+    warnings += [*intervals.warnings, *_score_warnings(sums, scores, base, beside)]
     if characters < _FEW_CHARACTERS and all(each.code != "too-little-text" for each in intervals.warnings):
         message = f"only {characters:,} characters are scored: fewer than {_FEW_CHARACTERS:,} say little of a model"
         warnings.append(records.Warning(code="too-little-text", message=message))
@@ -237,7 +237,7 @@ def scored_text(
             total=text.tokens, scored=tokens, unscored=text.tokens - tokens, unknown=text.unknown
         ),
         total_nats=sums.total_nats,
-        scores=_scores(found, intervals),
+        scores=_scores(scores, intervals),
         interval=intervals.interval,
         baselines=dict(base),
         ngram=None if fitted is None else fitted.beside(blocks),
@@ -257,13 +257,13 @@ def _scores(scores_of: Scores, intervals: ScoreIntervals) -> dict[str, records.S
 
 
 def _score_warnings(
-    sums: LossSums, found: Scores, base: Mapping[str, float], beside: tuple[int, Measured] | None
+    sums: LossSums, scores: Scores, base: Mapping[str, float], beside: tuple[int, Measured] | None
 ) -> Iterator[records.Warning]:
-    for name, reason in found.missing.items():
+    for name, reason in scores.missing.items():
         yield records.Warning(code="no-score", message=f"{name}: {reason}")
     if sums.not_finite is not None:
         yield records.Warning(code="not-finite", message=f"{sums.not_finite}: no score is a number")
-    loss, guess = found.values.get("cross_entropy"), base.get("uniform")
+    loss, guess = scores.values.get("cross_entropy"), base.get("uniform")
     if loss is not None and guess is not None and loss > guess:
         message = f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): {_why_worse(sums, guess, beside)}"
         yield records.Warning(code="worse-than-uniform", message=message)

@@ -49,7 +49,7 @@ class RowReader:
         scorer: Scorer,
         *,
         observations: Observations,
-        kept_states: KeptStates,
+        states: KeptStates,
         watch: Watch | None = None,
         padded: bool = True,
         progress: Callable[[int], None] | None = None,
@@ -60,7 +60,7 @@ class RowReader:
         how many predictions were made for the first time.
         """
         self._text, self._shape, self._scorer = text, shape, scorer
-        self._observations, self._kept_states, self._watch = observations, kept_states, watch
+        self._observations, self._states, self._watch = observations, states, watch
         self._padded, self._progress, self._scored = padded, progress, 0
 
     def read(self, readings: list[SpanReading]) -> Iterator[SpanReading]:
@@ -109,7 +109,7 @@ class RowReader:
             reading.boundary += 1
             reading.tokens += count
             reading.state = stepped.states[row]
-            start = self._kept_states.group_of(reading.span, reading.boundary)
+            start = self._states.group_of(reading.span, reading.boundary)
             group = None if start is None else SegmentGroup(reading.span, start)
             segments.append(Segment(reading, at, records[row, :count], group))
         if self._watch is not None and readings[0].kind != "aside":
@@ -124,9 +124,9 @@ class RowReader:
         if reading.kind == "first":
             self._scored += count
         else:
-            earlier = self._kept_states.get(reading.span, reading.boundary)
+            earlier = self._states.get(reading.span, reading.boundary)
             reading.compare(earlier, Predicted.of(segment.records), self._observations.get(first, first + count))
         self._observations.write(first, segment.records)
         if not reading.settled and (reading.kind != "audit" or reading.at == reading.stop):
-            self._kept_states.put(reading.span, reading.boundary, reading.state)
+            self._states.put(reading.span, reading.boundary, reading.state)
         return reading.kind != "again" or not reading.settled

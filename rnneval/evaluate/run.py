@@ -35,7 +35,7 @@ from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
 
 _PART = 4096  # tokens of the part that is read twice to see how far half precision moves with the cut
-_CUT = 100  # tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise
+_SEGMENT = 100  # for a model whose scores depend on it, as in training, unless --segment says otherwise
 
 
 class ReaderOptions(GivenGroup, EvaluateOptions):
@@ -90,7 +90,7 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
         measured = measure(lm, encoded, exact, losses=options.losses, watch=watch, reader=reader)
         other_cut = beside = None
         if fails(wiring, measured.read.shape.segment):
-            other_cut = measure(lm, encoded, replace(exact, cut=_CUT if exact.cut == 1 else 1))
+            other_cut = measure(lm, encoded, replace(exact, fixed_segment=_SEGMENT if exact.fixed_segment == 1 else 1))
         if options.beside_reset:
             resets = replace(how, state="reset", segment=options.beside_reset)
             beside = options.beside_reset, measure(lm, encoded, _exact(wiring, resets), reader=reader)
@@ -136,10 +136,12 @@ def _with_vocabulary(lm: LanguageModel, tokens: str | None) -> tuple[LanguageMod
 
 
 def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:
-    """Return `how`; if scores depend on the cut: fixed steps without padding, one row unless rows were seen apart."""
+    """Return `how`; where scores depend on the cut, with fixed segments, no padding, and one row if rows may mix."""
     if not depends_on_cut(wiring):
         return how
-    return replace(how, cut=how.segment or _CUT, streams=how.streams if rows_apart(wiring) else 1, padded=False)
+    return replace(
+        how, fixed_segment=how.segment or _SEGMENT, streams=how.streams if rows_apart(wiring) else 1, padded=False
+    )
 
 
 def _cut_noise(lm: LanguageModel, text: EncodedText) -> float | None:
@@ -182,11 +184,11 @@ def measure(
     """Read a text, in this process or by a reader, add up its losses, and write them to a table if it has a path."""
     if losses is not None:
         require_losses_fit(losses, text)
-    seen = Observations(lm, 0, text.tokens)
+    observations = Observations(lm, 0, text.tokens)
     began = time.perf_counter()
-    read = (reader or read_text)(lm, text, how, seen, watch)
+    read = (reader or read_text)(lm, text, how, observations, watch)
     seconds = time.perf_counter() - began
-    table = Losses(text=text, unscored=how.unscored, **seen.get(0, text.tokens)._asdict())
+    table = Losses(text=text, unscored=how.unscored, **observations.get(0, text.tokens)._asdict())
     sums = add_up(table, lm.width)
     place = sums.not_finite
     if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
@@ -204,7 +206,7 @@ def read_text(
     lm: LanguageModel, text: EncodedText, how: Streaming, observations: Observations, watch: Watch | None
 ) -> Stitched:
     """Read a text in this process, or in others beside it where that ends sooner."""
-    spans, segment, carries = how.spans(text), how.step, how.state == "carry"
+    spans, segment, carries = how.spans(text), how.asked_segment, how.state == "carry"
     is_long = len(chunk_ends(spans.predictions, lm.checkpoint.parameters)) > 1
     if lm.backend == "numpy" and how.streams == "auto" and is_long:
         from rnneval.evaluate.chunks import read_beside
@@ -218,10 +220,10 @@ def read_text(
     spans, audited = divided(spans, shape, seed=how.seed) if carries else (spans, None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(spans))))
     scorer = lm.scorer(shape, padded=how.padded, sees=watch.sees if watch else "losses")
-    kept = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), watch.weight if watch else 0)
-    told = how.told(spans.predictions)
+    states = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), watch.weight if watch else 0)
+    report = how.reporter(spans.predictions)
     reader = RowReader(
-        text, shape, scorer, observations=observations, kept_states=kept, watch=watch, padded=how.padded, progress=told
+        text, shape, scorer, observations=observations, states=states, watch=watch, padded=how.padded, progress=report
     )
     stitching = Stitching(reader.read, spans, shape, lm.start(), how.tolerance, audited=audited)
     return stitching.run(look_for_growth=True)

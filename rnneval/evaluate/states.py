@@ -96,23 +96,23 @@ class StateWatch(Watch):
         """The states whose units are compared with one another."""
         return [slot for slot in self.slots.values() if slot.units <= LARGEST]
 
-    def see(self, segments: Sequence[Segment], seen: Seen | None) -> None:
+    def see(self, segments: Sequence[Segment], trajectories: Seen | None) -> None:
         """Add the sums of each row's segment to its group, and take the samples."""
-        super().see(segments, seen)
-        assert seen is not None  # noqa: S101 - states are observed
-        self._layout = seen.layout
+        super().see(segments, trajectories)
+        assert trajectories is not None  # noqa: S101 - states are observed
+        self._layout = trajectories.layout
         first = np.array([each.first for each in segments], np.int64)
         counts = np.array([len(each.records) for each in segments], np.int64)
         since = first - self._starts[np.searchsorted(self._starts, first, side="right") - 1]
         where = sums.Where(first=first, counts=counts, since=since, every=self._closer)
-        found = [self._sums(key, seen.states[key], where) for key in self.slots]
-        more = self._also(segments, seen, first, counts)
-        additive = np.concatenate([*(part.additive for part in found), more], axis=1)
-        peaks = np.concatenate([*(part.peaks for part in found), np.zeros((len(segments), 0))], axis=1)
+        parts_of_states = [self._sums(key, trajectories.states[key], where) for key in self.slots]
+        more = self._also(segments, trajectories, first, counts)
+        additive = np.concatenate([*(part.additive for part in parts_of_states), more], axis=1)
+        peaks = np.concatenate([*(part.peaks for part in parts_of_states), np.zeros((len(segments), 0))], axis=1)
         for each in zip(segments, additive, peaks, strict=True):
             self.add(*each)
         row, time = places(first, counts, self._every)
-        parts = [np.asarray(seen.states[slot.key].states[row, time], np.float32) for slot in self._compared]
+        parts = [np.asarray(trajectories.states[slot.key].states[row, time], np.float32) for slot in self._compared]
         if parts:
             self._sample("samples", self._every, first, row, np.concatenate(parts, axis=1))
 
@@ -123,29 +123,29 @@ class StateWatch(Watch):
             if part[0] < part[1]:
                 self.by_position[name][at + -at % every] = vectors[slice(*part)]
 
-    def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> Doubles:
+    def _also(self, segments: Sequence[Segment], trajectories: Seen, first: Ints, counts: Ints) -> Doubles:
         """Return a subclass's own sums of each row, `(rows, n)`, which stand behind those of the states."""
         return np.zeros((len(segments), 0))
 
-    def _sums(self, key: str, seen: Trajectory, where: sums.Where) -> sums.Sums:
-        states, before = _exact(*(np.asarray(each[: len(where.counts)], np.float32) for each in seen))
+    def _sums(self, key: str, trajectory: Trajectory, where: sums.Where) -> sums.Sums:
+        states, before = _exact(*(np.asarray(each[: len(where.counts)], np.float32) for each in trajectory))
         if key not in self._shifts:
             self._shifts[key] = sums.shift_of(states)
         return sums.row_sums(states, before, where, self._shifts[key], self.slots[key].limit)
 
     def finish(self) -> tuple[dict[str, StateSummary], dict[str, str]]:
         """Return the summaries by `LAYER.SLOT`, and the reasons why there is none, by layer or state."""
-        found, missing = {}, self._layout.missing
+        summaries, missing = {}, self._layout.missing
         for collected, slot in zip(self.collected(self._covariances()), self.slots.values(), strict=True):
-            made = summary(collected)
-            if made is None:
+            summary_of_state = summary(collected)
+            if summary_of_state is None:
                 missing[slot.key] = "a state is not a finite number"
                 continue
-            found[slot.key] = made
+            summaries[slot.key] = summary_of_state
             if slot.units > LARGEST:
                 figures = f"the twins and the participation ratio of {slot.key}"
                 missing[figures] = f"of its {slot.units:,} units, at most {LARGEST:,} could be compared"
-        return found, missing
+        return summaries, missing
 
     def collected(self, covariances: Mapping[str, Covariance]) -> Iterator[Collected]:
         """Yield what was collected of each state."""
@@ -164,15 +164,15 @@ class StateWatch(Watch):
 
     def _covariances(self) -> dict[str, Covariance]:
         """Return the covariance of each state whose units are compared, from the samples."""
-        found = {slot.key: Covariance(slot.units) for slot in self._compared}
-        held = self.by_position["samples"]
-        samples = np.concatenate([held[at] for at in sorted(held)] or [np.zeros((0, 0), np.float32)])
+        covariances = {slot.key: Covariance(slot.units) for slot in self._compared}
+        vectors = self.by_position["samples"]
+        samples = np.concatenate([vectors[at] for at in sorted(vectors)] or [np.zeros((0, 0), np.float32)])
         bounds = np.cumsum([slot.units for slot in self._compared])[:-1]
         for start in range(0, len(samples), _CHUNK):
             (some,) = _exact(samples[start : start + _CHUNK])
-            for covariance, part in zip(found.values(), np.split(some, bounds, axis=1), strict=True):
+            for covariance, part in zip(covariances.values(), np.split(some, bounds, axis=1), strict=True):
                 covariance.add(part)
-        return found
+        return covariances
 
 
 def _exact(*arrays: NDArray[np.floating[Any]]) -> list[NDArray[np.floating[Any]]]:

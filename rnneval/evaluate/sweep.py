@@ -116,10 +116,10 @@ def find_checkpoints(
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
-    found = {each.path.relative_to(root).as_posix(): each for each in _walk(root, out, every=every)}
-    if not found:
+    checkpoints = {each.path.relative_to(root).as_posix(): each for each in _walk(root, out, every=every)}
+    if not checkpoints:
         raise UsageError(f"{root}: no checkpoint in it; a checkpoint is identified by its content")
-    return {name: found[name] for name in sorted(found, key=natural)}
+    return {name: checkpoints[name] for name in sorted(checkpoints, key=natural)}
 
 
 def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Iterator[Artefact]:
@@ -142,8 +142,8 @@ def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Ite
                 parts.setdefault(part[1], []).append(path)
             elif (path.suffix.lower() not in _NO_WEIGHTS) if every else _looks_like_checkpoint(path):
                 yield Artefact(path=path, format="", files=(path,))
-        for prefix, held in parts.items():
-            yield Artefact(path=folder / prefix, format="", files=tuple(held))
+        for prefix, files_of_prefix in parts.items():
+            yield Artefact(path=folder / prefix, format="", files=tuple(files_of_prefix))
 
 
 def _refuse(error: OSError) -> None:
@@ -189,8 +189,8 @@ class Order:
 
 def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptions) -> list[Order]:
     """Hash everything that a score depends on, before any work is started."""
-    opening = portable(given := OpeningGroup(**(options.opening or {})))
-    builder = None if given.builder is None else record_of(given.builder)
+    opening = portable(group := OpeningGroup(**(options.opening or {})))
+    builder = None if group.builder is None else record_of(group.builder)
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
     chosen = TextOptions.of(options)
     final = final_text(texts, chosen)
@@ -200,8 +200,8 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
     hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
     common = (EVALUATION, sorted(hashes.values()), final.sha256, plain, vars(opening), builder and builder.sha256)
-    passed = {**plain, "command": tuple(options.command)}
-    order_of, orders = partial(Order, builder=builder, texts=texts, text=final.sha256, options=passed), []
+    arguments = {**plain, "command": tuple(options.command)}
+    order_of, orders = partial(Order, builder=builder, texts=texts, text=final.sha256, options=arguments), []
     for name, candidate in candidates.items():
         content, path = candidate.sha256, str(candidate.path.absolute())
         key = sha256(json.dumps((name, content, *common), sort_keys=True, default=repr).encode()).hexdigest()

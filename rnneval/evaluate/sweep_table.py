@@ -102,11 +102,11 @@ class Sweep:
         return valid[first[0]["path"]] if first else None
 
     def __repr__(self) -> str:
-        said = f"{len(self.rows)} checkpoints in {quoted([str(self.out)])}"
+        place = f"{len(self.rows)} checkpoints in {quoted([str(self.out)])}"
         if (best := self.best) is None or best.run is None:
-            return f"<Sweep of {said}: none is valid>"
+            return f"<Sweep of {place}: none is valid>"
         score = score_in_words(best.run.scores, best.run.signature)
-        return f"<Sweep of {said}: best is {quoted([best.name])} with {score}, {best.run.signature}>"
+        return f"<Sweep of {place}: best is {quoted([best.name])} with {score}, {best.run.signature}>"
 
     def _repr_html_(self) -> str:
         return rnneval.as_html(self)
@@ -148,10 +148,10 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Return the paths of the run records of a sweep by checkpoint, in the order of its table; failures have none."""
     rows = read_table(folder)
-    found = {row["path"]: Path(folder) / row["record"] for row in rows if row.get("record") is not None}
-    if not found:
+    records = {row["path"]: Path(folder) / row["record"] for row in rows if row.get("record") is not None}
+    if not records:
         raise RecordError(f"{os.fspath(folder)}: a sweep whose {len(rows)} checkpoints all failed: no record to read")
-    return found
+    return records
 
 
 def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -1,8 +1,8 @@
 """Intervals by the jackknife over clusters, the pieces of a text that count as one observation each.
 
 Losses drift with scene, speaker and article: blocks taken as independent give standard errors up to six times too
-small. So each document is one observation. A single document is cut into a few long batches, which outlast most of the
-drift; several documents that are too few for an interval are not cut: their parts, counted as independent, miss the
+small. So each document is one observation. A single document is divided into a few long batches, which outlast most of
+the drift; several documents that are too few for an interval are not: their parts, counted as independent, miss the
 truth in 21 to 36 % of texts where 5 % is claimed (docs/evidence/statistics.md). A perplexity is compared by its
 logarithm: there +1 % is the same at any level.
 """
@@ -105,7 +105,7 @@ def clusters_of(document: NDArray[np.intp], units: Doubles, block_bytes: int = 2
 
 
 def batches(units: Doubles, count: int, block_bytes: int = 256) -> Clusters:
-    """Cut the blocks into runs of consecutive ones, as even as `numpy.array_split` makes them; no block is dropped."""
+    """Divide the blocks into runs of consecutive ones, as even as `numpy.array_split` makes them; none is dropped."""
     sizes = [part.size for part in np.array_split(units, count)]
     labels = np.repeat(np.arange(count, dtype=np.intp), sizes)
     of_batches = np.bincount(labels, weights=units, minlength=count).astype(np.float64)

@@ -27,8 +27,8 @@ from rnneval.records.encoding import require_consistent
 ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")  # metrics that compare models of other tokens on the same text
 _OF_TOKENS = ("tok", "bos")
 """Fields that may differ if bits of the same text are compared over the bytes that both scored."""
-_CUTS = ("tokens", "scored_bytes")  # sums of blocks that may differ then
-_HELPED_BY_BITS = {*(f"signature.{name}" for name in _OF_TOKENS), *(f"blocks.{name}" for name in _CUTS)}
+_COUNTS = ("tokens", "scored_bytes")  # sums of blocks that may differ then
+_HELPED_BY_BITS = {*(f"signature.{name}" for name in _OF_TOKENS), *(f"blocks.{name}" for name in _COUNTS)}
 _MEANING = {
     "tok": "other tokens",
     "norm": "the text was normalized differently",
@@ -185,7 +185,7 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     if unknown_tokens and len(vocabularies) > 1:
         reason = f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full"
         return {"vocabulary.sha256": reason}
-    for name in ("bytes", "document", *(() if across_tokens else _CUTS)):
+    for name in ("bytes", "document", *(() if across_tokens else _COUNTS)):
         if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
             return {f"blocks.{name}": "the same text was cut or counted differently"}
     return {}
@@ -244,7 +244,7 @@ class Paired:
 def pair(sides: Sides) -> Paired | None:
     """Align the block sums of two sides that compare; None if not a single piece was scored by both.
 
-    The runs of one side have the same blocks, and both sides the same cuts.
+    The runs of one side have the same blocks, and both sides blocks with the same ends.
     """
     ours, theirs = sides.baseline.runs[0], sides.candidate.runs[0]
     same_tokens = not difference_between(ours, theirs)
@@ -280,7 +280,7 @@ def common_pieces(document: NDArray[np.intp], surplus: NDArray[np.float64]) -> N
 
     A token that straddles the end of a block belongs to the block of its first byte, and tokenisations differ in
     where that is; the blocks on both sides of such an end make one piece. What comes before a document's first common
-    cut (its first token, unscored on one side) is in no piece: −1. `surplus` is how many bytes one side scored more
+    end (its first token, unscored on one side) is in no piece: −1. `surplus` is how many bytes one side scored more
     than the other in each block, `(blocks,)`.
 
     >>> common_pieces(np.array([0, 0, 0, 0]), np.array([-3.0, 0.0, 2.0, -2.0])).tolist()

@@ -62,6 +62,6 @@ def test_steps_become_narrow_where_few_rows_are_left_for_long():
     state = np.zeros(1, np.float32)
     readings = [SpanReading(span=k, at=0, stop=4 if k else 60, state=state, kind="aside") for k in range(8)]
     seen = Mock(spec=Observations)
-    rows = RowReader(text, Shape(rows=8, segment=2), Recording(), observations=seen, kept_states=KeptStates([], state))
+    rows = RowReader(text, Shape(rows=8, segment=2), Recording(), observations=seen, states=KeptStates([], state))
     assert {ended.span for ended in rows.read(readings)} == set(range(8))
     assert widths == [8] * 18 + [4] * 12

@@ -57,9 +57,9 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         # A document's first position is no place to begin: no segment ends there.
         segments = spread(starts + 1, stops, SEGMENT + 1 + truncation, options.segments, options.seed)
         anchors = spread(starts + 1, stops, SEGMENT + 1 + lags + 1, options.anchors, options.seed)
-        seen = Watch(targets=np.unique(np.concatenate([segments, anchors])))
-        run = read(seen)
-        places = [[seen.by_position["places"][int(target)] for target in targets] for targets in (segments, anchors)]
+        watch = Watch(targets=np.unique(np.concatenate([segments, anchors])))
+        run = read(watch)
+        places = [[watch.by_position["places"][int(target)] for target in targets] for targets in (segments, anchors)]
         loss, variables, nothing = derivatives.variable_gradients(lm, encoded, places[0], truncation)
         courses, missing = derivatives.through_time(lm, encoded, places[1], lags)
         warnings = [*wiring_warnings(wiring), *lm.warnings]
@@ -82,8 +82,8 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
             findings=(),
             warnings=tuple(warnings),
         )
-    found = findings.find(options.thresholds or {}, gradients=record, truncation=truncation)
-    return msgspec.structs.replace(record, findings=found)
+    signs = findings.find(options.thresholds or {}, gradients=record, truncation=truncation)
+    return msgspec.structs.replace(record, findings=signs)
 
 
 def _derivatives_of(lm: LanguageModel) -> ModuleType:

@@ -22,7 +22,7 @@ from rnneval.records.run import ContextCurve, Exponent, Warning  # noqa: A004 - 
 
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lengths of context, in tokens
 ANCHORS = 256  # the most tokens of which a context curve is made
-_STEP = 100  # tokens of one step: the longer lengths are multiples of it, so that few shapes are compiled
+_SEGMENT = 100  # the longer lengths are multiples of it, so that few shapes are compiled
 
 ROWS, STEPS = 8, 1_000  # the number of rows, and of the tokens of each row that are averaged
 SETTLING, MOST_SETTLING = 100, 8_000
@@ -56,13 +56,13 @@ def context_curve(
         return None
     full = np.array([whole[int(token)] for token in tokens], np.float64)
     start, rows = lm.start(), len(tokens)
-    scorer = lm.scorer(Shape(rows=rows, segment=_STEP), padded=False)
+    scorer = lm.scorer(Shape(rows=rows, segment=_SEGMENT), padded=False)
     losses = []
     for length in lengths:  # all tokens at once, each from the initial state
         both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
         state, nats = np.repeat(start[None], rows, axis=0), np.zeros(0)
-        for at in range(0, length, _STEP):
-            part = both[:, at : min(at + _STEP, length) + 1]
+        for at in range(0, length, _SEGMENT):
+            part = both[:, at : min(at + _SEGMENT, length) + 1]
             stepped = scorer.score(part[:, :-1], part[:, 1:], state, rows)
             state = stepped.states[:rows]
             nats = stepped.predicted.nats[:rows, part.shape[1] - 2].astype(np.float64)
@@ -90,7 +90,7 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
     measured = min(STEPS, steps - SETTLING)
     walk.on(SETTLING + measured)
     while True:
-        found, missing, unsettled = {}, dict(walk.missing), {}
+        by_layer, missing, unsettled = {}, dict(walk.missing), {}
         for name, logs in walk.growth(measured).items():
             if (logs <= np.log(TINY) / 2).any() or not np.isfinite(logs).all():
                 missing[name] = "a change of its state is gone after one step, or is not finite"
@@ -98,7 +98,7 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
             spread, difference = _errors(logs)
             if not difference <= max(_SETTLED * spread, _ROUNDING):
                 unsettled[name] = difference
-            found[name] = Exponent(
+            by_layer[name] = Exponent(
                 value=float(logs.mean()),
                 standard_error=float(np.hypot(spread, difference)),
                 steps=logs.shape[1] * measured,
@@ -107,8 +107,8 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
         if not unsettled or walk.walked >= steps:
             break
         walk.on(min(_FURTHER, steps - walk.walked))
-    if found and not missing:
-        found["stack"] = max(found.values(), key=lambda exponent: exponent.value)
+    if by_layer and not missing:
+        by_layer["stack"] = max(by_layer.values(), key=lambda exponent: exponent.value)
     warnings = [
         Warning(code="no-lyapunov", message=f"no Lyapunov exponent of {name}: {reason}")
         for name, reason in missing.items()
@@ -119,14 +119,14 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
             "the exponent may be off by as much, which its error includes"
         )
         warnings.append(Warning(code="unsettled-lyapunov", message=message))
-    return found, warnings
+    return by_layer, warnings
 
 
 def _errors(logs: NDArray[np.float64]) -> tuple[float, float]:
     """Return the error from the spread over the text, and that of tangents that have not settled.
 
     `logs` holds the growth of both tangents, `(2, rows, steps)`. The spread is that of row means; where there are
-    fewer than 8 rows, each is cut into equal blocks, so that there are at least 8 clusters.
+    fewer than 8 rows, each is divided into equal blocks, so that there are at least 8 clusters.
     """
     blocks = -(-_CLUSTERS // logs.shape[1])
     along = logs.mean(axis=0)[:, logs.shape[2] % blocks :]

@@ -68,13 +68,13 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         UsageError, TextError, VocabularyError, CheckpointError: as `rnneval.evaluate`.
         RecordError: the table cannot be written.
     """
-    given = text_given(text, options.string)
+    source = text_given(text, options.string)
     lm = language_model(lm, options.vocabulary, "trace")
     if options.lyapunov and lm.backend != "keras":
         raise UsageError(f"--lyapunov needs the layers of Keras, and this model runs on {lm.backend}: --backend keras")
     findings.require_known(options.thresholds or {})
-    require_apart({"out": options.out}, inputs_of(lm, given))
-    with held_out(lm, "trace", given, options) as (encoded, _, read):
+    require_apart({"out": options.out}, inputs_of(lm, source))
+    with held_out(lm, "trace", source, options) as (encoded, _, read):
         starts, stops = encoded.document_starts, encoded.document_stops
         longest = int((stops - starts).max())
         lengths = tuple(k for k in probes.LENGTHS if k < longest) if options.context else ()
@@ -95,8 +95,8 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
             run = _with_lyapunov(run, lm, encoded, watch, steps)
         if options.out is not None:
             write_trace(options.out, watch, run)
-    found = findings.find(options.thresholds or {}, run=run, truncation=options.truncation)
-    return _warned(run, (Warning(code=each.rule, message=each.message) for each in found))
+    signs = findings.find(options.thresholds or {}, run=run, truncation=options.truncation)
+    return _warned(run, (Warning(code=each.rule, message=each.message) for each in signs))
 
 
 def _warned(run: Run, warnings: Iterable[Warning]) -> Run:
@@ -145,29 +145,29 @@ class TraceWatch(StateWatch):
         self.series: list[Series] = []
         self.by_position["lines"] = {}  # lines of the table, a column for each series, by the position of the first
 
-    def _also(self, segments: Sequence[Segment], observed_step: Seen, first: Ints, counts: Ints) -> Doubles:
+    def _also(self, segments: Sequence[Segment], trajectories: Seen, first: Ints, counts: Ints) -> Doubles:
         """Record the positions of the stride, and return the sums over them."""
         row, time = places(first, counts, self.stride)
         slots = {}  # each state at these places, and the one before, `(n, units)`
         for key in self.slots:
-            states, before = observed_step.states[key]
+            states, before = trajectories.states[key]
             earlier = np.where((time == 0)[:, None], before[row], states[row, np.maximum(time - 1, 0)])
             slots[key] = (states[row, time].astype(np.float32), earlier.astype(np.float32))
-        gated = self._gates_at(observed_step, row, time, slots)
+        gated = self._gates_at(trajectories, row, time, slots)
         parts = [slice(*both) for both in pairwise(np.searchsorted(row, np.arange(len(counts) + 1)))]
         nats = np.concatenate([each.records["nats"][time[part]] for each, part in zip(segments, parts, strict=True)])
         self._sample("lines", self.stride, first, row, self._lines(slots, gated, nats))
         return np.array([np.concatenate([np.zeros(0), *self._sums_of_gates(gated, part)]) for part in parts])
 
     def _gates_at(
-        self, seen: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
+        self, trajectories: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
     ) -> dict[tuple[str, str], tuple[Any, Any]]:
         """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
         activations = {}
         for layer, cells in self._layout.cells.items():
             keys = [key for key, slot in self.slots.items() if slot.layer == layer]
             for cell in cells:
-                own = seen.inputs[layer][row, time]
+                own = trajectories.inputs[layer][row, time]
                 inputs = own if cell.below is None else slots[keys[cell.below]][0]
                 active, log_kept = cell.activations(inputs, slots[keys[cell.slot]][1])
                 for name, values in active.items():
@@ -296,12 +296,12 @@ def _table(columns: Mapping[str, Any], schema: Any) -> Any:
     finite = np.isfinite(columns["value"])
     arrays = []
     for field in schema:
-        given = columns.get(field.name)
-        if given is None:
+        values = columns.get(field.name)
+        if values is None:
             arrays.append(pa.nulls(int(finite.sum()), field.type))
-        elif isinstance(given, str):
-            word = pa.scalar(in_utf8(given).decode())
+        elif isinstance(values, str):
+            word = pa.scalar(in_utf8(values).decode())
             arrays.append(pa.repeat(word, int(finite.sum())).dictionary_encode().cast(field.type))
         else:
-            arrays.append(pa.array(np.asarray(given)[finite]).cast(field.type))
+            arrays.append(pa.array(np.asarray(values)[finite]).cast(field.type))
     return pa.table(arrays, schema=schema)
