@@ -88,7 +88,10 @@ def fit(
 def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> Paths | InMemory | None:
     """Return the files that a vocabulary was taken from, or their longest unscored piece; None if they are unknown."""
     paths = tuple(path for path, _ in vocabulary.texts)
-    if not paths or [_content(path) for path in paths] != [sha256 for _, sha256 in vocabulary.texts]:
+    files = [Path(path) for path in paths]
+    if not files or not all(file.is_file() and file.stat().st_size <= _LARGE for file in files):
+        return None
+    if [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] != [sha256 for _, sha256 in vocabulary.texts]:
         return None
     pieces = whole = ["".join(file.text for file in final_text(paths).taken)]
     for core in (core for file in scored.taken for core in (file.text, file.text.strip()) if core):
@@ -97,12 +100,6 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> Paths | InMem
         return paths
     longest = max(pieces, key=len)
     return InMemory(text=longest) if len(longest) >= _FEWEST_FITTED else None
-
-
-def _content(path: str) -> str:
-    """Return the hash of a file that is not large, "" of any other."""
-    file = Path(path)
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() and file.stat().st_size <= _LARGE else ""
 
 
 def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:

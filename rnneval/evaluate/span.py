@@ -63,7 +63,9 @@ class SpanReading:
             last = inf if self.difference is None else self.difference
             agree = difference <= self.tolerance
             self.forgetting = (self.forgetting or self.tokens) if agree else None
-            allowed = LOSS_TOLERANCE * (1 + _mean_loss(before)) if self.tolerance > 0 else 0.0
+            finite = before.nats[np.isfinite(before.nats)].astype(np.float64)
+            mean = float(finite.mean()) if finite.size else 0.0
+            allowed = LOSS_TOLERANCE * (1 + mean) if self.tolerance > 0 else 0.0
             near = agree and _loss_difference(predicted, before) <= allowed
             not_growing = difference <= max(last, self.tolerance / 4)
             self.agreements = self.agreements + 1 if near and (not_growing or self.agreements == 0) else 0
@@ -132,12 +134,6 @@ def _loss_difference(predicted: Predicted, before: Predicted) -> float:
     """Return the largest difference of two readings' losses; infinite where one reading's alone is not finite."""
     with np.errstate(invalid="ignore"):
         return _largest(np.abs(predicted.nats.astype(np.float64) - before.nats), predicted.nats, before.nats)
-
-
-def _mean_loss(predicted: Predicted) -> float:
-    """Return the mean of the finite losses, in nats; 0 if there is none."""
-    finite = predicted.nats[np.isfinite(predicted.nats)].astype(np.float64)
-    return float(finite.mean()) if finite.size else 0.0
 
 
 def _largest(differences: NDArray[Any], one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -173,7 +173,7 @@ class Order:
 
     name: str
     key: str  # hash of its path and content, the text, the options and `EVALUATION`
-    shown: str  # the path as the user gave it, for the record
+    path: str  # as the user gave it, for the record
     builder: BuilderRecord | None  # as the user gave it, for the record
     checkpoint: Reopened
     texts: tuple[str, ...]
@@ -206,7 +206,7 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
         content, path = candidate.sha256, str(candidate.path.absolute())
         key = sha256(json.dumps((name, content, *common), sort_keys=True, default=repr).encode()).hexdigest()
         checkpoint = Reopened(path=path, sha256=content, options=opening, hashes=hashes)
-        orders.append(order_of(name=name, key=key, shown=str(candidate.path), checkpoint=checkpoint))
+        orders.append(order_of(name=name, key=key, path=str(candidate.path), checkpoint=checkpoint))
     return orders
 
 
@@ -227,7 +227,7 @@ def _measured(order: Order) -> Run:
 
     run = evaluate(order.checkpoint(), list(order.texts), **order.options)
     assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
-    checkpoint = msgspec.structs.replace(run.checkpoint, path=order.shown, builder=order.builder)
+    checkpoint = msgspec.structs.replace(run.checkpoint, path=order.path, builder=order.builder)
     return msgspec.structs.replace(run, checkpoint=checkpoint)
 
 

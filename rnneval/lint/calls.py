@@ -62,8 +62,8 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Abstract:
     call = Call(machine, node)
     callee = _one_of(call.callee) if isinstance(call.callee, v.Choice) else call.callee
     match callee:
-        case v.Known():
-            value = _known(call, callee)
+        case v.GlobalName():
+            value = _call_by_name(call, callee)
         case v.Method(owner=v.OWN):
             value = _follow(call, callee.name)
         case v.Method():
@@ -85,7 +85,7 @@ def _one_of(callee: v.Choice) -> v.Abstract:
     """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
     layers = [option for option in callee.options if isinstance(option, v.LayerValue)]
     if not layers:
-        return next((option for option in callee.options if isinstance(option, v.Known | v.Object)), v.NOTHING)
+        return next((option for option in callee.options if isinstance(option, v.GlobalName | v.Object)), v.NOTHING)
     if len({layer.spec for layer in layers}) > 1:
         return v.NOTHING
     return v.LayerValue(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
@@ -94,23 +94,23 @@ def _one_of(callee: v.Choice) -> v.Abstract:
 # Constructors and functions that are known by name
 
 
-def _known(call: Call, callee: v.Known) -> v.Abstract:
+def _call_by_name(call: Call, callee: v.GlobalName) -> v.Abstract:
     name, last = callee.name, callee.name.rpartition(".")[2]
     if last in names.STACKS:
         call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or v.NOTHING))
-    made = _construct(call, name) or _contain(call, name)
-    if made is not None:
-        return made
-    own = name in call.machine.classes or name in call.machine.makers
+    result = _construct(call, name) or _contain(call, name)
+    if result is not None:
+        return result
+    defined_here = name in call.machine.classes or name in call.machine.makers
     layer = last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
-    if not own and not layer:
+    if not defined_here and not layer:
         return _operate(call, last, call.all)
-    made = v.Object(name, call.machine.place_key(call.node))
+    result = v.Object(name, call.machine.place_key(call.node))
     if name in call.machine.makers:
-        call.machine.facts.stateful_models.add(made)
+        call.machine.facts.stateful_models.add(result)
     elif last == "Sequential":
-        _add_stateful(call, made)
-    return made
+        _add_stateful(call, result)
+    return result
 
 
 def _construct(call: Call, name: str) -> v.Abstract | None:
@@ -287,7 +287,7 @@ def _fit(call: Call, model: v.Abstract) -> None:
 def _graph(call: Call, graph: v.Graph) -> v.Abstract:
     """Run a functional model: it is followed where its own states come in and go out."""
     machine = call.machine
-    given = call.positional[0] if call.positional else None
+    inputs = call.positional[0] if call.positional else None
     carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming)]
     used = {
         leaf.carrier
@@ -297,9 +297,9 @@ def _graph(call: Call, graph: v.Graph) -> v.Abstract:
     }
     places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
     outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
-    if not places or not outputs or not isinstance(given, v.Many) or len(carriers) != len(graph.inputs):
+    if not places or not outputs or not isinstance(inputs, v.Many) or len(carriers) != len(graph.inputs):
         return _unknown(call)
-    items = v.flat(given)
+    items = v.flat(inputs)
     states = [item for index, item in enumerate(items) if index in places]
     enters = machine.blend(item for index, item in enumerate(items) if index not in places)
     event = _new_event(call, ("graph", *carriers), _GRAPH, enters, v.Many(tuple(states)))
@@ -353,25 +353,25 @@ def _change(call: Call, owner: v.Abstract, name: str) -> v.Abstract | None:
         return None
     machine, target = call.machine, call.node.func.value
     if name in ("append", "extend", "insert"):
-        return _added(call, target, owner, name)
+        return _append(call, target, owner, name)
     if name in ("pop", "get") and isinstance(owner, v.Many | v.Incoming | v.DictValue):
-        return _taken(call, target, owner, name)
+        return _pop(call, target, owner, name)
     if name in names.CHANGES and isinstance(owner, v.Many | v.Choice | v.DictValue | v.Incoming):
         rebind(machine, target, CHANGED)
         return v.NOTHING
     return None
 
 
-def _added(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abstract:
-    machine, added = call.machine, tuple(call.positional[-1:])
-    for value in added:
+def _append(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abstract:
+    machine, new = call.machine, tuple(call.positional[-1:])
+    for value in new:
         machine.mark_read(value)
         note_change(machine, target, owner, value)
-    if name == "extend" and added and isinstance(added[0], v.Many):
-        added = added[0].items
+    if name == "extend" and new and isinstance(new[0], v.Many):
+        new = new[0].items
     if isinstance(owner, v.Many):
-        place = _literal(call.positional[0]) if name == "insert" and added else len(owner.items)
-        items = (*owner.items[:place], *added, *owner.items[place:]) if isinstance(place, int) else ()
+        place = _literal(call.positional[0]) if name == "insert" and new else len(owner.items)
+        items = (*owner.items[:place], *new, *owner.items[place:]) if isinstance(place, int) else ()
         grown = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
         rebind(machine, target, grown if items else CHANGED)
     elif isinstance(owner, v.Choice | v.Incoming):
@@ -379,7 +379,7 @@ def _added(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abst
     return v.NOTHING
 
 
-def _taken(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abstract | None:
+def _pop(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abstract | None:
     key = _literal(call.positional[0]) if call.positional else -1
     named = isinstance(key, str)
     if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.DictValue)):
@@ -396,8 +396,8 @@ def _taken(call: Call, target: ast.expr, owner: v.Abstract, name: str) -> v.Abst
 
 def _literal(value: v.Abstract) -> object:
     """Return the literal or running number that a value is; None for other values."""
-    found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.LoopIndex) else None
-    return None if isinstance(found, bool) else found
+    key = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.LoopIndex) else None
+    return None if isinstance(key, bool) else key
 
 
 # Methods of the running class
@@ -416,11 +416,11 @@ def _follow(call: Call, name: str) -> v.Abstract:
         name: v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING
         for name, default in defaults_of(function)
     }
-    given = dict(zip(parameters, call.positional, strict=False))
-    given |= {name: value for name, value in call.named.items() if name in parameters}
+    arguments = dict(zip(parameters, call.positional, strict=False))
+    arguments |= {name: value for name, value in call.named.items() if name in parameters}
     place = (("in", call.node.lineno, call.node.col_offset),)
     inner = Frame(frame.function, self_name, frame.owner, place)
-    left = machine.run_function(function, inner, {**defaults, **given})
+    end = machine.run_function(function, inner, {**defaults, **arguments})
     # What the call did to attributes lasts.
-    machine.env.update({name: value for name, value in left.items() if name.startswith("self.")})
+    machine.env.update({name: value for name, value in end.items() if name.startswith("self.")})
     return v.choice(inner.returned or [v.NONE])

@@ -51,17 +51,17 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     """Check one file's bytes and return its findings in the order of the file."""
     with collector_paused():
         document = read_document(path, content)
-        found = [_unreadable(path, trouble) for trouble in document.troubles]
+        findings = [_unreadable(path, trouble) for trouble in document.troubles]
         try:
             if any(MENTIONS.search(line) for cell in document.cells for line in cell.lines):
                 facts = gather(document.tree)
                 matched = (_finding(document, rule, match) for rule in RULES for match in rule.find(facts))
-                found += (finding for finding in matched if not _silenced(document, finding))
+                findings += (finding for finding in matched if not _silenced(document, finding))
         except RecursionError:
-            found.append(_unreadable(path, Trouble(1, 1, "nested too deeply to be judged")))
+            findings.append(_unreadable(path, Trouble(1, 1, "nested too deeply to be judged")))
         except TooManyStepsError:
-            found.append(_unreadable(path, Trouble(1, 1, f"takes more than {MOST_STEPS:,} steps: split the file")))
-    at_one_place = {finding.order: finding for finding in reversed(found)}  # the first of them stays
+            findings.append(_unreadable(path, Trouble(1, 1, f"takes more than {MOST_STEPS:,} steps: split the file")))
+    at_one_place = {finding.order: finding for finding in reversed(findings)}  # the first of them stays
     return tuple(sorted(at_one_place.values(), key=lambda finding: finding.order))
 
 
@@ -107,12 +107,12 @@ def _silenced(document: SourceFile, finding: LintFinding) -> bool:
     """Return whether a comment `# noqa` or `# rnneval: ignore` on its first or last line silences a finding."""
     lines = next((cell.lines for cell in document.cells if cell.number == finding.cell), ())
     for line in (lines[number - 1] for number in {finding.line, finding.end_line} if 0 < number <= len(lines)):
-        if found := _IGNORE.search(line):
-            rules = found["rules"]
+        if comment := _IGNORE.search(line):
+            rules = comment["rules"]
             ours = rules is None or finding.code in {CODES.get(rule.strip(), rule.strip()) for rule in rules.split(",")}
         else:
-            found = _NOQA.search(line)
-            codes = "" if found is None else found["codes"] or finding.code
+            comment = _NOQA.search(line)
+            codes = "" if comment is None else comment["codes"] or finding.code
             ours = finding.code in re.split(r"[,\s]+", codes.upper())
         if ours:
             return True

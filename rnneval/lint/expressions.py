@@ -17,17 +17,17 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Abstract:
         if owner and machine.env.get(key) is None and node.attr in owner.methods:
             return v.Method(v.OWN, node.attr)
         return machine.attribute(node.attr)
-    held, name = machine.value_of(node.value, quiet=True), node.attr
+    owner_value, name = machine.value_of(node.value, quiet=True), node.attr
     value: v.Abstract | None = None
-    match held:
-        case v.Known():
-            value = v.Known(f"{held.name}.{name}")
+    match owner_value:
+        case v.GlobalName():
+            value = v.GlobalName(f"{owner_value.name}.{name}")
         case v.LayerValue() if name in ("states", "state"):
-            events = machine.facts.by_layer[machine.frame.function, held.key]
+            events = machine.facts.by_layer[machine.frame.function, owner_value.key]
             value = v.Emitted(events[-1].number) if events else None
         case v.Incoming(sliced=False):
-            value = v.Incoming(held.carrier, (*held.path, f".{name}"))
-    return v.Method(held, name) if value is None else value
+            value = v.Incoming(owner_value.carrier, (*owner_value.path, f".{name}"))
+    return v.Method(owner_value, name) if value is None else value
 
 
 def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Abstract:
@@ -56,22 +56,22 @@ def _dict(machine: Machine, node: ast.Dict) -> v.Abstract:
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> v.Abstract:
-    held = machine.value_of(node.value)
+    container = machine.value_of(node.value)
     if isinstance(node.slice, ast.Slice):
-        return _sliced(machine, held, node.slice)
+        return _sliced(machine, container, node.slice)
     if isinstance(node.slice, ast.Tuple):
-        return _picked(machine, held, node, node.slice.elts)
+        return _picked(machine, container, node, node.slice.elts)
     key = machine.index_value(node.slice)
     place = node.lineno, node.col_offset
-    if isinstance(held, v.Data | v.Initial) and key is None:
+    if isinstance(container, v.Data | v.Initial) and key is None:
         # table[token]: what comes out descends from the token as well.
         index = machine.facts.data_of(machine.value_of(node.slice, quiet=True))
-        return v.cut(v.blend((machine.facts.data_of(held), index)), place)
-    if not isinstance(held, v.Data):
-        return machine.facts.part(held, key)
-    if key == -1 and held.whole_of is not None:
-        return v.Data(v.traced(held.origins, ("cut", node.lineno)), held.passed, last_of=held.whole_of)
-    return v.cut(held, place)
+        return v.cut(v.blend((machine.facts.data_of(container), index)), place)
+    if not isinstance(container, v.Data):
+        return machine.facts.part(container, key)
+    if key == -1 and container.whole_of is not None:
+        return v.Data(v.traced(container.origins, ("cut", node.lineno)), container.passed, last_of=container.whole_of)
+    return v.cut(container, place)
 
 
 def _picked(machine: Machine, container: v.Abstract, node: ast.Subscript, elements: list[ast.expr]) -> v.Abstract:

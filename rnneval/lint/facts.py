@@ -9,11 +9,20 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rnneval.lint import values as v
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
+
+
+class LoopPass(NamedTuple):
+    """One pass of a loop."""
+
+    loop: int  # number of the loop
+    turn: int  # number of the pass, from 0
+    over_layers: bool  # whether the loop runs over layers: its passes are places in a stack, not steps over time
 
 
 @dataclass(slots=True, eq=False)
@@ -29,8 +38,7 @@ class LayerCall:
     state: v.Abstract | None  # the value given as the state; None if there is none
     sources: tuple[tuple[int, v.Abstract], ...]
     """Every part of the given state with each value that may be in it: one for each path that the code may take."""
-    turns: tuple[tuple[int, int, bool], ...]
-    """The loops around it: number of the loop, pass, and whether it runs over layers."""
+    turns: tuple[LoopPass, ...]  # the loops around it, from the outermost
     function: "FunctionFacts"
     read: bool = False  # whether anything looked at the state that it gave back
 
@@ -73,8 +81,8 @@ class Carried:
     """A place where a state comes in, and what the function leaves there for the next call."""
 
     carrier: str
-    left: v.Abstract
-    returned: bool = True  # false if what is left is left in an attribute
+    outgoing: v.Abstract
+    returned: bool = True  # false if it stays in an attribute
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +144,7 @@ class FileFacts:
     whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
     defined: set[str] = field(default_factory=set)
     """Names that the file itself gives to something: a usual alias is not believed for these."""
-    made: list[int] = field(default_factory=list)  # lines that name a recurrent layer's class, in order
+    layer_lines: list[int] = field(default_factory=list)  # lines that name a recurrent layer's class, in order
     stateful: list[int] = field(default_factory=list)  # lines that make a layer stateful, in order
 
     def __post_init__(self) -> None:
@@ -145,7 +153,7 @@ class FileFacts:
             match node:
                 case ast.Name(id=name) | ast.Attribute(attr=name):
                     if "GRU" in name or "LSTM" in name or "RNN" in name:
-                        self.made.append(node.lineno)
+                        self.layer_lines.append(node.lineno)
                     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                         self.defined.add(name)
                 case (
@@ -165,7 +173,7 @@ class FileFacts:
                     module = "." * node.level + (node.module or "")
                     self.whole += [module for alias in aliases if alias.name == "*"]
                     self.imports |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
-        self.made.sort()
+        self.layer_lines.sort()
         self.stateful.sort()
 
     def data_of(self, value: v.Abstract, depth: int = 5) -> v.Data:
@@ -178,8 +186,8 @@ class FileFacts:
         if isinstance(value, v.Incoming):
             return v.Data(frozenset({("incoming", value.carrier, value.path[:1])}))
         if depth and isinstance(value, v.Holder):
-            inner = tuple(v.held(value))
-            mixed = v.blend(self.data_of(item, depth - 1) for item in inner) if inner else v.NOTHING
+            contents = tuple(v.contents(value))
+            mixed = v.blend(self.data_of(item, depth - 1) for item in contents) if contents else v.NOTHING
             return (
                 v.Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, v.Many) and value.open else mixed
             )
@@ -231,11 +239,11 @@ class FileFacts:
                 return value
         return v.through(self.data_of(value))
 
-    def left_at(self, value: v.Abstract, path: v.Path) -> v.Abstract | None:
-        """Return what was left at a place of a structure; None if that is not known."""
+    def at_path(self, value: v.Abstract, path: v.Path) -> v.Abstract | None:
+        """Return what stands at a place of a structure; None if that is not known."""
         for key in path:
-            found = (self.part(option, key) for option in v.alternatives(value))
-            known = [each for each in found if not isinstance(each, v.Data)]
+            parts = (self.part(option, key) for option in v.alternatives(value))
+            known = [each for each in parts if not isinstance(each, v.Data)]
             if not known:
                 return None
             value = v.choice(known)
@@ -268,21 +276,21 @@ class FileFacts:
                 for event in function.events:
                     for part, value in event.sources:
                         if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
-                            left = self.left_at(carried.left, value.path)
-                            if left is not None:
-                                yield GivenState(event, part, left, carried)
+                            outgoing = self.at_path(carried.outgoing, value.path)
+                            if outgoing is not None:
+                                yield GivenState(event, part, outgoing, carried)
 
     def shared_arrivals(self) -> Iterator[tuple[LayerCall, LayerCall]]:
         """Yield layers that take in, whole, what another one of the stack has taken in, while one state comes back."""
         for function in self.functions:
             if _is_encoder(function):
                 continue
-            single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
-            seen: dict[v.Incoming, LayerCall] = {}
+            single = {carried.carrier for carried in function.carried if _is_one_state(carried.outgoing)}
+            takers: dict[v.Incoming, LayerCall] = {}
             for event in function.events:
                 for place in () if event.state is None else v.alternatives(event.state):
                     if isinstance(place, v.Incoming) and not place.path:
-                        first = seen.setdefault(place, event)
+                        first = takers.setdefault(place, event)
                         if place.carrier in single and first.layer != event.layer and self.stacked(first, event):
                             yield event, first
 
@@ -293,14 +301,14 @@ class GivenState:
 
     event: LayerCall
     part: int
-    left: v.Abstract
-    carried: Carried  # all that is left where this part came in
+    outgoing: v.Abstract
+    carried: Carried  # all that is in the place where this part came in
 
     def is_own(self, facts: FileFacts) -> bool:
         """Return whether it is certainly the layer's own new state."""
         return all(
             isinstance(option, v.Emitted) and facts.events[option.event].layer == self.event.layer
-            for option in v.alternatives(self.left)
+            for option in v.alternatives(self.outgoing)
         )
 
 
@@ -324,9 +332,9 @@ def _is_encoder(function: FunctionFacts) -> bool:
 
 def _is_one_state(value: v.Abstract) -> bool:
     """Return whether what comes back is one layer's state and not a structure of several."""
-    found = v.alternatives(value)
-    events = {option.event for option in found if isinstance(option, v.Emitted)}
-    for many in found:
+    options = v.alternatives(value)
+    events = {option.event for option in options if isinstance(option, v.Emitted)}
+    for many in options:
         if isinstance(many, v.Many) and not many.open:
             events |= {item.event for item in many.items if isinstance(item, v.Emitted)}
             if any(isinstance(item, v.Many | v.DictValue) for item in many.items):

@@ -13,7 +13,7 @@ from functools import reduce
 from typing import Any
 
 from rnneval.lint import values as v
-from rnneval.lint.facts import FileFacts, FunctionFacts, FunctionNode
+from rnneval.lint.facts import FileFacts, FunctionFacts, FunctionNode, LoopPass
 from rnneval.lint.names import BUILTINS, conventional
 
 MOST_STEPS = 1_000_000  # nodes of a file that may be evaluated
@@ -75,8 +75,7 @@ class Machine:
         self.env = self.top = Env()
         self.frame = Frame(FunctionFacts("<module>", None, tree))
         self.facts.functions.append(self.frame.function)
-        self.loops: tuple[tuple[int, int, bool], ...] = ()
-        """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
+        self.loops: tuple[LoopPass, ...] = ()  # the loops around, from the outermost
         self.loop_count = 0
         self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
         self._steps = 0
@@ -96,10 +95,10 @@ class Machine:
         attributes = {name: value for name, value in self.env.items() if frame.call and name.startswith("self.")}
         self.frame, self.env = frame, Env(attributes | names)
         self.run(node.body)
-        left = Env()
-        left.meet([*frame.exits, self.env])
+        end = Env()
+        end.meet([*frame.exits, self.env])
         self.frame, self.env = outer
-        return left
+        return end
 
     def branch(self, base: Env) -> Env:
         """Return variables for a branch to change, which begins with those of its base."""
@@ -151,12 +150,12 @@ class Machine:
         if value is not None:
             return value
         if name in self.classes:
-            return v.Known(name)
+            return v.GlobalName(name)
         if name in self.facts.imports:
-            return v.Known(self.facts.imports[name])
+            return v.GlobalName(self.facts.imports[name])
         if name not in self.facts.defined and (full := conventional(name, self.facts.whole)):
-            return v.Known(full)
-        return v.Known(f"builtins.{name}") if name in BUILTINS else v.Data(frozenset({("name", name)}))
+            return v.GlobalName(full)
+        return v.GlobalName(f"builtins.{name}") if name in BUILTINS else v.Data(frozenset({("name", name)}))
 
     def attribute_name(self, node: ast.expr) -> str | None:
         """Return `self.name` for an attribute of the object that the method belongs to, else None."""
@@ -171,15 +170,15 @@ class Machine:
         value = self.env.get(key)
         if value is not None:
             return value
-        held = self.frame.owner.attributes.get(name) if self.frame.owner else None
-        return v.Incoming(key) if held is None else held
+        value_of_class = self.frame.owner.attributes.get(name) if self.frame.owner else None
+        return v.Incoming(key) if value_of_class is None else value_of_class
 
     # Values
 
     def blend(self, values: Iterable[v.Abstract]) -> v.Data:
         """Return the provenance of what is computed from several values; `NOTHING` for no values."""
-        found = list(values)
-        return v.through(v.blend(self.facts.data_of(value) for value in found)) if found else v.NOTHING
+        pieces = list(values)
+        return v.through(v.blend(self.facts.data_of(value) for value in pieces)) if pieces else v.NOTHING
 
     def sources_of(self, value: v.Abstract | None, spec: v.Spec) -> tuple[tuple[int, v.Abstract], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
@@ -208,5 +207,5 @@ class Machine:
         if isinstance(value, v.Emitted):
             self.facts.events[value.event].read = True
         elif isinstance(value, v.Many | v.Choice):
-            for item in v.held(value):
+            for item in v.contents(value):
                 self.mark_read(item)

@@ -65,13 +65,13 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
 
 def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
-    given = [value for _, value in event.sources]
-    if any(isinstance(value, v.Data) and value.last_of is None for value in given):
+    values = [value for _, value in event.sources]
+    if any(isinstance(value, v.Data) and value.last_of is None for value in values):
         return None  # something that is not followed may be in the state: a state mapped by a layer, say
     # The first of several ways, whatever the order of a set: a message is the same on every run.
-    found = sorted(facts.givers(event), key=lambda giver: giver.number)
-    outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
-    for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
+    givers = sorted(facts.givers(event), key=lambda giver: giver.number)
+    outputs = [value.last_of for value in values if isinstance(value, v.Data) and value.last_of is not None]
+    for giver in [*givers, *(facts.events[number] for number in outputs[:1])]:
         # Layers that say what they are: an encoder's or a backward reader's state is meant for the decoder.
         handed = giver.spec.backwards and not event.spec.backwards
         handed = handed or ("enc" in giver.name.lower() and "dec" in event.name.lower())
@@ -110,10 +110,11 @@ def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
 
 def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
     """Return the other layer whose state is there at the next call; None if it may be the layer's own."""
-    found = [facts.events[option.event] for option in v.alternatives(arrival.left) if isinstance(option, v.Emitted)]
-    if any(giver.layer == arrival.event.layer for giver in found):
+    options = v.alternatives(arrival.outgoing)
+    givers = [facts.events[option.event] for option in options if isinstance(option, v.Emitted)]
+    if any(giver.layer == arrival.event.layer for giver in givers):
         return None
-    return next((giver for giver in found if _crosses(facts, giver, arrival.event)), None)
+    return next((giver for giver in givers if _crosses(facts, giver, arrival.event)), None)
 
 
 def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
@@ -141,7 +142,7 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
                 "hand over each part in its own place",
             )
     for arrival in facts.arrivals():
-        wrong = _returned(facts, arrival)
+        wrong = _part_in_its_place(facts, arrival)
         if wrong is not None:
             event = arrival.event
             yield Match(
@@ -151,10 +152,10 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
             )
 
 
-def _returned(facts: FileFacts, arrival: GivenState) -> int | None:
+def _part_in_its_place(facts: FileFacts, arrival: GivenState) -> int | None:
     """Return which part comes back in this part's place, if it is certainly another one of the same layer."""
     wrong: set[int] = set()
-    for option in v.alternatives(arrival.left):
+    for option in v.alternatives(arrival.outgoing):
         if isinstance(option, v.Emitted) and option.part is not None:
             if facts.events[option.event].layer != arrival.event.layer or option.part == arrival.part:
                 return None
@@ -234,26 +235,26 @@ def _comes_back(facts: FileFacts, returned: v.Many, place: v.Incoming) -> bool:
     """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
     for item in returned.items[1:]:
         for option in v.alternatives(item):
-            if isinstance(option, v.DictValue) and facts.left_at(option, place.path) == place and v.emissions(option):
+            if isinstance(option, v.DictValue) and facts.at_path(option, place.path) == place and v.emissions(option):
                 return True
             if any(isinstance(leaf, v.Incoming) and _covers(leaf, place) for leaf in v.leaves(option)):
                 return not place.carrier.startswith("self.")
     return False
 
 
-def _covers(left: v.Incoming, place: v.Incoming) -> bool:
-    depth = len(left.path)
-    if left.carrier != place.carrier or place.path[:depth] != left.path:
+def _covers(leaf: v.Incoming, place: v.Incoming) -> bool:
+    depth = len(leaf.path)
+    if leaf.carrier != place.carrier or place.path[:depth] != leaf.path:
         return False
     at = place.path[depth] if len(place.path) > depth else None
-    return not left.sliced or (isinstance(at, int) and left.start <= at and (left.stop is None or at < left.stop))
+    return not leaf.sliced or (isinstance(at, int) and leaf.start <= at and (leaf.stop is None or at < leaf.stop))
 
 
 def _is_used(facts: FileFacts, function: FunctionFacts, event: LayerCall) -> bool:
     same = facts.by_layer[function, event.layer]
     numbers = {other.number for other in same}
-    left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
-    return any(other.read for other in same) or any(numbers & v.emissions(value) for value in left)
+    outgoing = (*(value for _, value in function.returns), *(carried.outgoing for carried in function.carried))
+    return any(other.read for other in same) or any(numbers & v.emissions(value) for value in outgoing)
 
 
 @_rule("RNN005")
@@ -276,7 +277,7 @@ def _never_given(facts: FileFacts) -> Iterator[Match]:
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
     unfed = (event for event in facts.events if event.one_way and (event.function, event.layer) not in fed)
     for event, arrival in _beside_carried(facts, unfed):
-        if event.number in v.emissions(arrival.carried.left):
+        if event.number in v.emissions(arrival.carried.outgoing):
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every call although its state comes back beside that of "
@@ -342,7 +343,7 @@ def _repeats(facts: FileFacts, event: LayerCall) -> bool:
         return False
     for other in (facts.events[number] for number in event.enters.passed):
         same_call = other.node is event.node and other.layer == event.layer and other.function == event.function
-        over_time = other.turns[:-1] == event.turns[:-1] and not event.turns[-1][2]
+        over_time = other.turns[:-1] == event.turns[:-1] and not event.turns[-1].over_layers
         if same_call and other.state == event.state and not other.read and other.turns and over_time:
             return True
     return False
@@ -387,14 +388,9 @@ def _first(facts: FileFacts, event: LayerCall) -> LayerCall | None:
             if other.node is not event.node:
                 if not chained or whole:
                     return other
-            elif (not chained and event.state is None and whole) or _of_layers(event):
+            elif (not chained and event.state is None and whole) or (event.turns and event.turns[-1].over_layers):
                 return other
     return None
-
-
-def _of_layers(event: LayerCall) -> bool:
-    """Return whether the innermost loop runs over layers: its passes are places in a stack, not steps over time."""
-    return bool(event.turns) and event.turns[-1][2]
 
 
 @_rule("RNN008")
@@ -444,7 +440,7 @@ def wanted(select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:
 
 def _chosen(rules: Iterable[str], where: str) -> frozenset[str]:
     """Return the codes of rules given as codes, beginnings of codes, or names, separated by commas."""
-    found: set[str] = set()
+    codes: set[str] = set()
     for word in filter(None, (word.strip() for item in rules for word in item.split(","))):
         start = word.upper() if word.upper().startswith("RNN") else None
         matching = {code for name, code in CODES.items() if name == word or (start and code.startswith(start))}
@@ -453,5 +449,5 @@ def _chosen(rules: Iterable[str], where: str) -> frozenset[str]:
             raise UsageError(
                 f"{where}: no rule is called {word!r}: there are RNN000 to {max(CODES.values())}, or {names}"
             )
-        found |= matching
-    return frozenset(found)
+        codes |= matching
+    return frozenset(codes)

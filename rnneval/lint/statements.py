@@ -14,7 +14,7 @@ from functools import partial
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
-from rnneval.lint.facts import Carried, FileFacts, FunctionFacts, FunctionNode, has_line, parameters_of
+from rnneval.lint.facts import Carried, FileFacts, FunctionFacts, FunctionNode, LoopPass, has_line, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
 _MOST_TURNS = 6  # passes that are run of a loop over layers
@@ -34,7 +34,7 @@ def gather(tree: ast.Module) -> FileFacts:
     layers = {name for name, value in machine.top.items() if _holds_layers(value)} | machine.makers
     for function in machine.waiting:
         names = (inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name))
-        if has_line(function, machine.facts.made) or not layers.isdisjoint(names):
+        if has_line(function, machine.facts.layer_lines) or not layers.isdisjoint(names):
             _enter(machine, function, None)
     return machine.facts
 
@@ -64,9 +64,9 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             of_module = machine.frame.function is machine.facts.functions[0]
             machine.waiting += [node] if of_module else []
-            made = of_module and has_line(node, machine.facts.stateful)
-            machine.makers |= {node.name} if made else set()
-            machine.env[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
+            maker = of_module and has_line(node, machine.facts.stateful)
+            machine.makers |= {node.name} if maker else set()
+            machine.env[node.name] = v.GlobalName(node.name) if maker else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
             _class(machine, node)
         case _:
@@ -165,7 +165,7 @@ class _Elements:
 
 def _elements(machine: Machine, node: ast.expr) -> _Elements:
     role, arguments = "", list[ast.expr]()
-    if isinstance(node, ast.Call) and isinstance(function := machine.value_of(node.func, quiet=True), v.Known):
+    if isinstance(node, ast.Call) and isinstance(function := machine.value_of(node.func, quiet=True), v.GlobalName):
         role, arguments = function.name.rpartition(".")[2], node.args
     match role, arguments:
         case "enumerate" | "zip", [first, *others]:
@@ -211,7 +211,7 @@ def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: 
     number, outer, base = machine.loop_count, machine.loops, machine.env
     deep = len(outer) >= _MOST_LOOPS_DEEP
     for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
-        machine.loops = (*outer, (number, turn, bool(layers)))
+        machine.loops = (*outer, LoopPass(number, turn, bool(layers)))
         machine.env = start = machine.branch(base)
         if target is not None:
             _assign(machine, target, elements.at(v.LoopIndex(number, turn)))
@@ -263,7 +263,7 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     known = Class(node.name, ChainMap(methods, *inherited), ChainMap({}, *attributes))
     machine.classes[node.name] = known
     makers = [methods[name] for name in _FIRST if name in methods]
-    makers += [method for method in methods.values() if method not in makers and has_line(method, machine.facts.made)]
+    makers += [each for each in methods.values() if each not in makers and has_line(each, machine.facts.layer_lines)]
     for method in makers:
         _enter(machine, method, known)
     for method in methods.values() if known.attributes or bases else ():
@@ -281,12 +281,12 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     if self_name is not None:
         names[self_name] = v.NOTHING
     loops, machine.loops = machine.loops, ()
-    left = machine.run_function(node, Frame(function, self_name, owner), names)
+    end = machine.run_function(node, Frame(function, self_name, owner), names)
     machine.loops = loops
-    function.carried = _carried(function, left)
+    function.carried = _carried(function, end)
     if owner is None:
         return
-    for name, value in left.items():
+    for name, value in end.items():
         if name.startswith("self.") and _holds_layers(value):
             owner.attributes.maps[0].setdefault(name[5:], value)
 
@@ -301,23 +301,23 @@ def _carried(function: FunctionFacts, end: Env) -> tuple[Carried, ...]:
         for leaf in v.leaves(event.state) if event.state is not None else ():
             if isinstance(leaf, v.Incoming):
                 used.setdefault(leaf.carrier, []).append(leaf.path)
-    found = [
+    carried = [
         Carried(carrier, value, returned=False)
         for carrier in used
         if carrier.startswith("self.") and (value := end.get(carrier)) is not None
     ]
     beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
-    found += _returned(function, [name for name in function.parameters if name in used], beside)
+    carried += _carried_by_returns(function, [name for name in function.parameters if name in used], beside)
     for graph in function.graphs:
         # The inputs of a functional model that are states, with the outputs that are, in their order.
         carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming) and item.carrier in used]
         states = [item for item in graph.outputs if isinstance(item, v.Emitted)]
         if len(carriers) == len(states):
-            found += map(Carried, carriers, states)
-    return tuple(found)
+            carried += map(Carried, carriers, states)
+    return tuple(carried)
 
 
-def _returned(function: FunctionFacts, used: list[str], beside: set[str]) -> Iterator[Carried]:
+def _carried_by_returns(function: FunctionFacts, used: list[str], beside: set[str]) -> Iterator[Carried]:
     """Pair parameters with parts of what is returned; one that holds others `beside` states with no states alone."""
     for _, value in function.returns:
         for option in v.alternatives(value):

@@ -102,7 +102,7 @@ class Holder:
     weight: int = field(default=1, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in held(self)))
+        object.__setattr__(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in contents(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class GlobalName:
     """A name with a meaning elsewhere: the full dotted path of an import, or the name of a class of the file."""
 
     name: str
@@ -174,15 +174,15 @@ class Method:
 
 Abstract: TypeAlias = (
     Data | Const | LoopIndex | Emitted | Incoming | Initial | Many | DictValue | Choice
-    | LayerValue | Graph | Known | Object | Method
+    | LayerValue | Graph | GlobalName | Object | Method
 )  # fmt: skip
 
 NOTHING = Data()
 NONE = Const(None)
-OWN = Known("self")  # the object that the running method belongs to, as the owner of a method
+OWN = GlobalName("self")  # the object that the running method belongs to, as the owner of a method
 
 
-def held(value: Holder) -> Iterable[Abstract]:
+def contents(value: Holder) -> Iterable[Abstract]:
     """Return the values that a value holds."""
     match value:
         case Many():
@@ -259,7 +259,7 @@ def leaves(value: Abstract, depth: int = 5) -> Iterator[Abstract]:
     if not isinstance(value, Holder):
         yield value
     elif depth > 1:
-        for item in held(value):
+        for item in contents(value):
             yield from leaves(item, depth - 1)
 
 

@@ -5,7 +5,7 @@ reads with no help (docs/reference/tables.md). Numbers that are not finite are l
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -21,14 +21,14 @@ from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS
 from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import StateWatch, places, sampling
-from rnneval.evaluate.watch import NONE, Segment, Watch
+from rnneval.evaluate.watch import NONE, Segment
 from rnneval.metrics.diagnostics import findings, gates, sums
-from rnneval.models.protocol import LanguageModel, LayerState, Seen, Sees
+from rnneval.models.protocol import LanguageModel, LayerState, Place, Seen, Sees
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
 from rnneval.paths import require_apart
 from rnneval.records import table_written
-from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
+from rnneval.records.run import Exponent, GateSummary, Run, Warning  # noqa: A004 - the record's own word
 from rnneval.records.tables import TRACE, in_utf8
 from rnneval.text import EncodedText, Paths, text_given
 
@@ -87,40 +87,33 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         if options.lyapunov and steps > SETTLING and lm.mixable:
             targets = probes.spread(starts + 1, stops, steps + SEGMENT + 1, probes.ROWS, options.seed)
         watch = TraceWatch(encoded, options.stride or sampling(encoded.tokens), targets=targets, tokens=tokens)
-        run = read(watch)
-        run = msgspec.structs.replace(run, gates=watch.gate_summaries() or None)
+        run = msgspec.structs.replace(read(watch), gates=watch.gate_summaries() or None)
+        warnings: list[Warning] = []
         if options.context:
-            run = _with_context(run, lm, encoded, watch, lengths)
+            curve = probes.context_curve(lm, encoded, watch.by_position["nats"], lengths) if lm.mixable else None
+            run = msgspec.structs.replace(run, context=curve)
+            if curve is None:
+                message = "no context curve: the text is too short, or the model's start cannot be given"
+                warnings.append(Warning(code="no-context", message=message))
         if options.lyapunov:
-            run = _with_lyapunov(run, lm, encoded, watch, steps)
+            exponents, reasons = _lyapunov(lm, encoded, [*watch.by_position["places"].values()], steps)
+            run = msgspec.structs.replace(run, lyapunov=exponents or None)
+            warnings += reasons
         if options.out is not None:
             write_trace(options.out, watch, run)
     signs = findings.find(options.thresholds or {}, run=run, truncation=options.truncation)
-    return _warned(run, (Warning(code=each.rule, message=each.message) for each in signs))
-
-
-def _warned(run: Run, warnings: Iterable[Warning]) -> Run:
+    warnings += [Warning(code=each.rule, message=each.message) for each in signs]
     return msgspec.structs.replace(run, warnings=(*run.warnings, *warnings))
 
 
-def _with_context(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, lengths: Sequence[int]) -> Run:
-    """Return the record with the context curve."""
-    curve = probes.context_curve(lm, text, watch.by_position["nats"], lengths) if lm.mixable else None
-    if curve is not None:
-        return msgspec.structs.replace(run, context=curve)
-    message = "no context curve: the text is too short, or the model's start cannot be given"
-    return _warned(run, [Warning(code="no-context", message=message)])
-
-
-def _with_lyapunov(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, steps: int) -> Run:
-    """Return the record with the Lyapunov exponents."""
-    places = list(watch.by_position["places"].values())
+def _lyapunov(
+    lm: LanguageModel, text: EncodedText, places: list[Place], steps: int
+) -> tuple[dict[str, Exponent], list[Warning]]:
     if places:
-        exponents, warnings = probes.exponents(lm, text, places, steps)
-        return _warned(msgspec.structs.replace(run, lyapunov=exponents or None), warnings)
+        return probes.exponents(lm, text, places, steps)
     short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
     reason = short if lm.mixable else "the model's start stands for no state that it returns"
-    return _warned(run, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")])
+    return {}, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")]
 
 
 # The watch
@@ -214,16 +207,16 @@ class TraceWatch(StateWatch):
 
     def gate_summaries(self) -> dict[str, GateSummary]:
         """Return the summary of every gate for the record."""
-        summaries = {}
-        for layer, gate, (size, total, low, high), constants in self.over_gates():
-            summaries[f"{layer}.{gate}"] = GateSummary(
+        return {
+            f"{layer}.{gate}": GateSummary(
                 mean=total / size,
                 saturated_low=low / size,
                 saturated_high=high / size,
                 time_constant=None if constants is None else float(np.median(constants)),
                 every=self.stride,
             )
-        return summaries
+            for layer, gate, (size, total, low, high), constants in self.over_gates()
+        }
 
 
 def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def losses_by_order(
         reach = min(order - 1, 1)  # the context of order 1 is empty: the only one, which also precedes a document
         after = _shifted(places, scored.document_starts, reach)
         level, ends = _numbered(fitted, ends, fitted.ids, vocabulary_size, reach)
-        places = _found(level.keys, after, scored.ids, vocabulary_size)
+        places = _places(level.keys, after, scored.ids, vocabulary_size)
         if before is not None:  # the order below is complete now: its n-grams are known with what stands before them
             follows = np.bincount(level.shorter, minlength=len(before[0].keys))
             lower, kind = _interpolated(before, follows, lower, vocabulary_size)
@@ -87,7 +87,7 @@ def copied(
     while reach < length:
         after = _shifted(places, scored.document_starts, reach)
         level, ends = _numbered(fitted, ends, ends, different, reach)
-        places = _found(level.keys, after, places, different)
+        places = _places(level.keys, after, places, different)
         different, reach = len(level.keys), 2 * reach
     return np.asarray(places >= 0)
 
@@ -133,15 +133,15 @@ def _numbered(
     return _Level(keys[first], np.diff(first, append=len(keys)), before[valid[first]]), ends
 
 
-def _found(keys: Ints, context: Numbers, last: NDArray[Any], different: int) -> Numbers:
+def _places(keys: Ints, context: Numbers, last: NDArray[Any], different: int) -> Numbers:
     """Return the number of the pair that ends at each token of another text; −1 if it is not among the keys."""
-    found = np.full(len(context), -1, np.int32)
+    places = np.full(len(context), -1, np.int32)
     known = np.flatnonzero((context >= 0) & (last >= 0))
     if len(keys):
         wanted = context[known].astype(np.int64) * different + last[known]
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found[known] = np.where(keys[at] == wanted, at, -1)
-    return found
+        places[known] = np.where(keys[at] == wanted, at, -1)
+    return places
 
 
 def _interpolated(

@@ -41,11 +41,11 @@ def preactivations(cell: Gated, inputs: Floats, before: Floats) -> dict[str, Flo
     """Return the argument of each gate's sigmoid, `(n, units)`, from inputs `(n, inputs)` and h before `(n, units)`."""
     width = cell.kernel.shape[1]
     bias = np.zeros(width, cell.kernel.dtype) if cell.bias is None else cell.bias.reshape(-1, width).sum(0)
-    found: dict[str, Floats] = {}
+    by_gate: dict[str, Floats] = {}
     for name, place in zip(NAMES[cell.kind], _PLACES[cell.kind], strict=True):
         at = slice(place * cell.units, (place + 1) * cell.units)
-        found[name] = inputs @ cell.kernel[:, at] + before @ cell.recurrent[:, at] + bias[at]
-    return found
+        by_gate[name] = inputs @ cell.kernel[:, at] + before @ cell.recurrent[:, at] + bias[at]
+    return by_gate
 
 
 def sigmoid(a: Floats) -> Floats:

@@ -54,7 +54,7 @@ class Quick(Shuffled):
     def _measure(self, order):
         identify(Path(order.checkpoint.path))
         record = make_run(LOSSES + 0.25 * order.checkpoint.path.endswith(".h5"))
-        checkpoint = structs.replace(record.checkpoint, path=order.shown, sha256=order.checkpoint.sha256)
+        checkpoint = structs.replace(record.checkpoint, path=order.path, sha256=order.checkpoint.sha256)
         warnings = (RunWarning(code="no-interval", message="a text without intervals"),)
         return structs.replace(record, checkpoint=checkpoint, warnings=warnings)
 
