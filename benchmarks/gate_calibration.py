@@ -84,33 +84,6 @@ def autoregressive(real: Floats, order: int, blocks: int, trials: int, seed: int
     return of_tokens(filtered, 0.0)
 
 
-def ar1(phi: float, blocks: int, trials: int, seed: int, innovations: str = "normal") -> Sample:
-    """AR(1) with normal, t(3) or log-normal innovations of mean 0."""
-    rng = np.random.default_rng(seed)
-    draw = {
-        "normal": rng.normal,
-        "t3": lambda size: rng.standard_t(3, size),
-        "lognormal": lambda size: rng.lognormal(0, 1, size) - np.exp(0.5),
-    }[innovations]
-    made = (lfilter([1.0], [1.0, -phi], draw(size=s), axis=1)[:, -blocks * BLOCK :] for s in _shapes(trials, blocks))
-    return of_tokens(made, 0.0)
-
-
-def slow(blocks: int, trials: int, seed: int) -> Sample:
-    """AR(1) of .03 plus an AR(1) with time constant 700 that holds 5/6 of the long-run variance."""
-    rng, phi = np.random.default_rng(seed), np.exp(-1 / 700)
-    tokens = blocks * BLOCK
-
-    def made() -> Iterator[Floats]:
-        for trials_now, _ in _shapes(trials, blocks):
-            size = (trials_now, tokens + 5000)
-            fast = lfilter([np.sqrt(1 / 6) * 0.97], [1.0, -0.03], rng.normal(size=size), axis=1)
-            drift = lfilter([np.sqrt(5 / 6) * (1 - phi)], [1.0, -phi], rng.normal(size=size), axis=1)
-            yield (fast + drift)[:, -tokens:]
-
-    return of_tokens(made(), 0.0)
-
-
 def pieces(real: Floats, length: int, blocks: int, trials: int, seed: int, *, apart: bool = False) -> Sample:
     """Random stretches of real differences end to end; the method is told where they begin only if `apart`."""
     in_piece = length // BLOCK
@@ -258,15 +231,11 @@ def one_pair(given: Material) -> dict:
     made = {
         "AR(20), 10k": autoregressive(pair, 20, SHORT, trials, 1),
         "AR(20), 100k": autoregressive(pair, 20, LONG, trials, 2),
-        "slow, 10k": slow(SHORT, trials, 3),
         "pieces 2k joined, 10k": pieces(pair, 2048, SHORT, trials, 4),
         "pieces 2k joined, 100k": pieces(pair, 2048, LONG, trials, 5),
         "pieces 8k joined, 100k": pieces(pair, 8192, LONG, trials, 6),
         "windows, 10k": windows(pair, SHORT, trials, 7),
         "windows, 100k": windows(pair, LONG, trials, 8),
-        "AR(1) .9, 10k": ar1(0.9, SHORT, trials, 9),
-        "AR(1) .3, t(3), 10k": ar1(0.3, SHORT, trials, 10, "t3"),
-        "AR(1) .3, log-normal, 10k": ar1(0.3, SHORT, trials, 11, "lognormal"),
         "half - full, pieces 2k joined, 100k": pieces(half, 2048, LONG, trials, 12),
     }
     return {name: calibration(sample) for name, sample in made.items()}

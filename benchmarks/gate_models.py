@@ -1,6 +1,6 @@
 """Small trained models and their real losses: what the other gate_* benchmarks judge. Made once, then cached.
 
-    python benchmarks/gate_models.py --data FOLDER --cache FOLDER
+    PYTHONPATH=. python benchmarks/gate_models.py --data FOLDER --cache FOLDER
 
 FOLDER of --data holds tinyshakespeare.txt, wikitext2.test.txt and wikitext2.valid.txt. Written to --cache: a .keras
 file a model and a .npy file of losses, float64 nats of each held-out token but the first, with the state carried.
@@ -18,32 +18,33 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+import rnneval
+from rnneval.text import Vocabulary
+
 STEPS, BATCH, WINDOW = 500, 64, 100
-ROWS, BURN_IN, SEGMENT = 128, 1000, 500
 CHARACTER_SEEDS = tuple(range(10))
 BYTE_SEEDS = (0, 1, 2)
 HALF_TRAINED = (0, 1)
 CACHE = Path(tempfile.gettempdir()) / "rnneval-gate-cache"
 
 
-def character_text(data: Path) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """Ids of the training part and of the held-out part, and the vocabulary's size."""
+def character_text(data: Path) -> tuple[NDArray[np.int32], str, Vocabulary]:
+    """Ids of the training part, the held-out part, and the vocabulary."""
     text = (data / "tinyshakespeare.txt").read_text(encoding="utf-8")
-    index = {character: i for i, character in enumerate(sorted(set(text)))}
-    ids = np.array([index[character] for character in text], dtype=np.int32)
-    cut = int(len(ids) * 0.4)
-    return ids[:cut], ids[cut:], len(index)
+    vocabulary = sorted(set(text))
+    index = {character: i for i, character in enumerate(vocabulary)}
+    part = int(len(text) * 0.4)
+    ids = np.array([index[character] for character in text[:part]], dtype=np.int32)
+    return ids, text[part:], Vocabulary.from_tokens(vocabulary)
 
 
-def byte_text(data: Path) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+def byte_text(data: Path) -> tuple[NDArray[np.int32], str, Vocabulary]:
     """The same for the byte models."""
-    train, held_out = (
-        np.frombuffer((data / f"wikitext2.{part}.txt").read_bytes(), dtype=np.uint8).astype(np.int32)
-        for part in ("test", "valid")
-    )
-    return train, held_out, 256
+    train, held_out = ((data / f"wikitext2.{part}.txt").read_bytes() for part in ("test", "valid"))
+    return np.frombuffer(train, dtype=np.uint8).astype(np.int32), held_out.decode(), Vocabulary.from_bytes()
 
 
 def build(vocabulary: int, seed: int, units: int = 128):
@@ -84,37 +85,14 @@ def with_noise(model, seed: int, share: float = 0.01) -> None:
     variable.assign(weights + share * weights.std() * noise)
 
 
-def carried_losses(model, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Nats of every token but the first, the state carried through, `(tokens − 1,)`.
-
-    Rows side by side, each started 1,000 tokens early: these models forget within 300 (streams.md), so this is the
-    one-stream loss to float32 rounding.
-    """
-    import tensorflow as tf
-
-    embedding, gru, dense = model.layers
-    span = -(-(len(ids) - 1) // ROWS)
-    padded = np.concatenate([np.zeros(BURN_IN, np.int32), ids, np.zeros(span * ROWS - len(ids) + 1, np.int32)])
-    rows = np.stack([padded[row * span : row * span + BURN_IN + span + 1] for row in range(ROWS)])
-
-    @tf.function
-    def step(inputs, targets, state):
-        outputs = gru.cell(embedding(inputs[:, 0]), [state])[0][:, None, :]
-        hidden = [outputs]
-        for t in range(1, inputs.shape[1]):
-            hidden.append(gru.cell(embedding(inputs[:, t]), [hidden[-1][:, 0]])[0][:, None, :])
-        logits = dense(tf.concat(hidden, 1))
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits), hidden[-1][:, 0]
-
-    state, losses = tf.zeros((ROWS, gru.units)), []
-    first = tf.constant(np.arange(ROWS)[:, None] > 0, tf.float32)
-    for start in range(0, BURN_IN + span, 50):
-        stop = min(start + 50, BURN_IN + span)
-        if start == BURN_IN:
-            state *= first  # the text begins here in row 0: what went before was padding
-        nats, state = step(tf.constant(rows[:, start:stop]), tf.constant(rows[:, start + 1 : stop + 1]), state)
-        losses.append(nats.numpy())
-    return np.concatenate(losses, axis=1)[:, BURN_IN:].reshape(-1)[: len(ids) - 1].astype(np.float64)
+def carried_losses(model, text: str, vocabulary: Vocabulary) -> NDArray[np.float64]:
+    """Nats of every token but the first, the state carried through, `(tokens − 1,)`."""
+    lm = rnneval.wrap(model, vocabulary=vocabulary)
+    with tempfile.TemporaryDirectory() as folder:
+        losses = Path(folder) / "losses.parquet"
+        tokens = "byte" if vocabulary.size == 256 else "char"
+        rnneval.evaluate(lm, string=text, tokens=tokens, check=False, states=False, losses=losses)
+        return pq.read_table(losses)["nats"].to_numpy()
 
 
 def make(data: Path, cache: Path) -> None:
@@ -128,7 +106,7 @@ def make(data: Path, cache: Path) -> None:
             path = cache / f"{kind}-{seed}.keras"
             half = cache / f"{kind}-{seed}-half.keras" if seed in HALF_TRAINED else None
             if not path.exists():
-                train(ids, vocabulary, seed, path, half)
+                train(ids, vocabulary.size, seed, path, half)
             names = [path.stem, *([half.stem] if half else [])]
             if seed == 0:
                 noisy = keras.models.load_model(path, compile=False)
@@ -136,16 +114,16 @@ def make(data: Path, cache: Path) -> None:
                 noisy.save(cache / f"{kind}-0-noise.keras")
                 names.append(f"{kind}-0-noise")
             for name in names:
-                judge(cache, name, held_out)
+                judge(cache, name, held_out, vocabulary)
 
 
-def judge(cache: Path, name: str, held_out: NDArray[np.int32]) -> None:
+def judge(cache: Path, name: str, held_out: str, vocabulary: Vocabulary) -> None:
     import keras
 
     if (cache / f"{name}.npy").exists():
         return
     began = time.perf_counter()
-    losses = carried_losses(keras.models.load_model(cache / f"{name}.keras", compile=False), held_out)
+    losses = carried_losses(keras.models.load_model(cache / f"{name}.keras", compile=False), held_out, vocabulary)
     np.save(cache / f"{name}.npy", losses)
     print(f"{name}: {losses.mean():.5f} nats a token, judged in {time.perf_counter() - began:.0f} s", flush=True)
 

@@ -1,12 +1,11 @@
 """The question's stack and the answer's, trained alike on tinyshakespeare: what the usual numbers say, and what is so.
 
-    RNNEVAL_DATA=FOLDER nice python benchmarks/origin.py
+    PYTHONPATH=. RNNEVAL_DATA=FOLDER nice python benchmarks/origin.py
 
 Writes benchmarks/origin.json and docs/_static/origin.svg, which docs/evidence/origin.md shows. Two GRU layers of 256
 units, Adam at 0.002, segments of 100 tokens, the state begun anew for each as in the tutorial; the first
 90 % of the text.
 """
-# ruff: noqa: D102
 
 from __future__ import annotations
 
@@ -24,50 +23,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.wiring.corpus.origin import AnswerModel, QuestionModel
+
 HERE = Path(__file__).resolve().parent
 SEGMENT, BATCH, UNITS, EMBEDDING = 100, 32, 256, 64
 ROWS, PIECES = 32, 4  # held-out: 32 stretches of 4 segments
 PROMPT, SHOWN = "ROMEO:", 300
-
-
-class Question(keras.Model):
-    """Layer 2 starts from layer 1's state, and the other way round at the next call."""
-
-    def __init__(self, vocab_size: int) -> None:
-        super().__init__()
-        self.embedding = keras.layers.Embedding(vocab_size, EMBEDDING)
-        self.gru = keras.layers.GRU(UNITS, return_sequences=True, return_state=True)
-        self.gru_2 = keras.layers.GRU(UNITS, return_sequences=True, return_state=True)
-        self.dense = keras.layers.Dense(vocab_size)
-
-    def call(self, inputs: Any, states: Any = None, return_state: bool = False, training: bool = False) -> Any:
-        x = self.embedding(inputs, training=training)
-        if states is None:
-            states = self.gru.get_initial_state(tf.shape(x)[0])
-        x, states = self.gru(x, initial_state=states, training=training)
-        x, states = self.gru_2(x, initial_state=states, training=training)
-        x = self.dense(x, training=training)
-        return (x, states) if return_state else x
-
-
-class Answer(keras.Model):
-    """Each layer has a state of its own."""
-
-    def __init__(self, vocab_size: int) -> None:
-        super().__init__()
-        self.embedding = keras.layers.Embedding(vocab_size, EMBEDDING)
-        self.gru1 = keras.layers.GRU(UNITS, return_sequences=True, return_state=True)
-        self.gru2 = keras.layers.GRU(UNITS, return_sequences=True, return_state=True)
-        self.dense = keras.layers.Dense(vocab_size)
-
-    def call(self, inputs: Any, states: Any = None, return_state: bool = False, training: bool = False) -> Any:
-        x = self.embedding(inputs, training=training)
-        batch = tf.shape(x)[0]
-        (s1, s2) = states or (self.gru1.get_initial_state(batch), self.gru2.get_initial_state(batch))
-        x, s1 = self.gru1(x, initial_state=s1, training=training)
-        x, s2 = self.gru2(x, initial_state=s2, training=training)
-        x = self.dense(x, training=training)
-        return (x, (s1, s2)) if return_state else x
 
 
 def train(model: Any, ids: np.ndarray[Any, Any], steps: int, seed: int) -> list[float]:
@@ -181,10 +142,11 @@ def main() -> None:
     ids = np.array([index[character] for character in text], np.int32)
     cut = int(0.9 * len(ids))
     results: dict[str, Any] = {"vocabulary": len(characters), "steps": options.steps, "seed": options.seed}
-    for name, kind in (("answer", Answer), ("question", Question)):
+    layers = {"answer": (AnswerModel, (UNITS, UNITS)), "question": (QuestionModel, (UNITS,))}
+    for name, (kind, units) in layers.items():
         print(name, flush=True)
         keras.utils.set_random_seed(options.seed)
-        model = kind(len(characters))
+        model = kind(len(characters), EMBEDDING, *units)
         began = time.perf_counter()
         losses = train(model, ids[:cut], options.steps, options.seed)
         results[name] = {

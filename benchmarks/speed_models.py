@@ -63,7 +63,7 @@ def vocabulary_of(data: Path, tokens: str) -> list[str]:
     return sorted(word for word, _ in Counter(tokens_of(text, tokens)).most_common(WORDS))
 
 
-def open_for_check(case: Case, width: int):
+def build(case: Case, width: int):
     import keras
 
     keras.utils.set_random_seed(0)
@@ -101,7 +101,7 @@ def train(case: Case, data: Path, vocabulary: list[str], seconds: float):
     count = (len(ids) - 1) // LENGTH
     order = np.random.default_rng(0).permutation(count)
     x, y = (ids[k : k + count * LENGTH].reshape(count, LENGTH)[order] for k in (0, 1))
-    model = open_for_check(case, len(vocabulary))
+    model = build(case, len(vocabulary))
     end = time.monotonic() + seconds
     done = model.fit(x, y, batch_size=ROWS, epochs=2, shuffle=False, verbose=0, callbacks=[Clock()])
     return model, done.history

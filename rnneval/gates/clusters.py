@@ -91,16 +91,16 @@ def clusters_of(document: NDArray[np.intp], units: Doubles, block_bytes: int = 2
         return Clusters(kind="documents", labels=labels, units=of_documents, block_bytes=block_bytes)
     if count <= 1 and units.size >= FLOOR_BLOCKS:
         return batches(units, BATCHES, block_bytes)
-    seen = f"{units.size} block{'s' * (units.size != 1)} of {block_bytes} bytes in {count} document{'s' * (count != 1)}"
-    needed = f"{FLOOR_BLOCKS} blocks ({FLOOR_BLOCKS * block_bytes // 1024} kB)"
+    size = f"{units.size} block{'s' * (units.size != 1)} of {block_bytes} bytes in {count} document{'s' * (count != 1)}"
+    least = f"{FLOOR_BLOCKS} blocks ({FLOOR_BLOCKS * block_bytes // 1024} kB)"
     eight = "8 documents of about the same length"
     if count < 2:
-        raise TooLittleTextError(f"{seen}: too little text for an interval, which needs {needed}, or {eight}")
+        raise TooLittleTextError(f"{size}: too little text for an interval, which needs {least}, or {eight}")
     largest = 100 * of_documents.max() / of_documents.sum()
     raise TooLittleTextError(
-        f"{seen}, the largest with {largest:.0f} % of the text, worth {number:.1f} of equal length: too few documents "
+        f"{size}, the largest with {largest:.0f} % of the text, worth {number:.1f} of equal length: too few documents "
         f"for an interval, and they are not cut into parts; needed is a worth of {ENOUGH_DOCUMENTS:.0f} ({eight}), or "
-        f"one passage (--documents one) of {needed}"
+        f"one passage (--documents one) of {least}"
     )
 
 
@@ -204,8 +204,8 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
     for measured in all_metrics():
         with suppress(UnavailableError):
             estimate = jackknife(statistic_of(measured, names, lossless=lossless), columns, clusters)
-            if (found := bounds_of(measured, estimate)) is not None:
-                bounds[measured.name] = found
+            if (ends := bounds_of(measured, estimate)) is not None:
+                bounds[measured.name] = ends
     drifting = clusters.kind == "batches" and NATS in names and drifts(columns[[UNITS + names.index(NATS), 0]])
     warning = Warning(code="drift", message=DRIFTS.format("the intervals hold for"))
     count, df = clusters.count, clusters.effective - 1

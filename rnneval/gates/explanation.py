@@ -72,15 +72,15 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) ->
     if not tested.se:
         within = "within" if tested.passes else "worse than"
         return f"{within} the margin: {value} in every part of the text, margin {allowed}"
-    seen = f"{value}, one-sided 95 % bounds {low} and {high}, margin {allowed}"
+    bounds = f"{value}, one-sided 95 % bounds {low} and {high}, margin {allowed}"
     if tested.passes:
-        return f"{'better, and ' if tested.improves else ''}within the margin: {seen}"
+        return f"{'better, and ' if tested.improves else ''}within the margin: {bounds}"
     if tested.p_worse <= level:
-        return f"beyond the margin: {seen}"
+        return f"beyond the margin: {bounds}"
     if tested.p_worse <= LEVEL:
-        return f"{seen}: beyond the margin on its own, but not at the level {level:.3g} of several metrics"
-    found = f"the smallest distance from the margin that this text detects in 4 of 5 cases is {mdd.lstrip('+')}"
-    return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired)}"
+        return f"{bounds}: beyond the margin on its own, but not at the level {level:.3g} of several metrics"
+    detectable = f"the smallest distance from the margin that this text detects in 4 of 5 cases is {mdd.lstrip('+')}"
+    return f"neither within nor beyond: {bounds}; {detectable}; {_needed(tested, paired)}"
 
 
 def _needed(tested: Tested, paired: Paired) -> str:
@@ -90,8 +90,8 @@ def _needed(tested: Tested, paired: Paired) -> str:
     if times > 1000:
         return "it lies so near to the margin that no text of a practical size settles it"
     size = times * float((paired.end - paired.start).sum())
-    shown = f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
-    needed = f"about {shown} of text ({times:.1f} times as much)"
+    written_size = f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
+    needed = f"about {written_size} of text ({times:.1f} times as much)"
     if clusters is not None and clusters.kind == "documents":
         needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
     return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
@@ -99,9 +99,9 @@ def _needed(tested: Tested, paired: Paired) -> str:
 
 def of_runs(comparison: Comparison, sides: Sides) -> Comparison:
     """Add to a reason what single runs cannot tell, unless the candidate passes, or which run of several lies apart."""
-    said = " ".join(filter(None, map(_apart, (sides.baseline, sides.candidate))))
-    if comparison.verdict == "inconclusive" and comparison.claim and said:
-        return replace(comparison, reason=f"{comparison.reason}. {said}")
+    outlier = " ".join(filter(None, map(_apart, (sides.baseline, sides.candidate))))
+    if comparison.verdict == "inconclusive" and comparison.claim and outlier:
+        return replace(comparison, reason=f"{comparison.reason}. {outlier}")
     undecided = comparison.verdict == "inconclusive" or (comparison.verdict == "fail" and comparison.claim is not None)
     near = abs(comparison.difference or 0) <= NEAR * max(abs(comparison.allowed or 0), SEEDS)
     if not undecided or not near or sides.several:

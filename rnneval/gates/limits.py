@@ -64,7 +64,7 @@ def parse_allow(texts: Sequence[str]) -> dict[str, str]:
         if not equals or not metric:
             raise UsageError(f"--allow {text!r}: written as METRIC=+1% or METRIC=+0.01, such as perplexity=+1%")
         if metric in amounts:
-            raise UsageError(f"--allow {text!r}: {metric}={amounts[metric]} was texts, too; give each metric once")
+            raise UsageError(f"--allow {text!r}: {metric}={amounts[metric]} was given, too; give each metric once")
         amounts[metric] = amount
     return amounts
 
@@ -91,17 +91,17 @@ def require_metric(metric: str, option: str) -> None:
 
 def _allowance(metric: str, amount: str) -> Allowance:
     require_metric(metric, "--allow")
-    given, measured, match = f"--allow {metric}={amount}", by_name()[metric], _AMOUNT.match(amount)
+    option, measured, match = f"--allow {metric}={amount}", by_name()[metric], _AMOUNT.match(amount)
     number = float(match["number"]) if match else math.nan
     if match is None or not math.isfinite(number):
-        raise UsageError(f"{given}: the amount is a number or per cent, such as +1% or +0.01")
+        raise UsageError(f"{option}: the amount is a number or per cent, such as +1% or +0.01")
     percent = match["percent"] is not None
     if measured.log is None:
         return Allowance(measured=measured, amount=number / 100 if percent else number, relative=percent)
     if not percent:
-        raise UsageError(f"{given}: a perplexity takes per cent, such as {metric}=+1%")
+        raise UsageError(f"{option}: a perplexity takes per cent, such as {metric}=+1%")
     if not number > -100:
-        raise UsageError(f"{given}: nothing gets better by 100 per cent or more")
+        raise UsageError(f"{option}: nothing gets better by 100 per cent or more")
     return Allowance(measured=measured, amount=math.log1p(number / 100), relative=False)
 
 
@@ -210,8 +210,8 @@ def _parsed(name: str) -> tuple[str, str, int | None, str]:
     statistic, summary, last = quoted or plain, "max", None
     if rest and (rest[-1][1] in _SUMMARIES or _PERCENTILE.fullmatch(rest[-1][1])):
         summary = rest.pop()[1]
-    if rest and (found := _LAST.fullmatch(rest[-1][1])):
-        last = int(found[1])
+    if rest and (last_steps := _LAST.fullmatch(rest[-1][1])):
+        last = int(last_steps[1])
         rest.pop()
     return statistic, ".".join(quoted or plain for quoted, plain in rest), last, summary
 
@@ -250,11 +250,11 @@ def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
         plain["blocks"]["largest_nats_per_token"] = max((nats / n for nats, n in pairs if n), default=math.nan)
     scores = plain.get("scores", {})
     for root in (plain, scores):
-        found = _resolve(root, [quoted or bare for quoted, bare in PART.findall(name)])
-        if isinstance(found, dict):
-            found = found.get("value", ABSENT)
-        if isinstance(found, bool | int | float | str):
-            return Lookup(value=found)
+        figure = _resolve(root, [quoted or bare for quoted, bare in PART.findall(name)])
+        if isinstance(figure, dict):
+            figure = figure.get("value", ABSENT)
+        if isinstance(figure, bool | int | float | str):
+            return Lookup(value=figure)
     close = get_close_matches(_SHORT.get(name, name), [*scores, *_names(plain, "")], 1, 0.7)
     meant = f"did you mean {close[0]}?" if close else ""
     first = name.partition(".")[0]
@@ -272,8 +272,8 @@ def _resolve(value: Any, parts: list[str]) -> Any:
     if isinstance(value, dict):
         for count in range(1, len(parts) + 1):
             key = ".".join(parts[:count])
-            if key in value and (found := _resolve(value[key], parts[count:])) is not ABSENT:
-                return found
+            if key in value and (figure := _resolve(value[key], parts[count:])) is not ABSENT:
+                return figure
     return ABSENT
 
 

@@ -104,7 +104,7 @@ def compare(
 
 def _standings(sides: Sequence[Side], metric: Metric) -> list[_Standing]:
     """Return the value of each run, or why it has no place in the ranking."""
-    found = []
+    standings = []
     for each in sides:
         run, value = each.runs[0], 0.0
         problem = unfit(run).removeprefix("is ")
@@ -114,13 +114,13 @@ def _standings(sides: Sequence[Side], metric: Metric) -> list[_Standing]:
             value = 0.0 if problem else float(statistic_of(metric, names, lossless=not is_lossy(run))(total)[0])
         except UnavailableError as reason:
             problem = f"no {metric.name}: {reason}"
-        found.append(_Standing(each, problem, metric.worse * value))
-    fit = [each.side for each in found if not each.problem]
+        standings.append(_Standing(each, problem, metric.worse * value))
+    fit = [each.side for each in standings if not each.problem]
     group = max(fit, key=lambda one: sum(not _unlike(metric, one, other) for other in fit), default=None)
-    for i, (each, problem, _) in enumerate(found):
+    for i, (each, problem, _) in enumerate(standings):
         if group is not None and not problem and each is not group and (why := _unlike(metric, group, each)):
-            found[i] = _Standing(each, f"not comparable: {why}", 0.0)
-    return found
+            standings[i] = _Standing(each, f"not comparable: {why}", 0.0)
+    return standings
 
 
 def _unlike(metric: Metric, one: Side, other: Side) -> str:
@@ -145,23 +145,23 @@ def _against(row: RankedRun, sides: Sides, allowance: Allowance, pairs: int) -> 
     if paired is None:
         return replace(row, marks=("no text was scored by both",))
     try:
-        found = assess(allowance, paired)
+        tested = assess(allowance, paired)
     except UnavailableError as reason:
         return replace(row, marks=(f"not comparable: {reason}",))
     except TooLittleTextError as reason:
         ours, theirs = values_of(allowance.measured, paired)
         return replace(row, difference=float(theirs[0] - ours[0]), marks=(str(reason),))
-    if not found.se and not found.value:
+    if not tested.se and not tested.value:
         return replace(row, difference=0.0, low=0.0, high=0.0, method="equal in every block")
-    assert found.clusters is not None  # noqa: S101 - the error comes from them
+    assert tested.clusters is not None  # noqa: S101 - the error comes from them
     together = "" if pairs == 1 else f", 95 % for all {pairs} pairs together (Bonferroni)"
     return replace(
         row,
-        difference=found.value,
-        low=found.bound(LEVEL / 2 / pairs),
-        high=found.bound(1 - LEVEL / 2 / pairs),
-        method=f"{found.clusters.method}{together}",
-        claim=found.clusters.claim,
+        difference=tested.value,
+        low=tested.bound(LEVEL / 2 / pairs),
+        high=tested.bound(1 - LEVEL / 2 / pairs),
+        method=f"{tested.clusters.method}{together}",
+        claim=tested.clusters.claim,
     )
 
 

@@ -168,7 +168,7 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
     unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
     may_differ = (*(_OF_TOKENS if across_tokens else ()), *(() if unknown_tokens else ("unk",)))
-    found = {
+    reasons = {
         f"signature.{name}": f"{_MEANING.get(name, 'the runs were made differently')} "
         f"({name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')})"
         for name in dict.fromkeys((*_MEANING, *parts, *others))
@@ -176,11 +176,11 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     }
     if "unknown" in (parts.get("state"), others.get("state")):
         why = "it is not known how the state was handled: import the losses again with --state (state:unknown)"
-        found["signature.state"] = why
-    if baseline.text.sha256 != candidate.text.sha256 and not found.keys() & {"signature.norm", "signature.newlines"}:
-        found["text.sha256"] = "other text"
-    if found:
-        return found
+        reasons["signature.state"] = why
+    if baseline.text.sha256 != candidate.text.sha256 and not reasons.keys() & {"signature.norm", "signature.newlines"}:
+        reasons["text.sha256"] = "other text"
+    if reasons:
+        return reasons
     vocabularies = {run.vocabulary.sha256 if run.vocabulary else None for run in (baseline, candidate)}
     if unknown_tokens and len(vocabularies) > 1:
         reason = f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full"
@@ -311,8 +311,8 @@ def limit(uniform: float) -> float:
 def unfit(run: Run) -> str:
     """Return why a run decides nothing, whatever it is compared with; "" if it can be compared."""
     if run.total_nats is None:
-        told = (warning.message for warning in run.warnings if warning.code == "not-finite")
-        return f"is not finite: {next(told, 'a loss is not a number')}"
+        messages = (warning.message for warning in run.warnings if warning.code == "not-finite")
+        return f"is not finite: {next(messages, 'a loss is not a number')}"
     if not run.valid:
         broken = run.wiring if run.wiring is not None and run.wiring.verdict == "fail" else None
         return f"is not valid: {broken.reason if broken else run.why_not_valid}".removesuffix(": not valid")
@@ -322,7 +322,7 @@ def unfit(run: Run) -> str:
 def problem(side: Side) -> str:
     """Name each run of a side that decides nothing, with its reason; "" if the side can be compared."""
     named = zip(side.names, map(unfit, side.runs), strict=True)
-    return "; ".join(f"{name} {found}" for name, found in named if found) or _of_no_recipe(side)
+    return "; ".join(f"{name} {reason}" for name, reason in named if reason) or _of_no_recipe(side)
 
 
 def _diverged(run: Run) -> str:
@@ -367,8 +367,8 @@ def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
     new = side([*runs.values()], "baseline")
     for name, run in zip(new.names, new.runs, strict=True):
         require_consistent(name, run)
-    if found := problem(new):
-        raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
+    if reason := problem(new):
+        raise UsageError(f"no baseline was written, since nothing could be compared with it: {reason}")
     texts = {os.fspath(path): encode(slim(run)) for path, run in zip(runs, new.runs, strict=True)}
     for folder in {Path(path).parent for path in texts}:
         make_folder(folder)

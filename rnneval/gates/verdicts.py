@@ -163,11 +163,11 @@ def _against_counting(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]
                 f"{each.name}: has no n-grams to compare with: make it again with rnneval evaluate --fit-on TRAIN.txt"
             )
         blocks = changed(run.blocks, sums={"nats": best.nats})
-        counted = changed(run, blocks=blocks, total_nats=sum(best.nats), valid=True, wiring=None, scores={})
-        baseline = side([NamedRecord(name=best.name, record=counted)], "baseline")
+        baseline_run = changed(run, blocks=blocks, total_nats=sum(best.nats), valid=True, wiring=None, scores={})
+        baseline = side([NamedRecord(name=best.name, record=baseline_run)], "baseline")
         sides = Sides(baseline=baseline, candidate=side([each], "candidate"))
-        for found in _after_holm([compare_on(nothing_allowed, sides)]):
-            yield changed(found, reason=f"against {best.name}: {found.reason}")
+        for comparison in _after_holm([compare_on(nothing_allowed, sides)]):
+            yield changed(comparison, reason=f"against {best.name}: {comparison.reason}")
 
 
 def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
@@ -192,25 +192,25 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
 
 def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
     """Compare every record of the kinds that have the figure with the limit; if none has it, all of them fail."""
-    seen = [(each, look_up(each.record, limit.figure)) for each in records]
-    if all(found.unknown for _, found in seen):
-        raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].note}")
-    having = [each.record for each, found in seen if found.value is not ABSENT]
+    lookups = [(each, look_up(each.record, limit.figure)) for each in records]
+    if all(lookup.unknown for _, lookup in lookups):
+        raise UsageError(f"--require {limit.text!r}: {lookups[0][0].name}: {lookups[0][1].note}")
+    having = [each.record for each, lookup in lookups if lookup.value is not ABSENT]
     kinds = {getattr(record, "unit", type(record)) for record in having}
     of_histories = any(isinstance(record, TrainingHistory) for record in having)
-    for each, found in seen:
+    for each, lookup in lookups:
         of_kind = getattr(each.record, "unit", type(each.record)) in kinds
-        if having and not of_kind and not (found.undecided and of_histories):
+        if having and not of_kind and not (lookup.undecided and of_histories):
             continue
-        value, holds, reason = found.value, limit.holds(found.value), found.note
+        value, holds, reason = lookup.value, limit.holds(lookup.value), lookup.note
         if value is not ABSENT:
-            shown = rounded(value, limit.value) if isinstance(value, float) else value
-            told = f"{shown} ({found.note})" if found.note else shown
-            reason = f"{limit.figure} is {told}, {'as' if holds else 'not as'} required: {limit.text}"
-        elif not found.undecided:
+            written = rounded(value, limit.value) if isinstance(value, float) else value
+            number_and_note = f"{written} ({lookup.note})" if lookup.note else written
+            reason = f"{limit.figure} is {number_and_note}, {'as' if holds else 'not as'} required: {limit.text}"
+        elif not lookup.undecided:
             absent = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
-            reason = "; ".join(filter(None, (absent, found.note)))
-        verdict: Verdict = "inconclusive" if found.undecided else "pass" if holds else "fail"
+            reason = "; ".join(filter(None, (absent, lookup.note)))
+        verdict: Verdict = "inconclusive" if lookup.undecided else "pass" if holds else "fail"
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
         yield changed(
             _of_record(limit.text, each, verdict=verdict, reason=reason),
@@ -225,7 +225,7 @@ def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
     failed, refused = problem(sides.candidate), problem(sides.baseline)
     difference = not_comparable(measured.name, sides)
     why = f"baseline: {refused}; " if refused else f"{difference}; if it was changed on purpose, "
-    found = Comparison(
+    comparison = Comparison(
         metric=measured.name,
         baseline=sides.baseline.name,
         candidate=sides.candidate.name,
@@ -236,24 +236,24 @@ def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
         about=sides.about,
     )
     if (refused and not failed) or difference or not all(run.valid for run in sides.runs):
-        return MetricResult(comparison=found, measured=measured)
+        return MetricResult(comparison=comparison, measured=measured)
     if (paired := pair(sides)) is None:
-        found = changed(found, reason=failed or "blocks.scored_bytes: no text was scored by both")
-        return MetricResult(comparison=found, measured=measured)
-    found, test = changed(found, blocks=paired.units.size), None
+        comparison = changed(comparison, reason=failed or "blocks.scored_bytes: no text was scored by both")
+        return MetricResult(comparison=comparison, measured=measured)
+    comparison, test = changed(comparison, blocks=paired.units.size), None
     try:
-        found = changed(found, **_values(allowance, paired))
+        comparison = changed(comparison, **_values(allowance, paired))
         if not failed:
             test = assess(allowance, paired)
-            found = changed(found, **_numbers(test, sides))
+            comparison = changed(comparison, **_numbers(test, sides))
     except UnavailableError as why_not:
         reason = f"scores.{measured.name}: cannot be compared: {why_not}"
         if len({frozenset(run.blocks.sums) for run in sides.runs}) > 1:
             reason += "; a baseline of --update has the sums of loss and accuracy alone: commit a copy of the record"
-        found = changed(found, reason=failed or reason)
+        comparison = changed(comparison, reason=failed or reason)
     except TooLittleTextError as why_not:
-        found = changed(found, verdict="inconclusive", reason=str(why_not))
-    return MetricResult(comparison=found, measured=measured, tested=test, paired=paired)
+        comparison = changed(comparison, verdict="inconclusive", reason=str(why_not))
+    return MetricResult(comparison=comparison, measured=measured, tested=test, paired=paired)
 
 
 def _values(allowance: Allowance, paired: Paired) -> dict[str, float]:
@@ -276,8 +276,8 @@ def _numbers(test: Tested, sides: Sides) -> dict[str, Any]:
         method, more = clusters.method, {"df": test.df, "clusters": clusters.count}
         if sides.several:
             counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
-            lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
-            method += f", and {counts[0]} + {counts[1]} runs{lent}"
+            borrowed = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
+            method += f", and {counts[0]} + {counts[1]} runs{borrowed}"
     return {
         **{name: getattr(test, name) for name in ("allowed", "low", "high", "se", "mdd", "p_worse", "p_within")},
         **more,

@@ -16,7 +16,7 @@ MODELS = {
 
 
 @pytest.fixture(scope="session")
-def open_for_check():
+def keras_of():
     """Give the model of a kind and widths, the same one every time."""
     made: dict[str, Small] = {}
 
@@ -31,6 +31,6 @@ def open_for_check():
 
 
 @pytest.fixture(scope="session")
-def numpy_of(open_for_check):
-    """As `open_for_check`, run by NumPy."""
-    return cache(lambda name, words=False: on_numpy(open_for_check(name, words=words)))
+def numpy_of(keras_of):
+    """As `keras_of`, run by NumPy."""
+    return cache(lambda name, words=False: on_numpy(keras_of(name, words=words)))

@@ -20,8 +20,8 @@ from tests.oracles import stack_of
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["LSTM 6-4-9", "GRU 7-5", "GRU reset before 8", "SimpleRNN 8"])
-def test_layers_agree_token_by_token_with_the_float64_loop(open_for_check, tmp_path, name):
-    small, text = open_for_check(name), letters(tmp_path, 2_500)
+def test_layers_agree_token_by_token_with_the_float64_loop(keras_of, tmp_path, name):
+    small, text = keras_of(name), letters(tmp_path, 2_500)
     seen = evaluated(small, text, streams=7)
     expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
     assert abs(seen.nats.mean() - expected.mean()) < 1e-6

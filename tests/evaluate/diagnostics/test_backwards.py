@@ -29,8 +29,8 @@ def begin(small):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["LSTM 7-5", "GRU reset before 8"])
-def test_gradients_of_variables_agree_with_finite_differences(open_for_check, name):
-    small = open_for_check(name)
+def test_gradients_of_variables_agree_with_finite_differences(keras_of, name):
+    small = keras_of(name)
     loss, found, missing = variable_gradients(small.lm, Ids(), [begin(small)], 30)
     assert not missing
     assert loss == pytest.approx(small.oracle.losses(IDS[:31]).mean(), rel=1e-5)
@@ -134,8 +134,8 @@ def test_the_decay_of_a_known_decay():
     assert decay_of(np.zeros((2, 5))) is None
 
 
-def test_the_command_looks_from_the_carried_state(open_for_check, tmp_path):
-    small, text = open_for_check("GRU 8"), letters(tmp_path, 600)
+def test_the_command_looks_from_the_carried_state(keras_of, tmp_path):
+    small, text = keras_of("GRU 8"), letters(tmp_path, 600)
     found = gradients(small.lm, text, truncation=20, segments=4, lags=30, anchors=5, streams=4, check=False)
     assert (found.segments, found.lags) == (4, 30)
     for variable in found.variables.values():

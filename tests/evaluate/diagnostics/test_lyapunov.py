@@ -69,8 +69,8 @@ def test_the_henon_map_is_chaotic_by_0_419():
     assert found["henon"].standard_error < 0.01
 
 
-def test_each_layer_agrees_with_a_float64_loop(open_for_check):
-    small, ids = open_for_check("LSTM 7-5"), Random().ids(0, STEPS)
+def test_each_layer_agrees_with_a_float64_loop(keras_of):
+    small, ids = keras_of("LSTM 7-5"), Random().ids(0, STEPS)
     oracle = small.oracle
     size = sum(int(np.prod(leaf.shape)) for leaf in small.lm.initial_state(1))
     found, _ = exponents(small.lm, Fixed(ids), [Place(at=0, state=np.zeros(size, "f4"))], STEPS)
@@ -93,8 +93,8 @@ def test_each_layer_agrees_with_a_float64_loop(open_for_check):
     assert found["stack"].value == max(found[layer.name].value for layer in small.lm.layers)
 
 
-def test_a_positive_exponent_is_a_finding(open_for_check, tmp_path):
-    small = open_for_check("GRU 8")
+def test_a_positive_exponent_is_a_finding(keras_of, tmp_path):
+    small = keras_of("GRU 8")
     run = trace(small.lm, letters(tmp_path, 700), lyapunov=True, out=tmp_path / "t.parquet", check=False)
     table = pd.read_parquet(tmp_path / "t.parquet")
     written = table[table.statistic == "lyapunov"].set_index("layer")

@@ -38,9 +38,9 @@ def test_each_statistic_agrees_with_a_float64_loop(numpy_of, tmp_path, name, str
         assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
 
 
-def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(open_for_check, tmp_path, monkeypatch):
+def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(keras_of, tmp_path, monkeypatch):
     monkeypatch.setattr(states, "_FEWEST_SUMS", 300)
-    small, text = open_for_check("LSTM 7-5"), tmp_path / "documents.txt"
+    small, text = keras_of("LSTM 7-5"), tmp_path / "documents.txt"
     rng = np.random.default_rng(3)
     text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (290, 601, 99, 510)))
     ids, starts = ids_of(text, LETTERS), [0, 292, 895, 996]

@@ -35,8 +35,8 @@ def gates_of(small, ids):
 
 
 @pytest.mark.parametrize("name", ["LSTM 7-5", "GRU reset before 7-5"])
-def test_the_table_agrees_with_a_float64_loop(open_for_check, tmp_path, name):
-    small, text, stride = open_for_check(name), letters(tmp_path, LENGTH), 3
+def test_the_table_agrees_with_a_float64_loop(keras_of, tmp_path, name):
+    small, text, stride = keras_of(name), letters(tmp_path, LENGTH), 3
     run = trace(small.lm, text, out=tmp_path / "t.parquet", stride=stride, streams=3, check=False)
     table = pd.read_parquet(tmp_path / "t.parquet")
     series = table[table.position.notna()].set_index(["layer", "slot", "statistic", "position"])["value"].sort_index()
