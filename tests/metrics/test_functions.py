@@ -7,6 +7,7 @@ import pytest
 
 import rnneval.metrics
 from rnneval.metrics import UnavailableError, all_metrics, names
+from tests.metrics.build import added_up, scored
 
 NATS = [math.log(2), math.log(8), 0.0]
 TEXT = {"confidence": [0.5, 0.25, 1.0], "rank": [0, 7, 0], "words": [1, 0, 1], "newlines": [0, 1, 0]}
@@ -50,7 +51,7 @@ def test_by_hand(name):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_function_is_the_score_of_a_run(name, scored, added_up):
+def test_a_function_is_the_score_of_a_run(name):
     metric = next(metric for metric in all_metrics() if metric.name == name)
     assert call(name) == metric.finish(added_up(scored(NATS, **TEXT, **COUNTS)))
 

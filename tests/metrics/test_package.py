@@ -13,6 +13,7 @@ from rnneval.metrics import ScoredTokens, Totals, all_metrics, finish, tally
 from rnneval.metrics.calibration_error import COUNTS as CALIBRATION_COUNTS
 from rnneval.metrics.calibration_error import NAMES as CALIBRATION_NAMES
 from rnneval.pages import all_pages
+from tests.metrics.build import added_up
 
 IN_ORDER = (
     "cross_entropy",
@@ -63,7 +64,7 @@ def test_terms_are_float64_one_a_token_and_equal_where_names_are_shared(rows):
 
 
 @given(TOKENS, st.data())
-def test_blocks_add_up_to_the_whole(added_up, rows, data):
+def test_blocks_add_up_to_the_whole(rows, data):
     """One finish over added-up blocks is the score of the text, wherever the blocks are cut."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3)))
     edges = [0, *cuts, len(rows)]

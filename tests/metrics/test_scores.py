@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnneval.metrics import UnavailableError, by_name
+from tests.metrics.build import added_up, scored, totals
 
 METRICS = by_name()
 
@@ -18,7 +19,7 @@ def score(name, totals):
 # Losses
 
 
-def test_bits_do_not_depend_on_how_the_text_is_cut(scored, added_up):
+def test_bits_do_not_depend_on_how_the_text_is_cut():
     # p("ab") = 1/8 whole, or 1/2 · 1/4 character by character: the same text, the same bits.
     characters = added_up(scored([math.log(2), math.log(4)], characters=[1, 1]))
     pieces = added_up(scored([math.log(8)], characters=[2]))
@@ -27,12 +28,12 @@ def test_bits_do_not_depend_on_how_the_text_is_cut(scored, added_up):
 
 
 @pytest.mark.parametrize("name", ["bits_per_char", "bits_per_byte"])
-def test_tokens_that_do_not_give_the_text_back_have_no_bits(totals, name):
+def test_tokens_that_do_not_give_the_text_back_have_no_bits(name):
     with pytest.raises(UnavailableError, match="do not give the text back"):
         score(name, totals(nats=1.0, lossless=False))
 
 
-def test_a_character_model_and_a_word_model_of_one_distribution_agree(scored, added_up):
+def test_a_character_model_and_a_word_model_of_one_distribution_agree():
     # "ab c": p(ab) = 1/8, p(c) = 1/2; by characters a 1/2, b 1/4, space 1, c 1/2. Both: (4 bits) / 2 words.
     by_characters = scored([math.log(2), math.log(4), 0.0, math.log(2)], words=[1, 0, 0, 1])
     by_words = scored([math.log(8), math.log(2)], words=[1, 1])
@@ -56,7 +57,7 @@ def slow_ece(confidences: list[float], correct: list[bool]) -> float:
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1), st.booleans()), min_size=1, max_size=40))
-def test_the_calibration_error_equals_the_printed_formula(scored, added_up, drawn):
+def test_the_calibration_error_equals_the_printed_formula(drawn):
     confidences = [confidence for confidence, _ in drawn]
     correct = [right for _, right in drawn]
     text = scored([1.0] * len(drawn), confidence=confidences, rank=[0 if right else 1 for right in correct])
