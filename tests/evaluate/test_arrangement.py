@@ -14,7 +14,7 @@ from rnneval.evaluate.rows import RowReader
 from rnneval.evaluate.span import KeptStates, SpanReading
 from rnneval.models.protocol import Predicted, Stepped
 from rnneval.text import Vocabulary
-from tests.evaluate.small import LETTERS, evaluated, letters
+from tests.evaluate.small import evaluated, ids_of, letters
 from tests.oracles import stack_of
 
 
@@ -23,7 +23,7 @@ from tests.oracles import stack_of
 def test_layers_agree_token_by_token_with_the_float64_loop(keras_of, tmp_path, name):
     small, text = keras_of(name), letters(tmp_path, 2_500)
     seen = evaluated(small, text, streams=7)
-    expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
+    expected = small.oracle.losses(ids_of(text))
     assert abs(seen.nats.mean() - expected.mean()) < 1e-6
     assert np.abs(seen.nats - expected).max() < 1e-5
     assert seen.run.streams.kernel == "layers"

@@ -19,7 +19,7 @@ from rnneval.errors import UsageError
 from rnneval.records import encode
 from rnneval.records.wiring import Finding
 from rnneval.text import Vocabulary
-from tests.evaluate.small import LETTERS, codes, evaluated, letters, stacked
+from tests.evaluate.small import LETTERS, codes, evaluated, ids_of, letters, stacked
 
 
 def bigram_model(log_p):
@@ -38,7 +38,7 @@ def test_a_bigram_table_gives_minus_sum_n_ln_p(tmp_path, streams):
     p = rng.dirichlet(np.ones(len(LETTERS)), len(LETTERS))
     text = letters(tmp_path, 2_000)
     run = rnneval.evaluate(bigram_model(np.log(p)), text, streams=streams, check=False)
-    ids = [LETTERS.index(c) for c in text.read_text()]
+    ids = ids_of(text)
     exact = -sum(n * math.log(p[i, j]) for (i, j), n in Counter(pairwise(ids)).items())
     assert run.total_nats == pytest.approx(exact, rel=1e-6)
     assert run.scores["cross_entropy"].value == pytest.approx(exact / 1_999, rel=1e-6)
@@ -61,7 +61,7 @@ def test_every_token_is_accounted_for(numpy_of, tmp_path):
 def test_reset_is_another_number_with_another_name(numpy_of, tmp_path):
     small, text = numpy_of("GRU 8"), letters(tmp_path, 700)
     seen = evaluated(small, text, state="reset", segment=30)
-    ids = np.array([LETTERS.index(c) for c in text.read_text()])
+    ids = ids_of(text)
     expected = np.concatenate([small.oracle.losses(ids[k : k + 31]) for k in range(0, 699, 30)])
     np.testing.assert_allclose(seen.nats, expected, atol=2e-6)
     assert "|state:reset-30|" in seen.run.signature

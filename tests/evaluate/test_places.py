@@ -11,8 +11,8 @@ from rnneval.errors import CheckpointError
 from rnneval.evaluate.diagnostics.probes import Place
 from rnneval.models.keras.derivatives import through_time, variable_gradients
 from rnneval.text import Vocabulary
-from tests.evaluate.diagnostics.oracle import ids_of, summary_of
-from tests.evaluate.small import LETTERS, letters
+from tests.evaluate.diagnostics.oracle import summary_of
+from tests.evaluate.small import LETTERS, Ids, ids_of, letters
 from tests.oracles import layer_of, nats
 
 L, V, E, U = keras.layers, len(LETTERS), 5, 6
@@ -121,7 +121,7 @@ NAMES = [*(f"{form.__name__} {kind} {places}" for form, kind, places in CASES)]
 @pytest.mark.parametrize(("form", "kind", "places"), CASES, ids=NAMES)
 def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind, places, tmp_path):
     (lm, loop), text = made(form, kind, places), letters(tmp_path, 400)
-    ids = ids_of(text, LETTERS)
+    ids = ids_of(text)
     run = rnneval.evaluate(lm, text, streams=3, segment=32, check=False)
     logits, found = loop.run(ids[:-1])
     assert run.valid
@@ -141,7 +141,7 @@ def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind
 def test_gradients_through_time_are_those_of_each_place(form, kind):
     lm, loop = made(form, kind)
     ids, lags, step = np.random.default_rng(3).integers(0, V, 40).astype("i4"), 6, 1e-5
-    text = type("Text", (), {"ids": staticmethod(lambda start, stop: ids[start:stop])})
+    text = Ids(ids)
     start = np.concatenate([np.asarray(leaf)[0] for leaf in lm.initial_state(1)]).astype("f4")
     courses, missing = through_time(lm, text, [Place(at=0, state=start)], lags)
     assert not missing

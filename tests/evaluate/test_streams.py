@@ -11,7 +11,19 @@ import pytest
 
 import rnneval
 from rnneval.evaluate.stitch import Stitching
-from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, on_numpy, sentences, stacked
+from tests.evaluate.small import (
+    LETTERS,
+    codes,
+    counter,
+    counter_losses,
+    evaluated,
+    ids_of,
+    letters,
+    linear,
+    on_numpy,
+    sentences,
+    stacked,
+)  # fmt: skip
 
 TEXT = 1_500
 SAMPLE = [("GRU 7-5", False, 7, 5), ("LSTM 8", True, 64, 100), ("SimpleRNN 6-4-9", False, "auto", 1)]
@@ -49,7 +61,7 @@ def test_one_stream_is_the_float64_loop(numpy_of, tmp_path, name):
     small = numpy_of(name)
     text = letters(tmp_path, 400)
     seen = evaluated(small, text, streams=1)
-    expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
+    expected = small.oracle.losses(ids_of(text))
     np.testing.assert_allclose(seen.nats, expected, atol=2e-6)
     assert seen.losses["token"].tolist() == list(range(1, 400))
 
@@ -80,7 +92,7 @@ def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(numpy
     monkeypatch.setattr(Stitching, "run", lambda self, **how: found.append((self, run(self, **how))) or found[-1][1])
     shown = evaluated(small, text, streams=8, segment=segment).run.streams.forgetting_length
     (stitching, result) = found[0]
-    ids = [LETTERS.index(c) for c in text.read_text()]
+    ids = ids_of(text)
     truth = {}
     for span in result.forgetting:
         start = int(stitching._spans.starts[span])
@@ -150,15 +162,9 @@ def test_what_does_not_forget_is_read_again_once_and_not_once_a_pass(tmp_path):
 
 def test_a_counter_in_exact_arithmetic(tmp_path):
     """Each token adds one: the state is the position, exact in float32, and every row starts wrong by thousands."""
-    small = linear(np.eye(1), scale=1e-4)
-    small.lm.model.layers[0].set_weights([np.ones((len(LETTERS), 1), "f4")])
-    text = letters(tmp_path, 1_200)
+    small, text = counter(), letters(tmp_path, 1_200)
     rows = evaluated(on_numpy(small), text, streams=6, segment=50)
-    kernel, bias = (np.asarray(w, np.float64) for w in small.lm.model.layers[2].get_weights())
-    logits = np.arange(1, 1_200)[:, None] * kernel + bias
-    ids = np.array([LETTERS.index(c) for c in text.read_text()])[1:]
-    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(1_199), ids]
-    np.testing.assert_allclose(rows.nats, expected, atol=2e-6)
+    np.testing.assert_allclose(rows.nats, counter_losses(small, text), atol=2e-6)
     assert "does-not-forget" in codes(rows.run)
 
 
@@ -181,7 +187,7 @@ def test_documents_and_rows_mix_freely(numpy_of, tmp_path):
     assert run.tokens.unscored == len(lengths)
     assert run.tokens.total == sum(lengths)
     for document, path in enumerate(paths):
-        ids = [LETTERS.index(c) for c in path.read_text()]
+        ids = ids_of(path)
         mine = losses[losses["document"] == document]["nats"].to_numpy()
         expected = small.oracle.losses(ids) if len(ids) > 1 else np.zeros(0)
         np.testing.assert_allclose(mine, expected, atol=1e-4)

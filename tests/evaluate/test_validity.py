@@ -11,7 +11,7 @@ from msgspec import structs
 
 import rnneval
 from rnneval.errors import CheckpointError, RecordError
-from tests.evaluate.small import LETTERS, letters
+from tests.evaluate.small import LETTERS, ids_of, letters
 
 V, UNITS = len(LETTERS), 8
 FAULTS = ("exchanged", "dropped")
@@ -64,10 +64,6 @@ def nats_by_hand(step, begin, segment, *documents):
             log_p = logits[0] - np.log(np.exp(logits[0]).sum(-1, keepdims=True))
             total -= log_p[np.arange(len(piece)), document[at + 1 : at + 1 + len(piece)]].sum()
     return total
-
-
-def ids_of(text):
-    return np.array([LETTERS.index(character) for character in text.read_text()])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The states of a stack in float64, one token after the other, and every statistic written out from its definition."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,6 @@ def courses(small: Small, ids: Any, starts: Any = (0,)) -> dict[str, dict[str, A
                     course["t"].append(t)
                     course["at"].append(low + t)
     return {key: {name: np.array(column) for name, column in course.items()} for key, course in found.items()}
-
-
-def ids_of(path: Path, letters: str) -> Any:
-    return np.array([letters.index(c) for c in path.read_text()])
 
 
 def summary_of(key: str, course: dict[str, Any], longest: int, every: int = 1) -> dict[str, float]:

@@ -11,15 +11,11 @@ from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.probes import Place
 from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.keras.derivatives import through_time, variable_gradients
-from tests.evaluate.small import LETTERS, letters, stacked
+from tests.evaluate.small import LETTERS, Ids, letters, stacked
 from tests.oracles import stack_of
 
 IDS = np.random.default_rng(4).integers(0, len(LETTERS), 60).astype("i4")
-
-
-class Ids:
-    def ids(self, start, stop):
-        return IDS[start:stop]
+TEXT = Ids(IDS)
 
 
 def begin(small):
@@ -31,7 +27,7 @@ def begin(small):
 @pytest.mark.parametrize("name", ["LSTM 7-5", "GRU reset before 8"])
 def test_gradients_of_variables_agree_with_finite_differences(keras_of, name):
     small = keras_of(name)
-    loss, found, missing = variable_gradients(small.lm, Ids(), [begin(small)], 30)
+    loss, found, missing = variable_gradients(small.lm, TEXT, [begin(small)], 30)
     assert not missing
     assert loss == pytest.approx(small.oracle.losses(IDS[:31]).mean(), rel=1e-5)
     model = small.lm.model
@@ -76,7 +72,7 @@ def test_a_non_normal_linear_layer_follows_the_powers_of_its_matrix():
     w = np.array([[0.8, 2.0, 0.0], [0.0, 0.7, 1.5], [0.0, 0.0, 0.6]])  # grows by far before it decays
     lm, part = linear(w)
     lags = 40
-    found, missing = through_time(lm, Ids(), [Place(at=0, state=np.zeros(3, "f4"))], lags)
+    found, missing = through_time(lm, TEXT, [Place(at=0, state=np.zeros(3, "f4"))], lags)
     (course,) = found.values()
     h = np.zeros(3)
     for token in IDS[: lags + 1]:
@@ -97,7 +93,7 @@ def test_a_non_normal_linear_layer_follows_the_powers_of_its_matrix():
 def test_every_slot_of_an_lstm_agrees_with_central_differences():
     small = stacked("LSTM", (4, 3))
     lags, base = 6, begin(small)
-    found, _ = through_time(small.lm, Ids(), [base], lags)
+    found, _ = through_time(small.lm, TEXT, [base], lags)
     oracle = small.oracle
 
     def loss(nudge_at, layer, slot, unit, size):

@@ -11,7 +11,7 @@ from rnneval.evaluate.diagnostics.probes import Place, exponents
 from rnneval.evaluate.diagnostics.trace import trace
 from rnneval.metrics.diagnostics.findings import find
 from tests.evaluate.diagnostics.test_backwards import linear
-from tests.evaluate.small import LETTERS, letters
+from tests.evaluate.small import LETTERS, Ids, letters
 
 STEPS = 1_000
 
@@ -19,14 +19,6 @@ STEPS = 1_000
 class Random:
     def ids(self, start, stop):
         return np.random.default_rng(start).integers(0, len(LETTERS), stop - start).astype("i4")
-
-
-class Fixed:
-    def __init__(self, ids):
-        self._ids = ids
-
-    def ids(self, start, stop):
-        return self._ids[start:stop]
 
 
 def places(size, rows=2):
@@ -73,7 +65,7 @@ def test_each_layer_agrees_with_a_float64_loop(keras_of):
     small, ids = keras_of("LSTM 7-5"), Random().ids(0, STEPS)
     oracle = small.oracle
     size = sum(int(np.prod(leaf.shape)) for leaf in small.lm.initial_state(1))
-    found, _ = exponents(small.lm, Fixed(ids), [Place(at=0, state=np.zeros(size, "f4"))], STEPS)
+    found, _ = exponents(small.lm, Ids(ids), [Place(at=0, state=np.zeros(size, "f4"))], STEPS)
     state, v, logs = oracle.start(), [None] * len(oracle.layers), [[] for _ in oracle.layers]
     for token in ids:
         x = oracle.embedding[token]

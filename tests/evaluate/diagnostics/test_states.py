@@ -10,8 +10,8 @@ import rnneval
 from rnneval.errors import TextError
 from rnneval.evaluate import losses, states
 from rnneval.evaluate.diagnostics.trace import trace
-from tests.evaluate.diagnostics.oracle import courses, ids_of, summary_of
-from tests.evaluate.small import LETTERS, letters, on_numpy, stacked
+from tests.evaluate.diagnostics.oracle import courses, summary_of
+from tests.evaluate.small import ids_of, letters, on_numpy, stacked
 
 LOOSE = {"participation_ratio": 1e-4, "drift": 1e-4}
 
@@ -32,7 +32,7 @@ def only(run):
 def test_each_statistic_agrees_with_a_float64_loop(numpy_of, tmp_path, name, streams):
     small, text = numpy_of(name), letters(tmp_path, 1_500)
     run = rnneval.evaluate(small.lm, text, streams=streams, check=False, segment=32)
-    seen = courses(small, ids_of(text, LETTERS))
+    seen = courses(small, ids_of(text))
     assert list(run.states) == list(seen)
     for key, course in seen.items():
         assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
@@ -43,7 +43,7 @@ def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(kera
     small, text = keras_of("LSTM 7-5"), tmp_path / "documents.txt"
     rng = np.random.default_rng(3)
     text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (290, 601, 99, 510)))
-    ids, starts = ids_of(text, LETTERS), [0, 292, 895, 996]
+    ids, starts = ids_of(text), [0, 292, 895, 996]
     assert len(ids) == 1_506
     run = rnneval.evaluate(small.lm, text, documents="blank-line", streams=4, segment=16, check=False)
     assert {summary.every for summary in run.states.values()} == {4}  # 1,506 ≥ 2 · 2 · 300, and not 2 · 4 · 300

@@ -9,8 +9,8 @@ import tensorflow as tf
 import rnneval
 from rnneval.evaluate.diagnostics.trace import trace
 from rnneval.text import Vocabulary
-from tests.evaluate.diagnostics.oracle import courses, ids_of
-from tests.evaluate.small import LETTERS, letters
+from tests.evaluate.diagnostics.oracle import courses
+from tests.evaluate.small import LETTERS, ids_of, letters
 from tests.evaluate.test_validity import step_function
 from tests.oracles import sigmoid
 
@@ -40,7 +40,7 @@ def test_the_table_agrees_with_a_float64_loop(keras_of, tmp_path, name):
     run = trace(small.lm, text, out=tmp_path / "t.parquet", stride=stride, streams=3, check=False)
     table = pd.read_parquet(tmp_path / "t.parquet")
     series = table[table.position.notna()].set_index(["layer", "slot", "statistic", "position"])["value"].sort_index()
-    ids = ids_of(text, LETTERS)
+    ids = ids_of(text)
     at = np.arange(0, LENGTH - 1, stride)
     for key, course in courses(small, ids).items():
         layer, _, slot = key.rpartition(".")
@@ -102,7 +102,7 @@ def test_a_custom_cell_gives_what_can_be_had_and_says_what_cannot(tmp_path):
     lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     text = letters(tmp_path, 300)
     run = trace(lm, text, check=False)
-    x = model.layers[0](ids_of(text, LETTERS)[None, :-1]).numpy()[0].astype(float)
+    x = model.layers[0](ids_of(text)[None, :-1]).numpy()[0].astype(float)
     kernel, bias = (part.numpy().astype(float) for part in layer.cell.dense.weights)
     slow, fast, seen = np.zeros(5), np.zeros(5), []
     for step in x:
@@ -119,7 +119,7 @@ def test_a_custom_cell_gives_what_can_be_had_and_says_what_cannot(tmp_path):
 def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(numpy_of, tmp_path):
     small, text = numpy_of("GRU 8"), letters(tmp_path, 300)
     curve = trace(small.lm, text, context=True, out=tmp_path / "t.parquet", check=False).context
-    ids = ids_of(text, LETTERS)
+    ids = ids_of(text)
     assert curve.lengths == (1, 2, 5, 10, 20, 50, 100, 200)
     tokens = np.arange(200, 300)  # fewer places than anchors: all of them
     assert curve.anchors == len(tokens)
