@@ -1,16 +1,13 @@
-"""How well `rnneval lint` judges: recall and precision, findings in foreign code, verdicts beside the checker's.
+"""How well `rnneval lint` judges beside the checker, and in foreign code; tests/lint/test_rules.py holds the snippets.
 
-`python benchmarks/lint_corpus.py snippets` prints, rule by rule, how many of the expected findings of
-tests/lint/snippets are found, and how many findings were not expected. `… checker` puts its verdict beside
-that of `rnneval check` on every model of tests/wiring/corpus (whose verdicts its own tests hold). `… foreign FOLDER
-…` lists every finding in other people's code, to be read and judged by a person. `--out FILE.json` keeps the
-figures.
+`python benchmarks/lint_corpus.py checker` puts its verdict beside that of `rnneval check` on every model of
+tests/wiring/corpus (whose verdicts its own tests hold). `… foreign FOLDER …` lists every finding in other people's
+code, to be read and judged by a person. `--out FILE.json` keeps the figures.
 """
 
 import argparse
 import ast
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +15,6 @@ from pathlib import Path
 
 from rnneval.lint.check import LintFinding, check_bytes, check_file
 from rnneval.lint.files import discover
-from rnneval.lint.rules import RULES
 
 TOP = Path(__file__).parent.parent
 CORPUS = TOP / "tests" / "wiring" / "corpus"
@@ -26,44 +22,13 @@ CORPUS = TOP / "tests" / "wiring" / "corpus"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["snippets", "checker", "foreign"])
+    parser.add_argument("what", choices=["checker", "foreign"])
     parser.add_argument("folders", nargs="*")
     parser.add_argument("--out")
     options = parser.parse_args()
-    if options.what == "snippets":
-        figures = snippet_figures()
-    elif options.what == "checker":
-        figures = checker_figures()
-    else:
-        figures = foreign_figures(options.folders)
+    figures = checker_figures() if options.what == "checker" else foreign_figures(options.folders)
     if options.out:
         Path(options.out).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def snippet_figures() -> dict[str, dict[str, float]]:
-    sys.path.insert(0, str(TOP))
-    from tests.lint.written import snippets
-
-    expected: Counter[str] = Counter()
-    hit: Counter[str] = Counter()
-    extra: Counter[str] = Counter()
-    wrong, right = snippets("wrong"), snippets("right")
-    for snippet in [*wrong, *right]:
-        found = {(finding.line, finding.code) for finding in check_bytes("a.py", snippet.source.encode())}
-        expected.update(code for _, code in snippet.expected)
-        hit.update(code for _, code in found & set(snippet.expected))
-        extra.update(code for _, code in found - set(snippet.expected))
-    print(f"{len(wrong)} wrong and {len(right)} right snippets\n")
-    print("| rule | expected | found | recall | not expected | precision |\n| --- | --- | --- | --- | --- | --- |")
-    figures = {}
-    for rule in RULES:
-        code = rule.code
-        recall = hit[code] / max(expected[code], 1)
-        precision = hit[code] / max(hit[code] + extra[code], 1)
-        figures[code] = {"expected": expected[code], "found": hit[code], "recall": recall, "precision": precision}
-        label = f"{code} {rule.name}"
-        print(f"| {label} | {expected[code]} | {hit[code]} | {recall:.2f} | {extra[code]} | {precision:.2f} |")
-    return figures
 
 
 @dataclass(frozen=True)

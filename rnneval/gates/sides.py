@@ -108,13 +108,8 @@ def named(records_or_paths: RecordOrPath | Sequence[RecordOrPath] | None, role: 
 
     A path is read: it is a record, or a training history (a folder or a Parquet file).
     """
-    several: tuple[Any, ...] = (
-        ()
-        if records_or_paths is None
-        else tuple(records_or_paths)
-        if isinstance(records_or_paths, list | tuple)
-        else (records_or_paths,)
-    )
+    some: Any = () if records_or_paths is None else records_or_paths
+    several = some if isinstance(some, list | tuple) else (some,)
     titles = [record.title for record in several if isinstance(record, Run)]
     records = []
     for i, one in enumerate(several, 1):
