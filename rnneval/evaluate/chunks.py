@@ -198,7 +198,7 @@ class ChunkReader:
 
         As many rows are read side by side as if it were in one piece: by two processes, half of them each.
         """
-        self._lm, self._text, self._observations, self._watch = lm, text, observations, watch
+        self._lm, self._text, self._results, self._watch = lm, text, observations, watch
         spans = how.spans(text)
         ends, rows = chunk_ends(spans.predictions, lm.checkpoint.parameters), how.rows(lm, spans.predictions)
         if len(ends) > 1 and how.streams == "auto":
@@ -253,12 +253,7 @@ class ChunkReader:
     def _rows(self, states: KeptStates) -> RowReader:
         """Return what reads spans of the text in this process."""
         return RowReader(
-            self._text,
-            self._setup.shape,
-            self._scorer,
-            observations=self._observations,
-            states=states,
-            watch=self._watch,
+            self._text, self._setup.shape, self._scorer, observations=self._results, states=states, watch=self._watch
         )
 
     def _read(self, pool: Pool, here: bool, readings: list[SpanReading]) -> Iterator[SpanReading]:
@@ -271,8 +266,7 @@ class ChunkReader:
         yield from (reading for reading in readings if reading.settled)
         whole = {reading.span: reading for reading in readings if not reading.settled}
         chunks = []
-        for index in whole:
-            spans = self.chunks[index]
+        for index, spans in ((index, self.chunks[index]) for index in whole):
             tokens = self._text.ids(int(spans.starts[0]), int(spans.stops[-1]) + 1)
             chunks.append(Chunk(index=index, spans=spans, tokens=tokens, start=starts[index]))
         for chunk, done in pool.run(partial(read_chunk, self._setup), chunks, here=self._read_here if here else None):
@@ -293,7 +287,7 @@ class ChunkReader:
     def _take(self, chunk: Chunk, reading: SpanReading, read: ChunkRead) -> None:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, predictions = chunk.index, chunk.spans.predictions
-        self._observations.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())
+        self._results.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())
         if self._watch is not None and read.observations is not None:
             self._watch.include(index, read.observations)
         for boundary, state in read.first_row.items():

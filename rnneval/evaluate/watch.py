@@ -38,7 +38,7 @@ class Segment(NamedTuple):
 
     @property
     def begins_group(self) -> bool:
-        """Whether it is the first segment of its group, from which on an earlier reading of the group is replaced."""
+        """True of the first segment of its group, from which on an earlier reading of the group is replaced."""
         return self.group is not None and self.reading.boundary == self.group.start + 1
 
 
@@ -66,7 +66,7 @@ def total(groups: Iterable[GroupSums]) -> GroupSums | None:
 
 
 class ChunkObservations(NamedTuple):
-    """What a watch over a chunk observed."""
+    """Observations of a watch over a chunk."""
 
     first_row: dict[int, GroupSums]  # groups of the chunk's first span by their starts: it may be read again
     rest: GroupSums | None  # of all other spans, which are final
