@@ -131,10 +131,10 @@ class Evaluated:
         return self.losses["nats"].to_numpy()
 
 
-def evaluated(small: Small, text: Path, **options: Any) -> Evaluated:
-    """Evaluate without the wiring check, and read the losses back."""
-    parquet = text.with_suffix(".parquet")
-    run = rnneval.evaluate(small.lm, text, check=False, losses=parquet, **options)
+def evaluated(model: Any, text: Path, **options: Any) -> Evaluated:
+    """Evaluate a small model, or an opened one, without the wiring check, and read the losses back."""
+    parquet, lm = text.with_suffix(".parquet"), model.lm if isinstance(model, Small) else model
+    run = rnneval.evaluate(lm, text, check=False, losses=parquet, **options)
     return Evaluated(run=run, losses=pd.read_parquet(parquet))
 
 

@@ -6,7 +6,6 @@ The oracle is the evaluation by one row in one process, whose own oracle is a fl
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import rnneval
@@ -14,7 +13,7 @@ from rnneval.evaluate.chunks import chunks_of, reader_over
 from rnneval.evaluate.plan import Spans
 from rnneval.options import OpeningGroup
 from tests.evaluate.pools import Shuffled
-from tests.evaluate.small import LETTERS, codes, counter, counter_losses, letters, stacked
+from tests.evaluate.small import LETTERS, codes, counter, counter_losses, evaluated, letters, stacked
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +35,13 @@ def distributed(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
     """Evaluate over a pool; give the run, the losses and the chunks that were read."""
     pool = Shuffled(workers, seed)
     reader = reader_over(pool, str(checkpoint), OpeningGroup(), chunk=chunk)
-    losses = text.with_suffix(f".{workers}.{seed}.parquet")
-    run = rnneval.evaluate(
-        rnneval.open(checkpoint, backend="numpy"), text, check=False, reader=reader, losses=losses, **options
-    )
-    return run, pd.read_parquet(losses)["nats"].to_numpy(), pool.ran
+    seen = evaluated(rnneval.open(checkpoint, backend="numpy"), text, reader=reader, **options)
+    return seen.run, seen.nats, pool.ran
 
 
 def alone(checkpoint, text, **options):
-    losses = text.with_suffix(".alone.parquet")
-    options = {"streams": 1, **options}
-    run = rnneval.evaluate(
-        rnneval.open(checkpoint, backend="numpy"), text, check=False, states=False, losses=losses, **options
-    )
-    return run, pd.read_parquet(losses)["nats"].to_numpy()
+    seen = evaluated(rnneval.open(checkpoint, backend="numpy"), text, states=False, streams=1, **options)
+    return seen.run, seen.nats
 
 
 def test_any_number_of_workers_gives_the_one_stream_number(saved, text):

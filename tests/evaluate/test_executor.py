@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import dask
-import pandas as pd
 import psutil
 import pytest
 from distributed import LocalCluster
@@ -23,7 +22,7 @@ from rnneval.evaluate.executor import WorkerDiedError, connected
 from rnneval.options import OpeningGroup, WorkerGroup
 from tests.evaluate import calls
 from tests.evaluate.pools import assert_a_death_costs_its_own_task_alone, ran
-from tests.evaluate.small import LETTERS, letters, stacked
+from tests.evaluate.small import LETTERS, evaluated, letters, stacked
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +105,9 @@ def test_memory_beyond_the_limit_is_not_given():
 def read_by(pool, model, *, chunk=700, **options):
     """Evaluate over a pool; return the run and the losses."""
     checkpoint, text = model
-    losses = text.with_suffix(".parquet")
     reader = None if pool is None else reader_over(pool, str(checkpoint), OpeningGroup(), chunk=chunk)
-    lm = rnneval.open(checkpoint, backend="numpy")
-    run = rnneval.evaluate(lm, text, check=False, states=False, reader=reader, losses=losses, **options)
-    return run, pd.read_parquet(losses)["nats"].to_numpy()
+    seen = evaluated(rnneval.open(checkpoint, backend="numpy"), text, states=False, reader=reader, **options)
+    return seen.run, seen.nats
 
 
 def test_one_text_has_the_same_digits_on_any_workers(processes, dask_workers, model):

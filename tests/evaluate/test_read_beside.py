@@ -16,6 +16,7 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError
 from rnneval.evaluate import chunks, executor, plan
+from tests.evaluate.small import evaluated
 from tests.models.numpy.made import WIDTH, open_numpy, stack_file
 
 TOKENS = 6_000
@@ -41,11 +42,10 @@ def split(monkeypatch):
     monkeypatch.setattr(chunks, "cores", lambda: 2)
 
 
-def read(model, tmp_path, **options):
+def read(model, **options):
     path, text = model
-    losses = tmp_path / "losses.parquet"
-    run = rnneval.evaluate(open_numpy(path), text, check=False, losses=losses, **options)
-    return run, pd.read_parquet(losses)["nats"].to_numpy()
+    seen = evaluated(open_numpy(path), text, **options)
+    return seen.run, seen.nats
 
 
 def assert_same_states(ours, theirs) -> None:
@@ -54,30 +54,30 @@ def assert_same_states(ours, theirs) -> None:
         assert msgspec.to_builtins(ours[key]) == pytest.approx(msgspec.to_builtins(theirs[key]), rel=1e-5, abs=1e-6)
 
 
-def test_digits_and_states_are_those_of_one_process(model, tmp_path, split, monkeypatch) -> None:
-    one, expected = read(model, tmp_path, streams=1)
-    two, nats = read(model, tmp_path)
+def test_digits_and_states_are_those_of_one_process(model, split, monkeypatch) -> None:
+    one, expected = read(model, streams=1)
+    two, nats = read(model)
     assert (one.streams.workers, two.streams.workers, two.streams.chunks) == (None, 2, 6)
     assert abs(nats.mean() - expected.mean()) < 1e-9
     np.testing.assert_allclose(nats, expected, atol=1e-5)
     assert_same_states(two.states, one.states)
     monkeypatch.setattr(chunks, "cores", lambda: 1)
-    alone, others = read(model, tmp_path)
+    alone, others = read(model)
     assert alone.streams.workers == 1
     assert (others == nats).all()  # no digit depends on the number of processes
     assert_same_states(alone.states, two.states)
 
 
-def test_state_that_is_reset_and_documents(model, tmp_path, split) -> None:
+def test_state_that_is_reset_and_documents(model, split) -> None:
     for options in ({"state": "reset", "segment": 300}, {"documents": "blank-line"}):
-        one, expected = read(model, tmp_path, streams=1, **options)
-        two, nats = read(model, tmp_path, **options)
+        one, expected = read(model, streams=1, **options)
+        two, nats = read(model, **options)
         assert (two.streams.workers, two.signature) == (2, one.signature)
         np.testing.assert_allclose(nats, expected, atol=1e-5)
 
 
-def test_a_short_text_is_read_in_one_piece(model, tmp_path) -> None:
-    assert read(model, tmp_path)[0].streams.workers is None
+def test_a_short_text_is_read_in_one_piece(model) -> None:
+    assert read(model)[0].streams.workers is None
 
 
 def test_a_trace_is_that_of_one_process(model, tmp_path, split) -> None:
@@ -96,19 +96,19 @@ def die(setup, chunk):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_chunk_that_kills_its_workers_is_named(model, tmp_path, split, monkeypatch) -> None:
+def test_a_chunk_that_kills_its_workers_is_named(model, split, monkeypatch) -> None:
     monkeypatch.setattr(chunks, "read_chunk", die)
     with pytest.raises(CheckpointError, match=r"every worker that was given tokens \d+ to \d+ died"):
-        read(model, tmp_path)
+        read(model)
 
 
-def test_no_process_can_be_started(model, tmp_path, split, monkeypatch) -> None:
-    _, expected = read(model, tmp_path)
+def test_no_process_can_be_started(model, split, monkeypatch) -> None:
+    _, expected = read(model)
 
     def refused(*_):
         raise OSError("no more processes")
 
     monkeypatch.setattr(executor, "ProcessPoolExecutor", refused)
-    run, nats = read(model, tmp_path)
+    run, nats = read(model)
     assert run.streams.workers == 1
     assert (nats == expected).all()
