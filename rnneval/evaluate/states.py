@@ -153,7 +153,7 @@ class StateWatch(Watch):
         at = 0
         for k, slot in enumerate(self.slots.values()):
             yield Collected(
-                additive=additive[at : (at := at + sums.width(slot.units))],
+                additive=additive[at : (at := at + sums.size_of(slot.units))],
                 peaks=peaks[len(sums.PEAKS) * k : len(sums.PEAKS) * (k + 1)],
                 shift=self._shifts[slot.key],
                 covariance=covariances.get(slot.key),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, CodeCell, SourceFile, Trouble, read_document
-from rnneval.lint.machine import MOST_STEPS, TooManyStepsError
+from rnneval.lint.machine import MOST_NODES, TooManyNodesError
 from rnneval.lint.names import MENTIONS
 from rnneval.lint.rules import CODES, RULES, UNREADABLE, LintSeverity, Match, Rule
 from rnneval.lint.statements import gather
@@ -59,8 +59,8 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
                 findings += (finding for finding in matched if not _silenced(document, finding))
         except RecursionError:
             findings.append(_unreadable(path, Trouble(1, 1, "nested too deeply to be judged")))
-        except TooManyStepsError:
-            findings.append(_unreadable(path, Trouble(1, 1, f"takes more than {MOST_STEPS:,} steps: split the file")))
+        except TooManyNodesError:
+            findings.append(_unreadable(path, Trouble(1, 1, f"takes more than {MOST_NODES:,} steps: split the file")))
     at_one_place = {finding.order: finding for finding in reversed(findings)}  # the first of them stays
     return tuple(sorted(at_one_place.values(), key=lambda finding: finding.order))
 

@@ -16,10 +16,10 @@ from rnneval.lint import values as v
 from rnneval.lint.facts import FileFacts, FunctionFacts, FunctionNode, LoopPass
 from rnneval.lint.names import BUILTINS, conventional
 
-MOST_STEPS = 1_000_000  # nodes of a file that may be evaluated
+MOST_NODES = 1_000_000  # nodes of a file that may be evaluated
 
 
-class TooManyStepsError(Exception):
+class TooManyNodesError(Exception):
     """A file of which more is to be evaluated than may be."""
 
 
@@ -78,7 +78,7 @@ class Machine:
         self.loops: tuple[LoopPass, ...] = ()  # the loops around, from the outermost
         self.loop_count = 0
         self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
-        self._steps = 0
+        self._nodes = 0
 
     # Running
 
@@ -105,10 +105,10 @@ class Machine:
         self._count(len(base) // 16)
         return Env(base)
 
-    def _count(self, steps: int) -> None:
-        self._steps += steps
-        if self._steps > MOST_STEPS:
-            raise TooManyStepsError
+    def _count(self, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MOST_NODES:
+            raise TooManyNodesError
 
     def value_of(self, node: ast.expr, quiet: bool = False) -> v.Abstract:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""

@@ -7,7 +7,7 @@ the layers below fixed (Benettin et al., Meccanica 15, 1980; Pecora, Carroll, Ph
 
 A tangent vector needs time to turn into the direction that grows most, thousands of tokens where the two largest
 exponents are close. Each row therefore carries two tangents that begin in independent random directions, and walks on
-until they agree; only the last `STEPS` tokens are averaged. What the two still differ by is part of the error. The
+until they agree; only the last `TOKENS` tokens are averaged. What the two still differ by is part of the error. The
 Jacobian of a stack is block-triangular, so the exponent of the stack is the largest of its layers'.
 """
 
@@ -24,7 +24,7 @@ LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lengths of context, in t
 ANCHORS = 256  # the most tokens of which a context curve is made
 _SEGMENT = 100  # the longer lengths are multiples of it, so that few shapes are compiled
 
-ROWS, STEPS = 8, 1_000  # the number of rows, and of the tokens of each row that are averaged
+ROWS, TOKENS = 8, 1_000  # the number of rows, and of the tokens of each row that are averaged
 SETTLING, MOST_SETTLING = 100, 8_000
 """The fewest and the most tokens of a row that are walked before those that are averaged."""
 _FURTHER = 500  # tokens walked before the tangents are compared again
@@ -79,15 +79,17 @@ def context_curve(
     )
 
 
-def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tuple[dict[str, Exponent], list[Warning]]:
+def exponents(
+    lm: Any, ids: IdSource, places: Sequence[Place], tokens: int
+) -> tuple[dict[str, Exponent], list[Warning]]:
     """Estimate the largest Lyapunov exponent of each layer of a model of Keras, and of the stack; and say what lacks.
 
-    In a row from each place, at most `steps` tokens are walked: a multiple of 50, more than `SETTLING`.
+    In a row from each place, at most `tokens` tokens are walked: a multiple of 50, more than `SETTLING`.
     """
     from rnneval.models.keras.derivatives import TINY, TangentWalk
 
     walk = TangentWalk(lm, ids, places)
-    measured = min(STEPS, steps - SETTLING)
+    measured = min(TOKENS, tokens - SETTLING)
     walk.on(SETTLING + measured)
     while True:
         by_layer, missing, unsettled = {}, dict(walk.missing), {}
@@ -104,9 +106,9 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
                 steps=logs.shape[1] * measured,
                 settling=walk.walked - measured,
             )
-        if not unsettled or walk.walked >= steps:
+        if not unsettled or walk.walked >= tokens:
             break
-        walk.on(min(_FURTHER, steps - walk.walked))
+        walk.on(min(_FURTHER, tokens - walk.walked))
     if by_layer and not missing:
         by_layer["stack"] = max(by_layer.values(), key=lambda exponent: exponent.value)
     warnings = [
@@ -115,7 +117,7 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
     ]
     for name, difference in unsettled.items():
         message = (
-            f"{name}: two tangents still differ by {difference:.2g} nats a token after {steps:,} tokens; "
+            f"{name}: two tangents still differ by {difference:.2g} nats a token after {tokens:,} tokens; "
             "the exponent may be off by as much, which its error includes"
         )
         warnings.append(Warning(code="unsettled-lyapunov", message=message))
@@ -125,7 +127,7 @@ def exponents(lm: Any, ids: IdSource, places: Sequence[Place], steps: int) -> tu
 def _errors(logs: NDArray[np.float64]) -> tuple[float, float]:
     """Return the error from the spread over the text, and that of tangents that have not settled.
 
-    `logs` holds the growth of both tangents, `(2, rows, steps)`. The spread is that of row means; where there are
+    `logs` holds the growth of both tangents, `(2, rows, tokens)`. The spread is that of row means; where there are
     fewer than 8 rows, each is divided into equal blocks, so that there are at least 8 clusters.
     """
     blocks = -(-_CLUSTERS // logs.shape[1])

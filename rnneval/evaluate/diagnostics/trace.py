@@ -6,7 +6,7 @@ reads with no help (docs/reference/tables.md). Numbers that are not finite are l
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rnneval.arrays import Doubles, Ints
 from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
-from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS
+from rnneval.evaluate.diagnostics.probes import SETTLING, TOKENS
 from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import StateWatch, places, sampling
@@ -82,10 +82,10 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         if lengths:
             tokens = probes.spread(starts, stops, lengths[-1], probes.ANCHORS, options.seed) + lengths[-1]
         # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
-        steps = max(longest // 2, min(STEPS + SETTLING, longest - SEGMENT - 3))
-        steps = min(STEPS + probes.MOST_SETTLING, steps) // 50 * 50
-        if options.lyapunov and steps > SETTLING and lm.mixable:
-            targets = probes.spread(starts + 1, stops, steps + SEGMENT + 1, probes.ROWS, options.seed)
+        walk = max(longest // 2, min(TOKENS + SETTLING, longest - SEGMENT - 3))
+        walk = min(TOKENS + probes.MOST_SETTLING, walk) // 50 * 50
+        if options.lyapunov and walk > SETTLING and lm.mixable:
+            targets = probes.spread(starts + 1, stops, walk + SEGMENT + 1, probes.ROWS, options.seed)
         watch = TraceWatch(encoded, options.stride or sampling(encoded.tokens), targets=targets, tokens=tokens)
         run = msgspec.structs.replace(read(watch), gates=watch.gate_summaries() or None)
         warnings: list[Warning] = []
@@ -96,7 +96,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
                 message = "no context curve: the text is too short, or the model's start cannot be given"
                 warnings.append(Warning(code="no-context", message=message))
         if options.lyapunov:
-            exponents, reasons = _lyapunov(lm, encoded, [*watch.by_position["places"].values()], steps)
+            exponents, reasons = _lyapunov(lm, encoded, [*watch.by_position["places"].values()], walk)
             run = msgspec.structs.replace(run, lyapunov=exponents or None)
             warnings += reasons
         if options.out is not None:
@@ -107,10 +107,10 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
 
 
 def _lyapunov(
-    lm: LanguageModel, text: EncodedText, places: list[Place], steps: int
+    lm: LanguageModel, text: EncodedText, places: list[Place], tokens: int
 ) -> tuple[dict[str, Exponent], list[Warning]]:
     if places:
-        return probes.exponents(lm, text, places, steps)
+        return probes.exponents(lm, text, places, tokens)
     short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
     reason = short if lm.mixable else "the model's start stands for no state that it returns"
     return {}, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")]
@@ -191,19 +191,16 @@ class TraceWatch(StateWatch):
 
     def over_gates(self) -> Iterator[tuple[str, str, list[float], Doubles | None]]:
         """Yield layer and name of each gate, its sums, and each unit's time constant if it keeps."""
-        rest, at = self.totals()[0], sum(sums.width(slot.units) for slot in self.slots.values())
-
-        def take(count: int) -> Doubles:
-            nonlocal at
-            at += count
-            return rest[at - count : at]
-
+        of_states = sum(sums.size_of(slot.units) for slot in self.slots.values())
+        rest = iter(self.totals()[0][of_states:].tolist())
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
-                    summed, units = take(4).tolist(), cell.weights.units
-                    kept = gates.time_constants(take(units) / (summed[0] / units)) if gate == cell.keeps else None
-                    yield layer, gate, summed, kept
+                    summed, units = [*islice(rest, 4)], cell.weights.units
+                    constants = None
+                    if gate == cell.keeps:
+                        constants = gates.time_constants(np.array([*islice(rest, units)]) / (summed[0] / units))
+                    yield layer, gate, summed, constants
 
     def gate_summaries(self) -> dict[str, GateSummary]:
         """Return the summary of every gate for the record."""

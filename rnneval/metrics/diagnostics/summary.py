@@ -117,7 +117,7 @@ def summary(collected: Collected) -> StateSummary | None:
     matrix = None if collected.covariance is None else collected.covariance.matrix()
     dead = collected.variances < DEAD
     norm, spread = scalar["norm"] / n, scalar["tt"] - scalar["t"] ** 2 / n
-    growth = 0.0  # the least-squares slope of the norm on t, times the number of steps of the longest document
+    growth = 0.0  # the least-squares slope of the norm on t, times the number of tokens of the longest document
     if spread > 0:
         slope = (scalar["t_norm"] - scalar["t"] * scalar["norm"] / n) / spread
         growth = slope * max(0, collected.longest - 1)

@@ -33,7 +33,7 @@ class Sums(NamedTuple):
     peaks: Doubles
 
 
-def width(units: int) -> int:
+def size_of(units: int) -> int:
     """Return how many additive numbers a row has for a state of `units` units."""
     return len(SCALARS) + 2 * units
 
