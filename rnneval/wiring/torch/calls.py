@@ -18,7 +18,7 @@ from rnneval.wiring.difference import Distance, Limits, Logits, context_spread, 
 from rnneval.wiring.torch import cases
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape
-from rnneval.wiring.torch.readings import Reader, Reading, RefusedError, ShapeError
+from rnneval.wiring.torch.readings import CacheMethod, KeepCopy, Reader, Reading, RefusedError, ShapeError
 from rnneval.wiring.torch.reproduce import script
 
 KEYS = ("train", "shapes", "padding", "right_padding", "packed", "restore", "rollback", "reset", "reorder", "special")
@@ -210,12 +210,12 @@ class _CallTests:
         """Yield the pairs that use the methods of the cache."""
         _, state = self.reader.step(np.ones((1, 2), np.int32), None)
         cache = getattr(state, "returned", state).cache
-        yield from cases.kept_cases("restore", text, other, "save", "restore")
+        yield from cases.kept_cases(text, other, rollback=False, keep=KeepCopy.SAVE)
         if hasattr(cache, "reset"):
             yield from cases.reset_cases(text, other)
         if getattr(cache, "is_croppable", False):
-            keep = "activate_past_recording" if hasattr(cache, "activate_past_recording") else ""
-            yield from cases.kept_cases("rollback", text, other, keep, "crop")
+            keep = CacheMethod("activate_past_recording") if hasattr(cache, "activate_past_recording") else None
+            yield from cases.kept_cases(text, other, rollback=True, keep=keep)
         elif hasattr(cache, "crop"):
             self.untested.append("cache.crop(): the cache does not say that it can (is_croppable)")
         for method in ("reorder_cache", "batch_select_indices"):

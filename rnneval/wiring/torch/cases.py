@@ -6,7 +6,7 @@ from functools import partial
 from itertools import product
 
 from rnneval.wiring.behaviour import Ids
-from rnneval.wiring.torch.readings import Change, Reading, Rows
+from rnneval.wiring.torch.readings import CacheMethod, Change, KeepCopy, Reading, Rows
 
 ONE_CALL = "in one call with a cache"
 DECODING = "in calls of one token after a state"
@@ -147,17 +147,23 @@ def packed_cases(text: Ids, other: Ids) -> Iterator[Case]:
         yield Case(key="packed", pattern="in packed rows", wanted=_whole(other, more), seen=packed, begins=(0, n))
 
 
-def kept_cases(key: str, text: Ids, other: Ids, keep: str, back: str) -> Iterator[Case]:
-    """Yield a text with another one read in between and taken back, against the text read without it."""
-    pattern = {"restore": "after the cache was copied and put back", "rollback": "after cache.crop()"}[key]
+def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: KeepCopy | CacheMethod | None) -> Iterator[Case]:
+    """Yield a text with another one read in between and taken back, against the text read without it.
+
+    The other text is taken back by `crop` (`rollback`), or by the copy of the cache before it; `keep` prepares this.
+    """
+    key, pattern = (
+        ("rollback", "after cache.crop()") if rollback else ("restore", "after the cache was copied and put back")
+    )
     for n, between, more in ((1, 1, (1,)), (3, 2, (1, 1)), (5, 2, (1, 1))):
         after = n + sum(more)
-        kept = (Change(call=1, method=keep),) if keep else ()
+        kept = (Change(call=1, command=keep),) if keep else ()
+        back = CacheMethod("crop", -between) if rollback else KeepCopy.RESTORE
         seen = Reading(
             ids=rows([*text[:n], *other[:between], *text[n:after]]),
             lengths=(n, between, *more),
             positions=rows([*range(n), *range(n, n + between), *range(n, after)]),
-            changes=(*kept, Change(call=2, method=back, argument=-between if back == "crop" else None)),
+            changes=(*kept, Change(call=2, command=back)),
         )
         yield Case(key=key, pattern=pattern, wanted=_alone(text, (n, *more)), seen=seen, begins=(n, n + between))
 
@@ -169,7 +175,7 @@ def reset_cases(text: Ids, other: Ids) -> Iterator[Case]:
             ids=rows([*other[:before], *text[: sum(lengths)]]),
             lengths=(before, *lengths),
             positions=rows([*range(before), *range(sum(lengths))]),
-            changes=(Change(call=1, method="reset"),),
+            changes=(Change(call=1, command=CacheMethod("reset")),),
         )
         case = partial(Case, key="reset", pattern="after cache.reset()")
         yield case(wanted=_alone(text, lengths), seen=seen, begins=(0, before))
@@ -182,7 +188,7 @@ def order_cases(text: Ids, other: Ids, method: str) -> Iterator[Case]:
         seen = Reading(
             ids=rows([*text[:n], *other[n:end]], [*other[:n], *text[n:end]]),
             lengths=lengths,
-            changes=(Change(call=1, method=method, argument=(1, 0)),),
+            changes=(Change(call=1, command=CacheMethod(method, (1, 0))),),
         )
         wanted = Reading(ids=rows(other[:end], text[:end]), lengths=lengths)
         yield Case(key="reorder", pattern=f"after cache.{method}()", wanted=wanted, seen=seen, begins=(n, n))

@@ -1,9 +1,21 @@
-"""Readings of a text by a model of transformers that changes its cache in place, as `generate` lets it do."""
+"""Readings of a text by a model of transformers that changes its cache in place, as `generate` lets it do.
+
+A reading is the text, its calls, and what is done with the cache before a call. One of `lengths` (3, 2, 1), with two
+changes of the cache before the second call, which happen in the order in which they are listed:
+
+```text
+call 0            Change(call=1, command=KeepCopy.SAVE)           call 1     call 2
+ids 0 1 2   →     Change(call=1, command=CacheMethod("reset"))  → ids 3 4  → ids 5
+```
+
+Its logits are those of all calls one after the other: `(rows, 6, V)`.
+"""
 
 import copy
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import pairwise
 from typing import Any
 
@@ -20,13 +32,27 @@ from rnneval.wiring.torch.fresh import awakened
 Rows = tuple[tuple[int, ...], ...]
 
 
+class KeepCopy(Enum):
+    """Commands about a copy of the cache that the reading itself keeps."""
+
+    SAVE = auto()  # keep a copy of the cache
+    RESTORE = auto()  # go on with this copy
+
+
+@dataclass(frozen=True)
+class CacheMethod:
+    """Command to call a method of the cache."""
+
+    name: str
+    argument: tuple[int, ...] | int | None = None  # rows or a number of tokens; None for a method that takes none
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Operation on the cache before a call."""
+    """Command that is carried out on the cache before a call."""
 
     call: int
-    method: str  # a method of the cache; or `save`, keep a copy of it, or `restore`, go on with this copy
-    argument: tuple[int, ...] | int | None = None
+    command: KeepCopy | CacheMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +66,7 @@ class Reading:
     numbered: bool = True  # whether the model is given the positions, if it takes them
     packed: bool = False
     """Whether the model is told the documents of a row, which begin where the position is 0, in other ways too."""
-    changes: tuple[Change, ...] = ()  # what is done with the cache between calls
+    changes: tuple[Change, ...] = ()  # those before one call are made in this order
 
     @property
     def tokens(self) -> int:
@@ -51,6 +77,10 @@ class Reading:
     def calls(self) -> list[tuple[int, int]]:
         """The first token of each call and the one after its last."""
         return [*pairwise([0, *np.cumsum(self.lengths or (self.tokens,)).tolist()])]
+
+    def commands(self, call: int) -> list[KeepCopy | CacheMethod]:
+        """Return what is done with the cache before a call, in order."""
+        return [change.command for change in self.changes if change.call == call]
 
     def numbers(self) -> NDArray[np.int64]:
         """Return the position of each token, `(rows, tokens)`, as `generate` numbers them."""
@@ -132,20 +162,21 @@ class Reader:
 
     def calls(self, reading: Reading) -> Iterator[torch.Tensor]:
         """Make the calls of a reading, in which the model changes one cache in place; yield the logits of each."""
-        cached, changes = bool(reading.lengths), {change.call: change for change in reading.changes}
+        cached = bool(reading.lengths)
         with self.step.evaluating(), self.step.holding():
             name = self.step.cache_name if cached else ""
             cache = self.step.first_cache(len(reading.ids)) if cached else None
             saved: Any = None
             for call, (first, end) in enumerate(reading.calls):
-                match changes.get(call):
-                    case Change(method="save"):
-                        saved = copy.deepcopy(cache)
-                    case Change(method="restore"):
-                        cache = saved
-                    case Change(method=method, argument=argument):
-                        rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
-                        getattr(cache, method)(*([] if argument is None else [rows]))
+                for command in reading.commands(call):
+                    match command:
+                        case KeepCopy.SAVE:
+                            saved = copy.deepcopy(cache)
+                        case KeepCopy.RESTORE:
+                            cache = saved
+                        case CacheMethod(name=method, argument=argument):
+                            rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
+                            getattr(cache, method)(*([] if argument is None else [rows]))
                 given = self.given(reading, first, end)
                 output = self.step.module(use_cache=cached, **({name: cache} if name else {}), **given)
                 if name and (returned := getattr(output, name, None)) is not None:

@@ -6,7 +6,7 @@ from itertools import takewhile
 import torch
 
 from rnneval.wiring.torch.cases import Case
-from rnneval.wiring.torch.readings import Reader, Reading
+from rnneval.wiring.torch.readings import CacheMethod, KeepCopy, Reader, Reading
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
 _LOOPED = 3  # calls of one token that become a loop
@@ -70,19 +70,21 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
     if reader.step.first_cache(1) is not None:  # the model does not return the cache that it fills
         lines.append("cache = DynamicCache(config=config)")
         cache = returned = "cache"
-    changes, read = {change.call: change for change in reading.changes}, 0
-    may_loop = reading.mask is None and reading.positions is None and len(reading.ids) == 1
+    read = 0
+    may_loop = reading.mask is None and reading.positions is None and not reading.changes and len(reading.ids) == 1
     for call, (first, end) in enumerate(calls):
         if first < read:  # in the loop before
             continue
-        if change := changes.get(call):
-            argument = torch.tensor(change.argument) if isinstance(change.argument, tuple) else change.argument
-            if change.method == "restore":
-                cache = "saved"
-            elif change.method == "save":
-                lines.append(f"saved = copy.deepcopy({returned})")
-            else:
-                lines.append(f"{returned}.{change.method}({'' if argument is None else _code(argument)})")
+        for command in reading.commands(call):
+            current = cache or returned
+            match command:
+                case KeepCopy.SAVE:
+                    lines.append(f"saved = copy.deepcopy({current})")
+                case KeepCopy.RESTORE:
+                    cache = "saved"
+                case CacheMethod(name=method, argument=argument):
+                    rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
+                    lines.append(f"{current}.{method}({'' if rows is None else _code(rows)})")
         given = _given(reader, reading, first, end) + f", {reader.step.cache_name}={cache}" * bool(cache)
         ones = [*takewhile(lambda bounds: bounds[1] - bounds[0] == 1, calls[call:])]
         cache, read = returned, end

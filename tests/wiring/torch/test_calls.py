@@ -9,6 +9,7 @@ transformers = pytest.importorskip("transformers")
 
 from rnneval.models.torch.causal import CachedStep  # noqa: E402
 from rnneval.wiring.torch.calls import KEYS, CallTests, run_calls  # noqa: E402
+from rnneval.wiring.torch.readings import CacheMethod, Change, KeepCopy, Reader, Reading  # noqa: E402
 from tests.wiring.torch.tiny_calls import WIDTH, Tiny  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -59,6 +60,20 @@ def test_a_planted_fault_is_found(fault: str, key: str, pattern: str) -> None:
     assert made.oracles[key].verdict == "fail"
     assert pattern in made.oracles[key].detail
     assert made.scripts[key]
+
+
+def test_all_changes_before_one_call_are_made_in_their_order() -> None:
+    reader, exchange = Reader(CachedStep(Tiny().eval())), CacheMethod("reorder_cache", (1, 0))
+
+    def last_call(*commands: CacheMethod | KeepCopy) -> Any:
+        changes = tuple(Change(call=1, command=command) for command in commands)
+        return reader.read(Reading(ids=((3, 7, 9), (4, 8, 9)), lengths=(2, 1), changes=changes))[:, 2].tolist()
+
+    plain, exchanged = last_call(), last_call(exchange)
+    assert exchanged == plain[::-1] != plain
+    assert last_call(exchange, exchange) == plain
+    assert last_call(KeepCopy.SAVE, exchange, KeepCopy.RESTORE) == plain
+    assert last_call(exchange, KeepCopy.SAVE, exchange, KeepCopy.RESTORE) == exchanged
 
 
 def test_the_script_of_a_fault_shows_it_without_rnneval(
