@@ -2,7 +2,21 @@
 
 Hooks keep a fingerprint of every module's inputs and outputs at each position of the text. The module at fault is the
 first to finish whose inputs agree and whose outputs do not. What lies around it shows the same difference, and so does
-all that comes after; what lies inside of it agrees.
+all that comes after; what lies inside of it agrees. Of two readings of 29 tokens, in one call and in three:
+
+```text
+                 one reading             the other reading           compared at each of the 29 positions
+calls            (29,)                   (7, 5, 17)                  inputs    outputs
+model            ids → logits            ids → logits                equal     differ
+  model.embed      ids → x                 ids → x                   equal     equal
+  model.mixer      x → y                   x → y                     equal     differ      ← the first to finish
+    mixer.conv       x → z                   x → z                   equal     equal
+  model.head       y → logits              y → logits                differ    differ
+```
+
+A second look, at the calls of PyTorch within the `forward` of that module, finds the line in the same way. A model that
+returns another number of rows or tokens has no positions to compare: there the first module counts whose inputs have
+the right shape and whose outputs have not.
 """
 
 import inspect
@@ -11,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -34,6 +48,8 @@ _TIMES = 20.0  # outputs must differ by so many times as much as inputs
 _TIMES_AROUND = 4.0  # what differs by less around a module has no effect
 _ROUNDING = 4.0  # units in the last place: a smaller difference of inputs counts as this one
 _NUMBERS = 16  # numbers of a fingerprint
+_PROJECTIONS = 16  # random projections that are kept, one for each width of tensors
+_PER_HEAD = 4  # axes of an attention mask: rows, heads, queries, keys
 _MASKED = -1e3  # numbers of an attention mask below this one rule a position out
 
 _BEFORE, _AFTER = 5, 66  # tokens of the text that calls of several lengths read
@@ -58,23 +74,41 @@ class WatchedReading:
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """The first module whose inputs agree in two readings and whose outputs do not."""
+    """The first module whose inputs are right in a reading and whose outputs are not."""
 
     module: str  # its name, empty for the whole model
     kind: str
+    at: Spot  # file and line of its `forward`, or of the line in it at which the readings part
+
+    @property
+    def name(self) -> str:
+        """The module and its class, as messages name it."""
+        return f"{self.module} ({self.kind})" if self.module else self.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeDivergence(Divergence):
+    """A module whose outputs have another number of rows or tokens than its inputs."""
+
+    shape: tuple[int, ...]  # of its outputs
+
+    def __str__(self) -> str:
+        """Say which shape is wrong."""
+        return f"the inputs of {self.name} have the right number of rows and tokens, its outputs {self.shape}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberDivergence(Divergence):
+    """A module whose inputs agree in two readings and whose outputs do not."""
+
     position: int  # the first position at which its outputs differ, counted from the first that is compared
     difference: float  # how far its outputs differ there, relative to their size
     of_inputs: float  # the same of its inputs, at all positions up to there
-    at: Spot  # file and line of its `forward`, or of the line in it at which the readings part
-    in_line: bool = False  # whether this line is known
-    shape: tuple[int, ...] = ()  # the shape of its outputs, where this is what is wrong
+    in_line: bool = False  # whether the line in its `forward` is known
 
     def __str__(self) -> str:
         """Say where the readings part."""
-        name = f"{self.module} ({self.kind})" if self.module else self.kind
-        if self.shape:
-            return f"the inputs of {name} have the right number of rows and tokens, its outputs {self.shape}"
-        agree = f"the inputs of {name} agree to {self.of_inputs:.0e}"
+        agree = f"the inputs of {self.name} agree to {self.of_inputs:.0e}"
         where = f"they part in line {self.at.line}" if self.in_line else "the line is where its forward begins"
         return f"at position {self.position} {agree} and its outputs differ by {self.difference:.0e} ({where})"
 
@@ -93,12 +127,12 @@ def in_calls(
     return WatchedReading(calls=calls, tokens=tuple(lengths), rows=len(ids), end=end)
 
 
-def module_of_test(test: str, step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
+def module_of_test(test: str, step: TorchStep, width: int, *, seed: int = 0) -> NumberDivergence | None:
     """Return the first module at which the readings of a test of behaviour part, for a model with so many logits."""
     with torch.no_grad(), awake(step.module):
         try:
-            found = (first_diverging(step.module, one, other) for one, other in _readings_of(test, step, width, seed))
-            return next((each for each in found if each is not None), None)
+            pairs = _readings_of(test, step, width, seed)
+            return next(filter(None, (first_diverging(step.module, one, other) for one, other in pairs)), None)
         except Exception as error:  # a model may raise any in calls that it does not take, such as those of one row
             failure_of(error)
             return None
@@ -125,7 +159,7 @@ def _readings_of(test: str, step: TorchStep, width: int, seed: int) -> Iterator[
         yield in_calls(step, one, lengths, end=end), in_calls(step, other, lengths, end=end)
 
 
-def module_of_case(reader: Reader, case: Case) -> Divergence | None:
+def module_of_case(reader: Reader, case: Case) -> NumberDivergence | None:
     """Return the first module at which the two readings of a test of calls part."""
     pairs = [*zip((case.wanted, case.seen), case.begins, strict=True)]
     tokens = min(reading.tokens - begin for reading, begin in pairs)
@@ -143,18 +177,27 @@ def module_of_case(reader: Reader, case: Case) -> Divergence | None:
     return first_diverging(reader.step.module, *sorted(watched, key=lambda each: len(each.tokens)))
 
 
-def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
+class _Shape(NamedTuple):
+    """What is right about the shapes of a module in one call."""
+
+    inputs_fit: bool  # whether its inputs have the rows and tokens of the call
+    outputs_fit: bool
+    outputs: tuple[int, ...]
+
+
+def module_of_shape(reader: Reader, case: Case) -> ShapeDivergence | None:
     """Return the first module whose outputs lack rows or tokens of its inputs, and do not where a row is read alone."""
     alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.seen)
-    for run, (inputs_fit, outputs_fit, shape) in beside.items():
-        if inputs_fit and not outputs_fit and alone.get(run, ())[:2] == (True, True):
-            return _divergence(reader.step.module, run[0], 0, difference=np.inf, of_inputs=0.0, shape=shape)
+    for (chain, call), shape in beside.items():
+        of_one = alone.get((chain, call))
+        if shape.inputs_fit and not shape.outputs_fit and of_one and of_one.inputs_fit and of_one.outputs_fit:
+            return ShapeDivergence(**_module(reader.step.module, chain), shape=shape.outputs)
     return None
 
 
-def _shapes(reader: Reader, reading: Reading) -> dict[tuple[Chain, int], tuple[bool, bool, tuple[int, ...]]]:
-    """Return by module and call whether inputs and outputs have its rows and tokens, and the outputs' shape."""
-    found: dict[tuple[Chain, int], tuple[bool, bool, tuple[int, ...]]] = {}
+def _shapes(reader: Reader, reading: Reading) -> dict[tuple[Chain, int], _Shape]:
+    """Return the shapes of each module in each call, those of its first run there."""
+    shapes: dict[tuple[Chain, int], _Shape] = {}
     call = -1
 
     def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
@@ -165,19 +208,20 @@ def _shapes(reader: Reader, reading: Reading) -> dict[tuple[Chain, int], tuple[b
         first, end = reading.calls[min(call, len(reading.calls) - 1)]
         wanted = len(reading.ids), end - first
         inputs, outputs = (next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result))
-        found.setdefault((chain, call), (inputs[:2] == wanted, outputs[:2] == wanted, outputs))
+        shapes.setdefault((chain, call), _Shape(inputs[:2] == wanted, outputs[:2] == wanted, outputs))
 
     with suppress(ShapeError), listening(reader.step.module, hear):
         list(reader.calls(reading))
-    return found
+    return shapes
 
 
-def _divergence(module: torch.nn.Module, chain: Chain, position: int, **known: Any) -> Divergence:
-    kind, at = type(module.get_submodule(chain[-1])).__name__, spot_of(module, chain)
-    return Divergence(module=chain[-1], kind=kind, position=position, at=at, **known)
+def _module(model: torch.nn.Module, chain: Chain) -> dict[str, Any]:
+    """Return the fields that every divergence has, of the innermost of the running modules."""
+    kind = type(model.get_submodule(chain[-1])).__name__
+    return {"module": chain[-1], "kind": kind, "at": spot_of(model, chain)}
 
 
-def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> Divergence | None:
+def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> NumberDivergence | None:
     """Return the first module at which two readings part, the one with fewer calls first; None if there is none.
 
     The number of its tokens should be no other size in the model: positions are told from other axes by their number.
@@ -186,20 +230,24 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
     # The coarsest type of the module; some compute in float32 always.
     floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
     compared = _compared_runs(module, one, other)
-    for (chain, _), (of_inputs, of_outputs) in compared.items():
-        at = _parting(of_inputs, of_outputs, floor)
+    for run, (of_inputs, of_outputs) in compared.items():
+        chain, at = run.chain, _parting(of_inputs, of_outputs, floor)
         # Where the module around it gives the same, what is inside of it does not matter.
-        outer = ((chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
-        around = next((compared[run] for run in outer if run in compared), None)
+        outer = (_Run(chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
+        around = next((compared[each] for each in outer if each in compared), None)
         if at is None or (around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)):
             continue
-        sizes = {"difference": float(of_outputs[at]), "of_inputs": float(of_inputs[: at + 1].max())}
-        found = _divergence(module, chain, at, **sizes)
+        divergence = NumberDivergence(
+            **_module(module, chain),
+            position=at,
+            difference=float(of_outputs[at]),
+            of_inputs=float(of_inputs[: at + 1].max()),
+        )
         lines = _compared_runs(module, one, other, within=chain)
-        line = next((run[-1] for run, sides in lines.items() if _parting(*sides, floor) is not None), None)
+        line = next((each.line for each, sides in lines.items() if _parting(*sides, floor) is not None), None)
         if line is None or is_of_pytorch(module.get_submodule(chain[-1])):
-            return found
-        return replace(found, at=replace(found.at, line=line), in_line=True)
+            return divergence
+        return replace(divergence, at=replace(divergence.at, line=line), in_line=True)
     return None
 
 
@@ -223,7 +271,12 @@ def _parting(of_inputs: Differences, of_outputs: Differences, floor: float) -> i
     return int(parts.argmax()) if parts.any() else None
 
 
-_Run = tuple[Chain, int]  # the modules that run, and how often the same ones ran before in this call; or a line's
+class _Run(NamedTuple):
+    """A run of a module, or of a line of its `forward`, in each call of a reading."""
+
+    chain: Chain  # the modules that are running
+    before: int  # how often the same module, or line, ran before in this call
+    line: int | None = None  # None for the run of the module
 
 
 class _Key(NamedTuple):
@@ -247,7 +300,7 @@ def _recorded(
     """
     heard: dict[str, dict[_Run, dict[_Key, list[Differences]]]] = {"in": {}, "out": {}}
     running: list[_Run] = []
-    ran: Counter[object] = Counter()
+    ran: Counter[Chain | int] = Counter()  # runs of this call, by modules or by line
     tokens = 0
 
     def keep(phase: str, run: _Run, nest: Any) -> None:
@@ -258,15 +311,15 @@ def _recorded(
 
     def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
         if phase == "in":
-            running.append((chain, ran[chain]))
+            running.append(_Run(chain, ran[chain]))
             ran[chain] += 1
         run = running[-1] if phase == "in" else running.pop()
         if within is None:
             keep(phase, run, given if phase == "in" else result)
 
     def hear_line(line: int, given: Any, result: Any) -> None:
-        if running and running[-1][0] == within:
-            run = ((*within, str(ran[line])), line)
+        if within is not None and running and running[-1].chain == within:
+            run = _Run(within, ran[line], line)
             ran[line] += 1
             keep("in", run, given)
             keep("out", run, result)
@@ -353,7 +406,7 @@ def _numbers(tensor: torch.Tensor, axis: int) -> Differences:
     return numbers
 
 
-@cache
+@lru_cache(maxsize=_PROJECTIONS)
 def _projection(size: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(size)
     return torch.randn(size, _NUMBERS, generator=generator, dtype=torch.float64) / max(size, 1) ** 0.5
@@ -364,7 +417,7 @@ def _allowed(tensor: torch.Tensor, tokens: int) -> Differences | None:
 
     Of other tensors nothing. Keys count from the query, so that a mask is the same with padding before it as without.
     """
-    if tensor.dim() != 4 or tensor.shape[-2] != tokens or tensor.shape[-1] < tokens:
+    if tensor.dim() != _PER_HEAD or tensor.shape[-2] != tokens or tensor.shape[-1] < tokens:
         return None
     allowed = tensor if tensor.dtype == torch.bool else tensor == 0
     is_additive = tensor.is_floating_point() and (allowed | (tensor < _MASKED)).all() and allowed.any()
