@@ -22,7 +22,7 @@ from rnneval.models.state import leaves_of
 _ORDERS = {"GRU": [1, 0, 2], "LSTM": [0, 1, 2, 3]}  # PyTorch has r, z, n and i, f, g, o
 _NEAR = 1e-4  # largest difference between the states that a module returned and those that are computed
 
-Seen = tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]
+WatchedStates = tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]
 
 
 def uncompiled() -> AbstractContextManager[None]:
@@ -94,7 +94,7 @@ class RecurrentModules:
         return layout
 
     @contextmanager
-    def watching(self) -> Iterator[Callable[[], Seen]]:
+    def watching(self) -> Iterator[Callable[[], WatchedStates]]:
         """Watch the calls in a block; the function that is given returns afterwards what was seen."""
         with self._calls() as calls:
             yield partial(self._seen, calls)
@@ -115,7 +115,7 @@ class RecurrentModules:
             hooks.enter_context(uncompiled())  # a compiled model would be compiled again for the hooks
             yield calls
 
-    def _seen(self, calls: dict[str, list[Any]]) -> Seen:
+    def _seen(self, calls: dict[str, list[Any]]) -> WatchedStates:
         states: dict[str, Trajectory] = {}
         inputs: dict[str, NDArray[Any]] = {}
         for name, module in self._modules.items():

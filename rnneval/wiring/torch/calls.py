@@ -18,7 +18,7 @@ from rnneval.wiring.difference import Distance, Limits, Logits, context_spread, 
 from rnneval.wiring.torch import cases
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape
-from rnneval.wiring.torch.readings import CacheMethod, KeepCopy, Reader, Reading, RefusedError, ShapeError
+from rnneval.wiring.torch.readings import CacheMethod, CacheReader, KeepCopy, Reading, RefusedError, ShapeError
 from rnneval.wiring.torch.reproduce import script
 
 KEYS = ("train", "shapes", "padding", "right_padding", "packed", "restore", "rollback", "reset", "reorder", "special")
@@ -71,7 +71,7 @@ class _CallTests:
     """The tests of one model."""
 
     def __init__(self, step: CachedStep, width: int, newline: int | None, seed: int) -> None:
-        self.reader = Reader(step)
+        self.reader = CacheReader(step)
         config, ids = step.module.config, range(width)
         named: list[Any] = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "pad")]
         of_model = [id_ for given in named for id_ in (given if isinstance(given, list) else [given]) if id_ in ids]

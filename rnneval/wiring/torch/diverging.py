@@ -42,7 +42,7 @@ from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, is_of_pytorch, listening, spot_of, tensors_in
-from rnneval.wiring.torch.readings import Reader, Reading, ShapeError
+from rnneval.wiring.torch.readings import CacheReader, Reading, ShapeError
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
 _TIMES_AROUND = 4.0  # what differs by less around a module has no effect
@@ -159,7 +159,7 @@ def _readings_of(test: str, step: TorchStep, width: int, seed: int) -> Iterator[
         yield in_calls(step, one, lengths, end=end), in_calls(step, other, lengths, end=end)
 
 
-def module_of_case(reader: Reader, case: Case) -> NumberDivergence | None:
+def module_of_case(reader: CacheReader, case: Case) -> NumberDivergence | None:
     """Return the first module at which the two readings of a test of calls part."""
     pairs = [*zip((case.wanted, case.seen), case.begins, strict=True)]
     tokens = min(reading.tokens - begin for reading, begin in pairs)
@@ -185,7 +185,7 @@ class _Shape(NamedTuple):
     outputs: tuple[int, ...]
 
 
-def module_of_shape(reader: Reader, case: Case) -> ShapeDivergence | None:
+def module_of_shape(reader: CacheReader, case: Case) -> ShapeDivergence | None:
     """Return the first module whose outputs lack rows or tokens of its inputs, and do not where a row is read alone."""
     alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.seen)
     for (chain, call), shape in beside.items():
@@ -195,7 +195,7 @@ def module_of_shape(reader: Reader, case: Case) -> ShapeDivergence | None:
     return None
 
 
-def _shapes(reader: Reader, reading: Reading) -> dict[tuple[Chain, int], _Shape]:
+def _shapes(reader: CacheReader, reading: Reading) -> dict[tuple[Chain, int], _Shape]:
     """Return the shapes of each module in each call, those of its first run there."""
     shapes: dict[tuple[Chain, int], _Shape] = {}
     call = -1

@@ -16,7 +16,7 @@ from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.facts import Spot
 
 Chain = tuple[str, ...]  # the names of the modules that are running, the outermost first
-Listener = Callable[[Chain, str, Any, Any], None]
+ModuleListener = Callable[[Chain, str, Any, Any], None]
 """Called as `listener(running, phase, given, result)` when the last of the running modules begins (`in`) or ends.
 
 `given` is its positional and keyword arguments; `result` is None when it begins, and the phase of its end is `out`.
@@ -24,7 +24,7 @@ Listener = Callable[[Chain, str, Any, Any], None]
 
 
 @contextmanager
-def listening(module: torch.nn.Module, listener: Listener) -> Iterator[None]:
+def listening(module: torch.nn.Module, listener: ModuleListener) -> Iterator[None]:
     """Report the begin and the end of every module, until the context ends."""
     running: list[str] = []
 

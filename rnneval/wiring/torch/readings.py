@@ -104,7 +104,7 @@ class ShapeError(RefusedError):
     """A model returned logits of another shape than that of the ids."""
 
 
-class Reader:
+class CacheReader:
     """Reads texts with a copy of a model that has no parameter of zeros, in float64 where the model runs in it."""
 
     def __init__(self, step: CachedStep) -> None:

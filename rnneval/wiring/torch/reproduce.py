@@ -6,7 +6,7 @@ from itertools import takewhile
 import torch
 
 from rnneval.wiring.torch.cases import Case
-from rnneval.wiring.torch.readings import CacheMethod, KeepCopy, Reader, Reading
+from rnneval.wiring.torch.readings import CacheMethod, CacheReader, KeepCopy, Reading
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
 _LOOPED = 3  # calls of one token that become a loop
@@ -15,7 +15,7 @@ _INFINITE = re.compile(r"\binf\b")
 _LEFT_OUT = {"model_type", "transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path"}
 
 
-def script(reader: Reader, case: Case, position: int | None) -> str:
+def script(reader: CacheReader, case: Case, position: int | None) -> str:
     """Return a script that prints how far two readings differ at a token; without one, the shape of their logits."""
     if position is None:
         first, end = case.seen.calls[-1]
@@ -29,7 +29,7 @@ def script(reader: Reader, case: Case, position: int | None) -> str:
     return "\n".join([*_opening(reader, body), *body, ""])
 
 
-def _opening(reader: Reader, body: list[str]) -> list[str]:
+def _opening(reader: CacheReader, body: list[str]) -> list[str]:
     """Return the lines that make the model: a random one of the same configuration, in which no parameter is zero."""
     config = reader.step.module.config
     usual = type(config)().to_dict()
@@ -55,7 +55,7 @@ def _opening(reader: Reader, body: list[str]) -> list[str]:
     ]
 
 
-def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int | None) -> list[str]:
+def _reading(reader: CacheReader, reading: Reading, name: str, column: int, row: int | None) -> list[str]:
     """Return the lines that read a text up to a token, and keep the logits of its last call under a name."""
     ids = f"torch.tensor({[list(each) for each in reading.ids]})"
     if reading.tokens > _WRITTEN:
@@ -99,7 +99,7 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
     return [*lines, f"{name} = out.{logits}"]
 
 
-def _given(reader: Reader, reading: Reading, first: int, end: int) -> str:
+def _given(reader: CacheReader, reading: Reading, first: int, end: int) -> str:
     """Return the arguments of a call other than ids and cache, as code."""
     given = reader.given(reading, first, end)
     return "".join(f", {name}={_code(value)}" for name, value in given.items() if name not in _BY_HAND)

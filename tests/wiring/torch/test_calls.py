@@ -9,7 +9,7 @@ transformers = pytest.importorskip("transformers")
 
 from rnneval.models.torch.causal import CachedStep  # noqa: E402
 from rnneval.wiring.torch.calls import KEYS, CallTests, run_calls  # noqa: E402
-from rnneval.wiring.torch.readings import CacheMethod, Change, KeepCopy, Reader, Reading  # noqa: E402
+from rnneval.wiring.torch.readings import CacheMethod, CacheReader, Change, KeepCopy, Reading  # noqa: E402
 from tests.wiring.torch.tiny_calls import WIDTH, Tiny  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -63,7 +63,7 @@ def test_a_planted_fault_is_found(fault: str, key: str, pattern: str) -> None:
 
 
 def test_all_changes_before_one_call_are_made_in_their_order() -> None:
-    reader, exchange = Reader(CachedStep(Tiny().eval())), CacheMethod("reorder_cache", (1, 0))
+    reader, exchange = CacheReader(CachedStep(Tiny().eval())), CacheMethod("reorder_cache", (1, 0))
 
     def last_call(*commands: CacheMethod | KeepCopy) -> Any:
         changes = tuple(Change(call=1, command=command) for command in commands)

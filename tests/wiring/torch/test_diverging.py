@@ -18,7 +18,7 @@ from rnneval.wiring.torch.diverging import (  # noqa: E402
     module_of_case,
     module_of_test,
 )
-from rnneval.wiring.torch.readings import Reader, Reading  # noqa: E402
+from rnneval.wiring.torch.readings import CacheReader, Reading  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, cached, made  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -134,7 +134,7 @@ def test_positions_are_counted_after_padding_and_one_row_is_watched():
 
 def test_the_readings_of_a_test_of_calls():
     model = cached("Mamba", state_size=8)  # its scan begins at zero in every call of several tokens
-    reader = Reader(CachedStep(model))
+    reader = CacheReader(CachedStep(model))
     case = Case(
         key="chunk",
         pattern="in calls of several tokens after a state",
