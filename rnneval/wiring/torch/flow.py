@@ -1,4 +1,19 @@
-"""The flow matrix of a PyTorch model: where each array of its state comes from, and what is wrong with it."""
+"""The flow matrix of a PyTorch model: where each array of its state comes from, and what is wrong with it.
+
+`readers.py` observes, this module judges. Of each array the module that reads it is compared with the one that wrote
+it, and the calls of one token with those of three. Of two layers `a` and `b` with a state `h` each:
+
+```text
+array   reader   writer   made as   unchanged in   judgement
+a.h     a        a        a.h       none           carried
+a.h     a        b        a.h       none           crossed: the fault crossed-state
+a.h     a        a        a.c       none           swapped: swapped-slots
+a.h     a        a        a.h       calls of 3     stale in calls of 3, carried in calls of 1: stale-state
+a.h     none     a        a.h       none           fresh: ignored-state
+```
+
+An array that nothing reads and nothing changes is not judged, and the record says so.
+"""
 
 import re
 from collections.abc import Collection, Iterator
@@ -61,19 +76,26 @@ def _shared_layer(module: torch.nn.Module, layer: Chain) -> Finding:
     return finding_of("shared-layer", Detection(seen=f"{seen} layers", at=spot_of(module, layer)))
 
 
-class _Seen(NamedTuple):
-    """Judgement of one array."""
+class _Fault(NamedTuple):
+    """What is wrong with an array."""
 
-    kind: str
+    rule: str
+    message: str
     calls: tuple[int, ...] = CALLS  # the calls, by their numbers of tokens, that show it
-    fault: str = ""
-    words: str = ""
-    source: Slot | str = "initial"  # what went into the array instead of its own state
-    giver: str | None = None  # the layer whose state went to another one
+    giver: str | None = None  # the layer whose state went to another one; None where none did
 
 
-_Judged = tuple[ArrayFlow, _Seen]
-_NOT_TOLD = _Seen("unknown", source="unknown")
+class _Judgement(NamedTuple):
+    """What goes into an array, and the fault that this is, if it is one."""
+
+    kind: str  # as in the record
+    source: Slot | str = "initial"
+    fault: _Fault | None = None
+    untested: str | None = None  # why nothing can be said of the array
+
+
+_Judged = tuple[ArrayFlow, _Judgement]
+_NOT_TOLD = _Judgement("unknown", "unknown")
 
 
 class _Judge:
@@ -94,7 +116,7 @@ class _Judge:
         self._slots = {array.path: array.slot or _slot(array.path) for array in (*arrays, *counters)}
         self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
         # A counter that nothing reads is lost where it would explain an array that seems to be stale.
-        is_stale = any(self._seen(array).fault == "stale-state" for array in arrays)
+        is_stale = any(_is_stale(self._judge(array)) for array in arrays)
         self._lost = tuple(each for each in counters if each.unchanged) or counters * is_stale
         self._arrays += self._lost
 
@@ -107,124 +129,131 @@ class _Judge:
             if slot in layer.slots:  # two arrays of one name: the second goes by its path
                 slot = self._slots[array.path] = array.path
             layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
-        judged = self._without_guesses([(array, self._seen(array)) for array in self._arrays])
+        judged = self._without_guesses([(array, self._judge(array)) for array in self._arrays])
         return StateFlow(
             layers=tuple(layers.values()),
-            flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
+            flow=tuple(row for array, judgement in judged for row in self._rows(array, judgement)),
             findings=tuple(self._findings(judged)),
-            untested=tuple(seen.words for _, seen in judged if seen.words and not seen.fault),
-            right_by_token=not any(seen.fault and 1 in seen.calls for _, seen in judged),
+            untested=tuple(judgement.untested for _, judgement in judged if judgement.untested),
+            right_by_token=not any(judgement.fault and 1 in judgement.fault.calls for _, judgement in judged),
         )
 
     def _without_guesses(self, judged: list[_Judged]) -> list[_Judged]:
         """Call unknown what goes on inside of the module at fault, where none of its arrays shows the fault."""
         inside = [array for array, _ in judged if self._is_in_parting(array)]
-        if any(seen.fault for array, seen in judged if array in inside):
+        if any(judgement.fault for array, judgement in judged if array in inside):
             return judged
-        return [(array, _NOT_TOLD if array in inside else seen) for array, seen in judged]
+        return [(array, _NOT_TOLD if array in inside else judgement) for array, judgement in judged]
 
     def _is_in_parting(self, array: ArrayFlow) -> bool:
         """Return whether an array belongs to the module at which readings part, or to one inside of it."""
         return self._parting == "" or self._parting in (array.owner or ())
 
-    def _seen(self, array: ArrayFlow) -> _Seen:
+    def _judge(self, array: ArrayFlow) -> _Judgement:
         """Return what is to be said of one array; what seems to be stale may follow from a counter that is lost."""
         if array not in self._lost:
-            seen = self._seen_alone(array)
-            return _NOT_TOLD if self._lost and seen.fault == "stale-state" else seen
+            judgement = self._judge_alone(array)
+            return _NOT_TOLD if self._lost and _is_stale(judgement) else judgement
         calls = _tokens(CALLS)
-        fault, kind, words = "ignored-state", "fresh", f"{array.path} counts, and no module reacts in calls of {calls}"
         if array.unchanged:
-            fault, kind, words = "stale-state", "stale", f"{array.path} stays as it is in calls of {calls}"
-        return _Seen(kind, CALLS, fault, words)
+            fault = _Fault("stale-state", f"{array.path} stays as it is in calls of {calls}")
+            return _Judgement("stale", fault=fault)
+        fault = _Fault("ignored-state", f"{array.path} counts, and no module reacts in calls of {calls}")
+        return _Judgement("fresh", fault=fault)
 
-    def _seen_alone(self, array: ArrayFlow) -> _Seen:
+    def _judge_alone(self, array: ArrayFlow) -> _Judgement:
         """Return what is to be said of one array where no counter is lost."""
         silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
         if silent == CALLS and not array.late and (array.unchanged == CALLS or not self._cut_matters):
-            return _Seen("unknown", words=f"{array.path}: no module reads it", source="unknown")
+            return _NOT_TOLD._replace(untested=f"{array.path}: no module reads it")
         foreign = self._unread(array, silent) if silent and self._cut_matters else self._foreign(array)
         if foreign is not None:
             return foreign
         if array.unchanged == CALLS and not array.blank and _pattern(array.path) not in self._moving:
-            return _Seen("initial")  # a constant
+            return _Judgement("initial")  # a constant
         if array.unchanged:
-            words = f"{self._name(array.reader)} reads {array.path}, which stays as it is in calls of "
-            return _Seen("stale", array.unchanged, "stale-state", words + _tokens(array.unchanged))
-        if array.writer is None:
-            return _Seen("unknown", source="unknown")
-        return _Seen("carried", source=self._state(array))
+            message = f"{self._name(array.reader)} reads {array.path}, which stays as it is in calls of "
+            fault = _Fault("stale-state", message + _tokens(array.unchanged), array.unchanged)
+            return _Judgement("stale", fault=fault)
+        return _NOT_TOLD if array.writer is None else _Judgement("carried", self._state(array))
 
-    def _foreign(self, array: ArrayFlow) -> _Seen | None:
+    def _foreign(self, array: ArrayFlow) -> _Judgement | None:
         """Return what is to be said of an array that holds what was made elsewhere; None of others."""
         chains = (array.reader, array.writer, array.giver)
         reader, writer, giver = map(self._name, chains)
         path, reads = array.path, f"{reader} reads {array.path}, which"
         if array.other is not None and (array.claimed or self._cut_matters):
             source = self._own_of(array.other[-1], array)
-            return _Seen("crossed", CALLS, "crossed-state", f"{reads} {writer} wrote", source, source.layer)
+            fault = _Fault("crossed-state", f"{reads} {writer} wrote", giver=source.layer)
+            return _Judgement("crossed", source, fault)
         # Layers of one kind share an array: each starts from the state of the one before.
         alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
         if self._cut_matters and alike and array.reader != array.writer:
-            words = f"{writer} starts from the state that {giver} made in the same call, and {reads} {writer} wrote"
-            return _Seen("crossed", CALLS, "shared-state", words, writer, giver)
+            message = f"{writer} starts from the state that {giver} made in the same call, and {reads} {writer} wrote"
+            return _Judgement("crossed", writer, _Fault("shared-state", message, giver=giver))
         if array.made_at == path:
             return None
         source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
         if array.slot[1:] and array.slot[1:] != source.slot[1:]:  # one layer's of a stack: h[0] and h[1]
-            words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
-            return _Seen("crossed", CALLS, "crossed-state", words, source, reader)
-        words = f"{reader}: {path} holds what was written as {array.made_at}"
-        return _Seen("swapped", CALLS, "swapped-slots", words, source)
+            message = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
+            return _Judgement("crossed", source, _Fault("crossed-state", message, giver=reader))
+        message = f"{reader}: {path} holds what was written as {array.made_at}"
+        return _Judgement("swapped", source, _Fault("swapped-slots", message))
 
-    def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
+    def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Judgement:
         """Return what is to be said of an array to which no module reacts in some calls."""
         path, layer, calls = array.path, self._name(array.owner), _tokens(silent)
-        if array.given:
-            own = [other for other in self._arrays if other.writer == array.writer]
-            given = array.given[min(own.index(array), len(array.given) - 1)]
-            source = self._state(next(other for other in self._arrays if other.path == given))
-            words = f"{layer} starts from the state that {source.layer} made in the same call ({given}), and no module"
-            return _Seen("crossed", silent, "shared-state", f"{words} reads {path}", source, source.layer)
+        if array.handed:
+            siblings = [other for other in self._arrays if other.writer == array.writer]
+            start = array.handed[min(siblings.index(array), len(array.handed) - 1)]
+            source = self._state(next(other for other in self._arrays if other.path == start))
+            message = (
+                f"{layer} starts from the state that {source.layer} made in the same call ({start}), and no module"
+            )
+            fault = _Fault("shared-state", f"{message} reads {path}", silent, source.layer)
+            return _Judgement("crossed", source, fault)
         if array.late:
-            return _Seen("stale", silent, "stale-state", f"{path} has an effect one call late only in calls of {calls}")
+            fault = _Fault("stale-state", f"{path} has an effect one call late only in calls of {calls}", silent)
+            return _Judgement("stale", fault=fault)
         others = f"{layer} reads it in calls of {_tokens(set(CALLS) - set(silent))}"
         if silent == CALLS:
             others = "even a thousand times as large" if array.writer is None else f"although {layer} writes it"
-        return _Seen("fresh", silent, "ignored-state", f"{path}: no module reacts in calls of {calls} ({others})")
+        fault = _Fault("ignored-state", f"{path}: no module reacts in calls of {calls} ({others})", silent)
+        return _Judgement("fresh", fault=fault)
 
     def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
         """Return the state of a layer that wrote an array of another one: the array in the same place among its own."""
-        own = [each for each in self._arrays if layer in (each.owner or ())] or [array]
+        arrays = [each for each in self._arrays if layer in (each.owner or ())] or [array]
         place = [each for each in self._arrays if each.owner == array.owner].index(array)
-        return self._state(own[min(place, len(own) - 1)])
+        return self._state(arrays[min(place, len(arrays) - 1)])
 
-    def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
+    def _rows(self, array: ArrayFlow, judgement: _Judgement) -> Iterator[Flow]:
         """Yield the row of the calls in which an array was as it should be, and that of the others."""
         into, numbers = self._state(array), range(len(BEFORE), len(BEFORE) + len(CALLS))
-        shown = tuple(number for number, tokens in zip(numbers, CALLS, strict=True) if tokens in seen.calls)
-        if right := tuple(number for number in numbers if number not in shown):
+        tokens_of_kind = judgement.fault.calls if judgement.fault else CALLS
+        of_kind = tuple(number for number, tokens in zip(numbers, CALLS, strict=True) if tokens in tokens_of_kind)
+        if right := tuple(number for number in numbers if number not in of_kind):
             yield Flow(into=into, source=into, kind="carried", calls=right)
-        yield Flow(into=into, source=seen.source, kind=seen.kind, calls=shown)
+        yield Flow(into=into, source=judgement.source, kind=judgement.kind, calls=of_kind)
 
     def _findings(self, judged: list[_Judged]) -> Iterator[Finding]:
         """Yield one finding for each fault, class and kind of array: equal layers of a stack err alike."""
-        groups: dict[tuple[object, ...], list[_Judged]] = {}
-        for array, seen in judged:
-            if seen.fault:
-                key = (seen.fault, seen.calls, self._kind(array.owner), _pattern(array.path))
-                groups.setdefault(key, []).append((array, seen))
+        groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Fault]]] = {}
+        for array, judgement in judged:
+            if fault := judgement.fault:
+                key = (fault.rule, fault.calls, self._kind(array.owner), _pattern(array.path))
+                groups.setdefault(key, []).append((array, fault))
         for alike in groups.values():
-            array, seen = alike[0]
-            within = seen.fault == "crossed-state" and seen.giver == self._name(array.reader)  # layers of one module
+            array, fault = alike[0]
+            within = fault.rule == "crossed-state" and fault.giver == self._name(array.reader)  # layers of one module
             names = (self._name(each.owner) + f".{each.slot}" * within for each, _ in alike)
             _, *others = dict.fromkeys(names)
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-            words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
-            chain = (None if seen.fault == "shared-state" else array.owner) or array.writer
+            message = fault.message + (f"; likewise in {', '.join(others[:_NAMED])}{more}" if others else "")
+            chain = (None if fault.rule == "shared-state" else array.owner) or array.writer
             spot = spot_of(self._module, chain) if chain else Spot()
-            finding = finding_of(seen.fault, Detection(seen=words, at=spot))
-            yield msgspec.structs.replace(finding, source_layer=seen.giver)
+            finding = finding_of(fault.rule, Detection(seen=message, at=spot))
+            yield msgspec.structs.replace(finding, source_layer=fault.giver)
 
     def _name(self, chain: Chain | None) -> str:
         """Return the name of the innermost module; for the whole model that of its class."""
@@ -235,6 +264,10 @@ class _Judge:
 
     def _kind(self, chain: Chain | None) -> str:
         return type(self._module.get_submodule(chain[-1])).__name__ if chain else "function"
+
+
+def _is_stale(judgement: _Judgement) -> bool:
+    return judgement.fault is not None and judgement.fault.rule == "stale-state"
 
 
 def _tokens(counts: Collection[int]) -> str:

@@ -4,6 +4,19 @@ One array is changed by itself, and the model is called once with one token and 
 outputs differ in a single bit is the reader, or the one that gives a module inside of it other inputs. The writer is
 the module in which the content of an array first appeared. States are told from other tensors by their content: a step
 gives the model copies of them, in any container.
+
+```text
+                        plain call           call with `layers.1.h` changed
+state                   layers.0.h  1.h      layers.0.h  1.h*
+  layers.0 begins       x                    x                    equal
+  layers.0 ends         y                    y                    equal
+  layers.1 begins       y                    y                    equal: states are left out of what is compared
+  layers.1 ends         z                    z*                   the first event that differs: layers.1 is the reader
+state after             0.h'  1.h'           0.h'  1.h'*          1.h' appeared first within layers.1: the writer
+```
+
+`_Watched` makes one call and keeps its events and births, `_Interventions` makes the calls that are compared, and an
+`ArrayFlow` is what they show of one array. `flow.py` judges it.
 """
 
 import re
@@ -198,7 +211,7 @@ class ArrayFlow:
     other: Chain | None = None  # the layer that wrote it and is not given it, but another state
     claimed: bool = False  # whether a layer that writes a state, and not this one, is given it
     blank: bool = False  # whether it is all zero, as at the beginning
-    given: tuple[str, ...] = ()
+    handed: tuple[str, ...] = ()
     """Arrays of other modules whose new content the writer got in the same call, where this one is never read."""
     giver: Chain | None = None  # the module that gave the writer an output beside its first one in the same call
 
@@ -286,7 +299,7 @@ class _Interventions:
         return any(at != itself and not same(leaf, plain.get(at)) for at, leaf in other.items())
 
     def _with_owner(self, flow: ArrayFlow, others: Sequence[ArrayFlow]) -> ArrayFlow:
-        """Tell the layer whose state an array is from one that reads it first, as a norm or a query does."""
+        """Return the flow with the layer whose state the array is: not one that reads it first, as a norm does."""
         layer = _first_other(flow.reader, flow.writer)
         if layer is None:
             return replace(flow, owner=flow.reader or flow.writer)
@@ -358,7 +371,7 @@ class _Interventions:
         slots = [at for chain, at in entries if chain == read and at[:1] in _SLOTS]
         own = {_Birth(read or (), slot, is_output=True) for slot in slots}
         left = self._parts(self._longest.after) if len(silent) == len(CALLS) else {}
-        given, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
+        handed, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
         return ArrayFlow(
             path=path,
             slot=slots[0] if len(slots) == 1 else "",
@@ -370,7 +383,7 @@ class _Interventions:
             grows=any(array is not None and array.shape != before.shape for array in after.values()),
             late=any(self._is_late(altered, tokens) for tokens in silent),
             blank=not before.any(),
-            given=tuple(given),
+            handed=tuple(handed),
             giver=giver,
         )
 
