@@ -31,9 +31,9 @@ def variable_gradients(
         with step.differentiating(parameters.values()):
             logits, _ = step.read(ids[:, :-1], packing.unpack(place.state[None]))
             loss = _loss(logits, ids[:, 1:])
-            found = _gradients(loss, [*parameters.values()])
+            gradients = _gradients(loss, [*parameters.values()])
         losses.append(loss.item())
-        of_places.append([_exact(gradient) for gradient in found])
+        of_places.append([_exact(gradient) for gradient in gradients])
     variables, missing = {}, {}
     for (name, parameter), gradients in zip(parameters.items(), zip(*of_places, strict=True), strict=True):
         stacked = torch.stack(gradients)
@@ -65,17 +65,17 @@ def through_time(
         ]
     except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
         return {}, {"any state, back through time": str(error)}
-    found, missing = {}, {}
+    decays, missing = {}, {}
     for key in of_places[0]:
         decay = decay_of(np.stack([norms[key] for norms in of_places]))
         if decay is None:
             missing[key] = "it does not act on the loss, or its gradient is not finite"
         else:
-            found[key] = decay
+            decays[key] = decay
     for leaf in lm.leaves or ():
         if leaf.kind == "state" and not (torch.is_tensor(leaf.like) and _has_gradient(leaf.like)):
             missing[".".join(lm.named(leaf.path))] = f"its numbers are of the type {leaf.dtype}"
-    return found, missing
+    return decays, missing
 
 
 def _backwards(lm: StepLM, ids: np.ndarray, state: object) -> dict[str, np.ndarray]:
@@ -117,10 +117,10 @@ def _exact(tensor: torch.Tensor) -> torch.Tensor:
 def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """Return the gradients of a loss, zeros where it does not depend on a tensor; refuse what PyTorch cannot follow."""
     try:
-        found: tuple[torch.Tensor, ...] = torch.autograd.grad(loss, of, materialize_grads=True)
+        gradients: tuple[torch.Tensor, ...] = torch.autograd.grad(loss, of, materialize_grads=True)
     except RuntimeError as error:
         raise CheckpointError(f"PyTorch cannot follow gradients through this model: {in_one_line(error)}") from error
-    return found
+    return gradients
 
 
 def _parts(lm: StepLM) -> tuple[TorchStep, Packing]:

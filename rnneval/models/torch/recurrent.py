@@ -196,16 +196,16 @@ def _layers(module: torch.nn.RNNBase) -> list[torch.nn.RNNBase]:
     return found
 
 
-def _cells(layer: Any, given: torch.Tensor, first: list[torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
+def _cells(layer: Any, inputs: torch.Tensor, first: list[torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
     """Return c after every token, `(rows, time, units)`: c' = σ(f) · c + σ(i) · tanh(g)."""
     before = torch.cat([first[0][:, None], hidden[:, :-1]], dim=1)
     biases = (layer.bias_ih_l0, layer.bias_hh_l0) if layer.bias else (None, None)
     linear = torch.nn.functional.linear
-    parts = linear(given, layer.weight_ih_l0, biases[0]) + linear(before, layer.weight_hh_l0, biases[1])
+    parts = linear(inputs, layer.weight_ih_l0, biases[0]) + linear(before, layer.weight_hh_l0, biases[1])
     into, keep, new, _ = parts.chunk(4, dim=2)
     added, kept = torch.sigmoid(into) * torch.tanh(new), torch.sigmoid(keep)
     cells = [first[1]]
-    for at in range(given.shape[1]):
+    for at in range(inputs.shape[1]):
         cells.append(kept[:, at] * cells[-1] + added[:, at])
     return torch.stack(cells[1:], dim=1)
 

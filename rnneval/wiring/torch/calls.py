@@ -51,12 +51,12 @@ class _Compared(NamedTuple):
     """A pair of readings that was compared."""
 
     case: Case
-    found: Distance
+    distance: Distance
     has_other_shape: bool = False
 
     @property
     def failed(self) -> bool:
-        return self.has_other_shape or self.found.position is not None
+        return self.has_other_shape or self.distance.position is not None
 
 
 def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed: int = 0) -> CallTests:
@@ -101,14 +101,14 @@ class _CallTests:
     def run(self) -> CallTests:
         """Run all tests, with ordinary ids and with special ones."""
         plain = self._round(self.texts)
-        found = {key: [each for each in plain if each.case.key == key] for key in KEYS}
+        pairs_of = {key: [each for each in plain if each.case.key == key] for key in KEYS}
         known = {each.case.pattern for each in plain if each.failed}
         if self.special:
             again = self._round(self._with_special(), special=True)
-            found["special"] = [each for each in again if each.case.pattern not in known]
+            pairs_of["special"] = [each for each in again if each.case.pattern not in known]
         results = CallTests()
-        for key in (key for key in KEYS if found[key]):
-            self._judge(key, found[key], results)
+        for key in (key for key in KEYS if pairs_of[key]):
+            self._judge(key, pairs_of[key], results)
         results.right_by_token = self._is_right_by_token({*chain(*results.patterns.values())})
         results.untested = tuple(dict.fromkeys(self.untested))
         return results
@@ -116,20 +116,20 @@ class _CallTests:
     def _judge(self, key: str, compared: Sequence[_Compared], results: CallTests) -> None:
         """Add the result of a test."""
         failed = [each for each in compared if each.failed]
-        worst = max(failed or compared, key=lambda each: each.found.largest).found
+        worst = max(failed or compared, key=lambda each: each.distance.largest).distance
         detail = str(worst)
         if failed:
-            shown = _shown(failed)
+            example = _example(failed)
             patterns = tuple(dict.fromkeys(each.case.pattern for each in failed))
             ids = f"with ids {', '.join(map(str, self.special))} in the text, " if key == "special" else ""
-            said = f"{ids}{'only ' if len(patterns) == 1 else ''}{' and '.join(patterns)}"
+            calls = f"{ids}{'only ' if len(patterns) == 1 else ''}{' and '.join(patterns)}"
             # What has another shape has no positions to compare.
-            detail = f"{said}: {shown.found.what if shown.has_other_shape else shown.found}"
-            where = (module_of_shape if shown.has_other_shape else module_of_case)(self.reader, shown.case)
+            detail = f"{calls}: {example.distance.what if example.has_other_shape else example.distance}"
+            where = (module_of_shape if example.has_other_shape else module_of_case)(self.reader, example.case)
             if where is not None:
                 results.divergences[key] = where
             results.patterns[key] = patterns
-            results.scripts[key] = script(self.reader, shown.case, shown.found.position)
+            results.scripts[key] = script(self.reader, example.case, example.distance.position)
         results.oracles[key] = oracle_of(detail, worst.largest, self.limits, passed=not failed)
 
     def _is_right_by_token(self, failed: set[str]) -> bool:
@@ -154,7 +154,7 @@ class _CallTests:
 
     def _round(self, texts: Ids, *, special: bool = False) -> list[_Compared]:
         """Compare all pairs of readings of two texts."""
-        found: list[_Compared] = []
+        compared_pairs: list[_Compared] = []
         failed: set[str] = set()  # patterns that differ or raise an error
         shortest = min(self.chunks.values(), default=_TOKENS)
         chunked = (case for name, size in self.chunks.items() for case in cases.chunk_cases(texts[0], name, size))
@@ -173,10 +173,10 @@ class _CallTests:
                     self.untested.append(f"{case.pattern}: {error}")
                 failed.add(case.pattern)
                 continue
-            found.append(compared)
+            compared_pairs.append(compared)
             if compared.failed:
                 failed.add(case.pattern)
-        return found
+        return compared_pairs
 
     def _cases(self, text: Ids, other: Ids) -> Iterator[Case]:
         """Yield the pairs that the model can take; those before others are needed to tell these."""
@@ -227,11 +227,11 @@ class _CallTests:
     def _compare(self, case: Case, special: bool) -> _Compared:
         """Compare two readings; one that has an alternative need only agree with that."""
         seen = self.reader.logits(case.seen)
-        found = self._against(case, case.wanted, seen, special)
-        if found.position is not None and case.or_wanted is not None:
+        distance = self._against(case, case.wanted, seen, special)
+        if distance.position is not None and case.or_wanted is not None:
             other = self._against(case, case.or_wanted, seen, special)
-            found = found if other.position is not None else other
-        return _Compared(case, found)
+            distance = distance if other.position is not None else other
+        return _Compared(case, distance)
 
     def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> Distance:
         """Return the difference of two readings, with its position in the first one."""
@@ -239,18 +239,18 @@ class _CallTests:
         seen = seen[case.row : case.row + 1] if len(wanted) == 1 else seen
         wanted, seen = wanted[:, begins:], seen[:, case.begins[1] :]
         tokens = min(wanted.shape[1], seen.shape[1], case.tokens or wanted.shape[1])
-        found = differences(wanted[:, :tokens], seen[:, :tokens], self.spread)
+        by_token = differences(wanted[:, :tokens], seen[:, :tokens], self.spread)
         at = slice(begins, begins + tokens)
         if special:  # a model may treat a special id as it likes
-            found = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, found)
-        largest = found.max(axis=0)
+            by_token = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, by_token)
+        largest = by_token.max(axis=0)
         beyond = np.flatnonzero(largest > self.limits.tolerance)
         first = int(beyond[0]) + begins if beyond.size else None
         return Distance(f"{reading} against {case.seen}", float(largest.max()), first)
 
 
-def _shown(failed: Sequence[_Compared]) -> _Compared:
+def _example(failed: Sequence[_Compared]) -> _Compared:
     """Return the smallest calls that show the first pattern well: pairs come with the smallest first."""
     alike = [each for each in failed if each.case.pattern == failed[0].case.pattern]
-    worst = max(each.found.largest for each in alike)
-    return next(each for each in alike if each.found.largest >= _SHOWN * worst)
+    worst = max(each.distance.largest for each in alike)
+    return next(each for each in alike if each.distance.largest >= _SHOWN * worst)

@@ -41,7 +41,7 @@ from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import Chain, is_of_pytorch, listening, spot_of, tensors_in
+from rnneval.wiring.torch.hooks import Chain, Phase, is_of_pytorch, listening, spot_of, tensors_in
 from rnneval.wiring.torch.readings import CacheReader, Reading, ShapeError
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
@@ -200,14 +200,16 @@ def _shapes(reader: CacheReader, reading: Reading) -> dict[tuple[Chain, int], _S
     shapes: dict[tuple[Chain, int], _Shape] = {}
     call = -1
 
-    def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
+    def hear(chain: Chain, phase: Phase, arguments: Any, result: Any) -> None:
         nonlocal call
-        if phase == "in":
+        if phase is Phase.BEGIN:
             call += len(chain) == 1
             return
         first, end = reading.calls[min(call, len(reading.calls) - 1)]
         wanted = len(reading.ids), end - first
-        inputs, outputs = (next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result))
+        inputs, outputs = (
+            next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (arguments, result)
+        )
         shapes.setdefault((chain, call), _Shape(inputs[:2] == wanted, outputs[:2] == wanted, outputs))
 
     with suppress(ShapeError), listening(reader.step.module, hear):
@@ -298,31 +300,31 @@ def _recorded(
 
     Runs are those of modules, or if `within` is given, the calls of PyTorch in the `forward` of this one, by line.
     """
-    heard: dict[str, dict[_Run, dict[_Key, list[Differences]]]] = {"in": {}, "out": {}}
+    sides_of_phase: dict[Phase, dict[_Run, dict[_Key, list[Differences]]]] = {Phase.BEGIN: {}, Phase.END: {}}
     running: list[_Run] = []
     ran: Counter[Chain | int] = Counter()  # runs of this call, by modules or by line
     tokens = 0
 
-    def keep(phase: str, run: _Run, nest: Any) -> None:
-        side = heard[phase].setdefault(run, {})
+    def keep(phase: Phase, run: _Run, nest: Any) -> None:
+        side = sides_of_phase[phase].setdefault(run, {})
         for path, tensor in tensors_in(nest):
             for key, numbers in _prints(reading, tokens, path, tensor.detach()):
                 side.setdefault(key, []).append(numbers)
 
-    def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
-        if phase == "in":
+    def hear(chain: Chain, phase: Phase, arguments: Any, result: Any) -> None:
+        if phase is Phase.BEGIN:
             running.append(_Run(chain, ran[chain]))
             ran[chain] += 1
-        run = running[-1] if phase == "in" else running.pop()
+        run = running[-1] if phase is Phase.BEGIN else running.pop()
         if within is None:
-            keep(phase, run, given if phase == "in" else result)
+            keep(phase, run, arguments if phase is Phase.BEGIN else result)
 
-    def hear_line(line: int, given: Any, result: Any) -> None:
+    def hear_line(line: int, arguments: Any, result: Any) -> None:
         if within is not None and running and running[-1].chain == within:
             run = _Run(within, ran[line], line)
             ran[line] += 1
-            keep("in", run, given)
-            keep("out", run, result)
+            keep(Phase.BEGIN, run, arguments)
+            keep(Phase.END, run, result)
 
     forward = None if within is None else getattr(type(module.get_submodule(within[-1])), "forward", None)
     code = getattr(inspect.unwrap(forward), "__code__", None) if forward else None
@@ -340,7 +342,7 @@ def _recorded(
             run: {key: np.concatenate(each)[kept] for key, each in side.items() if len(each) == count}
             for run, side in sides.items()
         }
-        for sides in heard.values()
+        for sides in sides_of_phase.values()
     )
     return inputs, outputs
 

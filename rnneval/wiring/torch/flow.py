@@ -34,6 +34,15 @@ from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows, 
 from rnneval.wiring.torch.reuse import reused_layers
 
 _NAMED = 3  # layers that err alike and are named
+_NAME_AT_END = re.compile(
+    r"""
+    (?: \. | \[' (?: [^']* \. )? )  # an attribute, or a key of a mapping up to its last dot
+    (\w+)                          # the name
+    (?: '\] )?                     # the end of the key
+    ( (?: \[ [^'\]]* \] )* ) $     # indices behind it
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,5 +296,5 @@ def _slot(path: str) -> str:
         >>> _slot("state.cache.layers[0].conv_states[0]"), _slot("state.held['rnn.0.h']"), _slot("state[1]")
         ('conv_states[0]', 'h', 'state[1]')
     """
-    named = re.search(r"(?:\.|\['(?:[^']*\.)?)(\w+)(?:'\])?((?:\[[^'\]]*\])*)$", path)
+    named = _NAME_AT_END.search(path)
     return path if named is None else "".join(named.groups())

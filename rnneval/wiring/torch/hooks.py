@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,19 @@ from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.facts import Spot
 
 Chain = tuple[str, ...]  # the names of the modules that are running, the outermost first
-ModuleListener = Callable[[Chain, str, Any, Any], None]
-"""Called as `listener(running, phase, given, result)` when the last of the running modules begins (`in`) or ends.
 
-`given` is its positional and keyword arguments; `result` is None when it begins, and the phase of its end is `out`.
+
+class Phase(Enum):
+    """Events of a run of a module."""
+
+    BEGIN = auto()
+    END = auto()
+
+
+ModuleListener = Callable[[Chain, Phase, Any, Any], None]
+"""Called as `listener(running, phase, arguments, result)` when the last of the running modules begins or ends.
+
+`arguments` are its positional and keyword arguments; `result` is None when it begins.
 """
 
 
@@ -28,20 +38,22 @@ def listening(module: torch.nn.Module, listener: ModuleListener) -> Iterator[Non
     """Report the begin and the end of every module, until the context ends."""
     running: list[str] = []
 
-    def hook(name: str, phase: str) -> Callable[..., None]:
+    def hook(name: str, phase: Phase) -> Callable[..., None]:
         def hear(_: torch.nn.Module, args: Any, kwargs: Any, result: Any = None) -> None:
-            if phase == "in":
+            if phase is Phase.BEGIN:
                 running.append(name)
             listener(tuple(running), phase, (args, kwargs), result)
-            if phase == "out":
+            if phase is Phase.END:
                 running.pop()
 
         return hear
 
     with ExitStack() as hooks:
         for name, each in module.named_modules():
-            hooks.callback(each.register_forward_pre_hook(hook(name, "in"), with_kwargs=True, prepend=True).remove)
-            hooks.callback(each.register_forward_hook(hook(name, "out"), with_kwargs=True).remove)
+            hooks.callback(
+                each.register_forward_pre_hook(hook(name, Phase.BEGIN), with_kwargs=True, prepend=True).remove
+            )
+            hooks.callback(each.register_forward_hook(hook(name, Phase.END), with_kwargs=True).remove)
         yield
 
 
@@ -49,9 +61,9 @@ def runs_of(step: TorchStep, layer: Chain, ids: NDArray[np.int32], state: Any, *
     """Return copies of the arguments of each run of a module in one call, if asked with its first result altered."""
     runs: list[Any] = []
 
-    def hear(chain: Chain, phase: str, given: Any, _: Any) -> None:
-        if chain == layer and phase == "in":
-            runs.append(copy_of(given))
+    def hear(chain: Chain, phase: Phase, arguments: Any, _: Any) -> None:
+        if chain == layer and phase is Phase.BEGIN:
+            runs.append(copy_of(arguments))
 
     def alter(_: Any, __: Any, result: Any) -> Any:
         return filled(result, map(_moved, leaves_of(result).values())) if altered and len(runs) == 1 else None

@@ -32,7 +32,7 @@ from rnneval.models.state import as_array, filled, is_array, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids, special_ids
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import Chain, content, listening, runs_of, same, tensors_in
+from rnneval.wiring.torch.hooks import Chain, Phase, content, listening, runs_of, same, tensors_in
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
@@ -50,8 +50,8 @@ class _Event(NamedTuple):
     """The begin or end of a module, and the content of what it got or gave, states left out."""
 
     chain: Chain
-    phase: str
-    seen: tuple[tuple[str, bytes], ...]
+    phase: Phase
+    contents: tuple[tuple[str, bytes], ...]
 
 
 class _Birth(NamedTuple):
@@ -119,41 +119,41 @@ class _Watched:
             logits, self.after = step(ids, state)
         self.logits = content(logits)
 
-    def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
+    def _hear(self, chain: Chain, phase: Phase, arguments: Any, result: Any) -> None:
         """Record one event, and tell the arrays of the state from other tensors."""
-        if len(chain) == 1 and phase == "in":
-            self._arguments.append(given)
+        if len(chain) == 1 and phase is Phase.BEGIN:
+            self._arguments.append(arguments)
             for place, tensor in self._changed():
                 self._names.setdefault(place, self._path_of(tensor) or place)
-        seen = []
-        for path, tensor in self._tensors(chain, phase, given if phase == "in" else result):
+        contents = []
+        for path, tensor in self._tensors(chain, phase, arguments if phase is Phase.BEGIN else result):
             array = (self._parts.get(content(tensor)) if path[:1] in _SLOTS else None) or self._path_of(tensor)
             if array is None:
-                seen.append((path, content(tensor)))
-            elif phase == "in":
+                contents.append((path, content(tensor)))
+            elif phase is Phase.BEGIN:
                 self.entries.setdefault(array, set()).add((chain, path))
-            if phase == "in" and self._with_births and not _is_constant(tensor):
+            if phase is Phase.BEGIN and self._with_births and not _is_constant(tensor):
                 for birth in self.births.get(content(tensor), ()):
                     if birth.is_output and birth.chain == chain:
                         self.links.setdefault((chain, birth.at), set()).add(path)
-        self.events.append(_Event(chain, phase, tuple(seen)))
+        self.events.append(_Event(chain, phase, tuple(contents)))
         if self._with_births:
             # What changed before a module began was made by the one around it.
             made = {self._names.get(place, place): tensor for place, tensor in self._changed()}
             births = [(part, path, False) for path, part in _with_parts(made, self.stacks | self.lists)]
             births += [(tensor, at, True) for at, tensor in (*tensors_in(result), *self._tensors(chain, phase, result))]
-            maker = chain if phase == "out" else chain[:-1]
+            maker = chain if phase is Phase.END else chain[:-1]
             for tensor, at, is_output in births:
                 self.births.setdefault(content(tensor), []).append(_Birth(maker, at, is_output))
 
-    def _tensors(self, chain: Chain, phase: str, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    def _tensors(self, chain: Chain, phase: Phase, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the tensors of an event; states of recurrent modules of PyTorch as `h` or `c`, of stacks as `h[0]`."""
         module = self._step.module.get_submodule(chain[-1])
         size, gives = _stack_size(module), next((_GIVES[kind] for kind in _GIVES if isinstance(module, kind)), None)
         if size == 1 and type(module).forward.__module__ != nn.LSTM.__module__:
             gives = None  # a subclass may return its states as it likes
         for path, tensor in tensors_in(nest):
-            state = re.fullmatch(_TAKES if phase == "in" else gives, path) if gives is not None else None
+            state = re.fullmatch(_TAKES if phase is Phase.BEGIN else gives, path) if gives is not None else None
             if state is None or (size > 1 and len(tensor) != size):
                 yield path, tensor
                 continue
@@ -330,10 +330,10 @@ class _Interventions:
 
     def _results(self, module: nn.Module, arguments: Any) -> list[bytes]:
         """Return what a module returns, and what it changes in its arguments."""
-        args, kwargs = given = copy_of(arguments)
+        args, kwargs = copies = copy_of(arguments)
         with self._step.evaluating(), self._step.holding(getattr(self._state, "held", None)):
             result = module(*args, **kwargs)
-        before, after = leaves_of(arguments), leaves_of(given)
+        before, after = leaves_of(arguments), leaves_of(copies)
         changed = (leaf for at, leaf in after.items() if not same(leaf, before.get(at)))
         return [content(leaf) for leaf in (*leaves_of(result).values(), *changed) if isinstance(leaf, torch.Tensor)]
 
@@ -369,7 +369,7 @@ class _Interventions:
         read = next(iter(reading), None)
         entries = self._longest.entries.get(path, ())
         slots = [at for chain, at in entries if chain == read and at[:1] in _SLOTS]
-        own = {_Birth(read or (), slot, is_output=True) for slot in slots}
+        outputs = {_Birth(read or (), slot, is_output=True) for slot in slots}
         left = self._parts(self._longest.after) if len(silent) == len(CALLS) else {}
         handed, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
         return ArrayFlow(
@@ -379,7 +379,7 @@ class _Interventions:
             reader=read,
             writer=writer,
             made_at=made_at,
-            unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, own)),
+            unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, outputs)),
             grows=any(array is not None and array.shape != before.shape for array in after.values()),
             late=any(self._is_late(altered, tokens) for tokens in silent),
             blank=not before.any(),
@@ -392,15 +392,15 @@ class _Interventions:
 
         An array may have an effect at some tokens only: where there is none, calls from later states are tried.
         """
-        found: dict[int, Chain | None] = dict.fromkeys(CALLS)
+        readers: dict[int, Chain | None] = dict.fromkeys(CALLS)
         at_last = self._altered(path, _TIMES)
         parts = (self._parts(state).get(path) for state in self._starts)
         starts = [start for start, part in enumerate(parts) if part is not None and not (start and _is_constant(part))]
         for start, times in [(0, 1), *((start, _TIMES) for start in starts)]:
-            if silent := [tokens for tokens in CALLS if found[tokens] is None]:
+            if silent := [tokens for tokens in CALLS if readers[tokens] is None]:
                 state = self._altered(path, times, start)
-                found |= {tokens: self._reaction(tokens, state, start) for tokens in silent}
-        return at_last, found
+                readers |= {tokens: self._reaction(tokens, state, start) for tokens in silent}
+        return at_last, readers
 
     def _reaction(self, tokens: int, state: Any, start: int = 0) -> Chain | None:
         """Return where a call of so many tokens from another state first differs."""
@@ -422,19 +422,19 @@ class _Interventions:
         states = [self._step(self._ids[tokens], state)[1] for state in (self._state, altered)]
         return _reaction(*(_Watched(self._step, self._next, state) for state in states)) is not None
 
-    def _stays(self, path: str, tokens: int, own: set[_Birth]) -> bool:
+    def _stays(self, path: str, tokens: int, outputs: set[_Birth]) -> bool:
         """Return whether an array is still the same after more calls of one token, or of several.
 
         It is not, where one of several stacked layers returned these very numbers, as one whose units are all off does.
         """
-        made = self._plain[tokens]
-        after = self._parts(made.after).get(path)
-        if after is not None and not own.isdisjoint(made.births.get(content(after), ())):
+        call = self._plain[tokens]
+        after = self._parts(call.after).get(path)
+        if after is not None and not outputs.isdisjoint(call.births.get(content(after), ())):
             return False
         if tokens not in self._moving:
             ways = [np.split(self._later, range(tokens, self._later.shape[1], tokens), axis=1)]
             ways += [[self._later]] * (tokens > 1)
-            self._moving[tokens] = {path for calls in ways for path in self._moving_in(calls, made.after)}
+            self._moving[tokens] = {path for calls in ways for path in self._moving_in(calls, call.after)}
         return path not in self._moving[tokens]
 
     def _moving_in(self, calls: Sequence[Ids], state: Any) -> Iterator[str]:
@@ -450,7 +450,7 @@ def _reaction(base: _Watched, other: _Watched) -> Chain | None:
     """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""
     for plain, event in zip(base.events, other.events, strict=False):
         if plain != event:
-            return event.chain if event.phase == "out" else event.chain[:-1]
+            return event.chain if event.phase is Phase.END else event.chain[:-1]
     return None if base.logits == other.logits else ()
 
 
@@ -466,43 +466,43 @@ def _first_other(one: Chain | None, other: Chain | None) -> Chain | None:
     return None if depth is None or other is None else other[: depth + 1]
 
 
-def _maker(made: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
+def _maker(call: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
     """Return the module in which an array's new content first appeared, and the array that it was made as."""
     if after is None or _is_constant(after):
         return None
     # One layer's part of a stack may have been returned with an axis of length one.
-    births = [birth for shape in (after, after[None]) for birth in made.births.get(content(shape), [])]
+    births = [birth for shape in (after, after[None]) for birth in call.births.get(content(shape), [])]
     if not births:
         return None
     first = births[0]
     places = {birth.at for birth in births if birth.is_output and birth.chain == first.chain}
-    return first.chain, _made_as(first.chain, places, made, path) if first.is_output else first.at
+    return first.chain, _made_as(first.chain, places, call, path) if first.is_output else first.at
 
 
-def _made_as(maker: Chain, places: Collection[str], made: _Watched, path: str) -> str:
+def _made_as(maker: Chain, places: Collection[str], call: _Watched, path: str) -> str:
     """Return the array that a module is given where it takes up what it returned at some places.
 
     A slot of a recurrent module of PyTorch is taken up as the same one; elsewhere the runs of one call show it.
     """
-    takes = {at: array for array, entries in made.entries.items() for chain, at in entries if chain == maker}
+    takes = {at: array for array, entries in call.entries.items() for chain, at in entries if chain == maker}
     slots = {place for place in places if place[:1] in _SLOTS}
-    taken_up = slots or {at for place in places for at in made.links.get((maker, place), ())}
+    taken_up = slots or {at for place in places for at in call.links.get((maker, place), ())}
     if path not in takes.values() or path in (takes.get(at) for at in taken_up):
         return path
     return next((takes[at] for at in sorted(taken_up) if at in takes), path)
 
 
-def _handed(made: _Watched, writer: Chain | None, after: Mapping[str, torch.Tensor]) -> tuple[list[str], Chain | None]:
+def _handed(call: _Watched, writer: Chain | None, after: Mapping[str, torch.Tensor]) -> tuple[list[str], Chain | None]:
     """Return the arrays of other modules whose new content a writer got beside its input, and what gave it a state.
 
     That is the module that returned it beside its first output. The call is of several tokens: the output of one token
     may have the numbers and the shape of a state.
     """
-    events = (event for event in made.events if event.phase == "in" and event.chain == writer)
-    got = [numbers for event in events for _, numbers in event.seen[1:]]
-    handed = (path for path, array in after.items() if not {content(array), content(array[None])}.isdisjoint(got))
-    makers = {path: _maker(made, path, after[path]) for path in handed}
-    births = (birth for numbers in got for birth in made.births.get(numbers, []))
+    events = (event for event in call.events if event.phase is Phase.BEGIN and event.chain == writer)
+    arguments = [numbers for event in events for _, numbers in event.contents[1:]]
+    handed = (path for path, array in after.items() if not {content(array), content(array[None])}.isdisjoint(arguments))
+    makers = {path: _maker(call, path, after[path]) for path in handed}
+    births = (birth for numbers in arguments for birth in call.births.get(numbers, []))
     outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
     giver = next((birth.chain for birth in outputs if birth.chain != writer), None)
     return [path for path, maker in makers.items() if maker is not None and maker[0] != writer], giver
