@@ -194,25 +194,25 @@ class TorchStep:
         if not self._held and self.stateless:
             raise self.refusal("keeps no state")
 
-    def refusal(self, seen: str) -> CheckpointError:
+    def refusal(self, message: str) -> CheckpointError:
         """Return the error of a module that carries no state, or else of what was seen of it."""
         name, parts = type(self.module).__name__, [*self.module.named_modules()]
         attention = [path for path, part in parts if isinstance(part, torch.nn.MultiheadAttention)]
         if attention and not any(isinstance(part, torch.nn.RNNBase) for _, part in parts):
             return CheckpointError(about_transformer(name, attention[0]))
         if self.stateless:
-            seen = (
+            message = (
                 "takes no state: give step=, a function of (module, ids, state) that returns (logits, state); a model "
                 "of transformers goes to rnneval.from_transformers"
             )
-            return CheckpointError(f"{name}.forward {seen}")
-        return CheckpointError(f"{name} {seen}")
+            return CheckpointError(f"{name}.forward {message}")
+        return CheckpointError(f"{name} {message}")
 
 
-def require_module(given: Any, function: str, advice: str) -> None:
+def require_module(value: Any, function: str, advice: str) -> None:
     """Refuse what is not a module, such as its weights or its path; `function` is the caller in `rnneval`."""
-    if not isinstance(given, torch.nn.Module):
-        kind = type(given).__name__
+    if not isinstance(value, torch.nn.Module):
+        kind = type(value).__name__
         raise UsageError(f"rnneval.{function} takes a torch.nn.Module, and was given a {kind}: {advice}")
 
 
@@ -232,13 +232,13 @@ def _takes_state(module: torch.nn.Module) -> bool:
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     """Return the buffers of a module and its attributes that may hold a state, by path."""
-    found = {}
+    attributes = {}
     for name, part in module.named_modules():
         plain = {key: value for key, value in vars(part).items() if not key.startswith("_") and key != "training"}
         for key, value in (plain | dict(part._buffers.items())).items():
             if _may_be_state(value):
-                found[f"{name}.{key}" if name else key] = value
-    return found
+                attributes[f"{name}.{key}" if name else key] = value
+    return attributes
 
 
 def _may_be_state(value: Any) -> bool:

@@ -97,7 +97,7 @@ class RecurrentModules:
     def watching(self) -> Iterator[Callable[[], WatchedStates]]:
         """Watch the calls in a block; the function that is given returns afterwards what was seen."""
         with self._calls() as calls:
-            yield partial(self._seen, calls)
+            yield partial(self._watched, calls)
 
     @contextmanager
     def _calls(self, of: Mapping[str, torch.nn.Module] | None = None) -> Iterator[dict[str, list[Any]]]:
@@ -115,7 +115,7 @@ class RecurrentModules:
             hooks.enter_context(uncompiled())  # a compiled model would be compiled again for the hooks
             yield calls
 
-    def _seen(self, calls: dict[str, list[Any]]) -> WatchedStates:
+    def _watched(self, calls: dict[str, list[Any]]) -> WatchedStates:
         states: dict[str, Trajectory] = {}
         inputs: dict[str, NDArray[Any]] = {}
         for name, module in self._modules.items():

@@ -167,7 +167,7 @@ class _CallTests:
             try:
                 compared = self._compare(case, special)
             except ShapeError as error:
-                compared = _Compared(case, Distance(f"{case.seen}: {error}", np.inf, None), has_other_shape=True)
+                compared = _Compared(case, Distance(f"{case.reading}: {error}", np.inf, None), has_other_shape=True)
             except RefusedError as error:
                 if case.pattern not in failed:
                     self.untested.append(f"{case.pattern}: {error}")
@@ -197,7 +197,7 @@ class _CallTests:
         """Return whether the model takes the bounds of documents: it names them, or they change the logits."""
         if self.reader.takes("seq_idx", "cu_seq_lens_q", "cu_seqlens"):
             return True
-        told = next(cases.packed_cases(text, other)).seen
+        told = next(cases.packed_cases(text, other)).reading
         try:
             taken = bool((self.reader.logits(told) != self.reader.logits(replace(told, packed=False))).any())
         except RefusedError:
@@ -226,27 +226,27 @@ class _CallTests:
 
     def _compare(self, case: Case, special: bool) -> _Compared:
         """Compare two readings; one that has an alternative need only agree with that."""
-        seen = self.reader.logits(case.seen)
-        distance = self._against(case, case.wanted, seen, special)
+        logits = self.reader.logits(case.reading)
+        distance = self._against(case, case.wanted, logits, special)
         if distance.position is not None and case.or_wanted is not None:
-            other = self._against(case, case.or_wanted, seen, special)
+            other = self._against(case, case.or_wanted, logits, special)
             distance = distance if other.position is not None else other
         return _Compared(case, distance)
 
-    def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> Distance:
+    def _against(self, case: Case, reading: Reading, logits: Logits, special: bool) -> Distance:
         """Return the difference of two readings, with its position in the first one."""
         wanted, begins = self.reader.logits(reading), case.begins[0]
-        seen = seen[case.row : case.row + 1] if len(wanted) == 1 else seen
-        wanted, seen = wanted[:, begins:], seen[:, case.begins[1] :]
-        tokens = min(wanted.shape[1], seen.shape[1], case.tokens or wanted.shape[1])
-        by_token = differences(wanted[:, :tokens], seen[:, :tokens], self.spread)
+        logits = logits[case.row : case.row + 1] if len(wanted) == 1 else logits
+        wanted, logits = wanted[:, begins:], logits[:, case.begins[1] :]
+        tokens = min(wanted.shape[1], logits.shape[1], case.tokens or wanted.shape[1])
+        by_token = differences(wanted[:, :tokens], logits[:, :tokens], self.spread)
         at = slice(begins, begins + tokens)
         if special:  # a model may treat a special id as it likes
             by_token = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, by_token)
         largest = by_token.max(axis=0)
         beyond = np.flatnonzero(largest > self.limits.tolerance)
         first = int(beyond[0]) + begins if beyond.size else None
-        return Distance(f"{reading} against {case.seen}", float(largest.max()), first)
+        return Distance(f"{reading} against {case.reading}", float(largest.max()), first)
 
 
 def _example(failed: Sequence[_Compared]) -> _Compared:

@@ -32,7 +32,7 @@ class Case:
     key: str
     pattern: str  # the calls in which they differ, if they do
     wanted: Reading
-    seen: Reading
+    reading: Reading
     begins: tuple[int, int] = (0, 0)  # the first token that is compared, in each reading
     tokens: int | None = None  # the number of tokens that are compared; None for all that both have
     row: int = 0  # the row of the other reading that must be the only one of `wanted`, or equal that of the same number
@@ -42,7 +42,7 @@ class Case:
     @property
     def longest_call(self) -> int:
         """The number of tokens of the longest call."""
-        return max(end - first for each in (self.wanted, self.seen) for first, end in each.calls)
+        return max(end - first for each in (self.wanted, self.reading) for first, end in each.calls)
 
 
 def rows(*texts: Iterable[int]) -> Rows:
@@ -66,40 +66,42 @@ def plain_cases(text: Ids) -> Iterator[Case]:
     """Yield cached calls over one row, against one call without a cache."""
     in_training = [(ONE_CALL, (n,)) for n in (2, 5, 12)] + [(DECODING, _by_token(n)) for n in (3, 5, 12)]
     for pattern, lengths in in_training:
-        yield Case(key="train", pattern=pattern, wanted=_whole(text, sum(lengths)), seen=_alone(text, lengths))
+        yield Case(key="train", pattern=pattern, wanted=_whole(text, sum(lengths)), reading=_alone(text, lengths))
     for first, then in _SECOND:
         n = first + then
         case = partial(Case, key="shapes", wanted=_whole(text, n), or_wanted=_alone(text, _by_token(n)))
-        yield case(pattern=SEVERAL, seen=_alone(text, (first, then)))
+        yield case(pattern=SEVERAL, reading=_alone(text, (first, then)))
         if first > 1:
-            yield case(pattern=SHORT_PROMPT, seen=_alone(text, (1,) * n))
+            yield case(pattern=SHORT_PROMPT, reading=_alone(text, (1,) * n))
 
 
 def mask_cases(text: Ids) -> Iterator[Case]:
     """Yield calls with an attention mask of ones for all tokens so far, against those without one."""
     for pattern, lengths in [*product([ONES], _ONE_BY_ONE), *product([SEVERAL_ONES], _SECOND)]:
         wanted = _alone(text, lengths)
-        yield Case(key="shapes", pattern=pattern, wanted=wanted, seen=replace(wanted, mask=rows([1] * wanted.tokens)))
+        yield Case(
+            key="shapes", pattern=pattern, wanted=wanted, reading=replace(wanted, mask=rows([1] * wanted.tokens))
+        )
 
 
 def number_cases(text: Ids) -> Iterator[Case]:
     """Yield calls without position ids, against those with them."""
     for wanted in (_alone(text, lengths) for lengths in (*_ONE_BY_ONE, *_SECOND)):
-        yield Case(key="shapes", pattern=UNNUMBERED, wanted=wanted, seen=replace(wanted, numbered=False))
+        yield Case(key="shapes", pattern=UNNUMBERED, wanted=wanted, reading=replace(wanted, numbered=False))
 
 
 def row_cases(text: Ids, other: Ids) -> Iterator[Case]:
     """Yield calls for two rows, against one row alone."""
     for lengths, (row, own) in product(_ONE_BY_ONE, enumerate((text, other))):
         both = Reading(ids=rows(text[: sum(lengths)], other[: sum(lengths)]), lengths=lengths)
-        yield Case(key="shapes", pattern=TWO_ROWS, wanted=_alone(own, lengths), seen=both, row=row)
+        yield Case(key="shapes", pattern=TWO_ROWS, wanted=_alone(own, lengths), reading=both, row=row)
 
 
 def chunk_cases(text: Ids, name: str, chunk: int) -> Iterator[Case]:
     """Yield calls about as long as a model's own chunk, against calls of one token."""
     case = partial(Case, key="shapes", pattern=f"across {chunk} tokens ({name})", needs=(DECODING,))
     for length, after in product((chunk - 1, chunk, chunk + 1), (0, 2)):
-        yield case(wanted=_alone(text, _by_token(chunk + 4)), seen=_alone(text, (length, *(1,) * after)))
+        yield case(wanted=_alone(text, _by_token(chunk + 4)), reading=_alone(text, (length, *(1,) * after)))
 
 
 def padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
@@ -115,27 +117,27 @@ def padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
     case = partial(Case, key="padding", pattern=PADDED, row=1)
     for count, pads in _PADS:
         left = beside(range(pads), tokens=count + pads)
-        yield case(wanted=_whole(other, count), seen=left, begins=(0, pads))
+        yield case(wanted=_whole(other, count), reading=left, begins=(0, pads))
     after_needs: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]
     after_needs = ((), ()), ((1, 1), (ONES, TWO_ROWS)), ((3,), (SEVERAL_ONES,))
     for (count, pads), (after, needs) in product(_PADS, after_needs):
         n, alone = count + pads, _alone(other, (count, *after))
         left, right = (beside(at, n, *after) for at in (range(pads), range(count, n)))
-        yield case(wanted=alone, seen=left, begins=(0, pads), needs=needs)
-        yield case(wanted=_alone(text, (n, *after)), seen=left, row=0, needs=needs)
+        yield case(wanted=alone, reading=left, begins=(0, pads), needs=needs)
+        yield case(wanted=_alone(text, (n, *after)), reading=left, row=0, needs=needs)
         if after:
             on = partial(case, key="right_padding", pattern=AFTER_PADS, begins=(count, n), needs=needs)
-            yield on(wanted=alone, seen=right)
+            yield on(wanted=alone, reading=right)
         else:
-            yield case(wanted=alone, seen=right, tokens=count)
+            yield case(wanted=alone, reading=right, tokens=count)
     later = partial(case, pattern=PADDED_CALL, needs=(SEVERAL_ONES,))
     for first, pads, count in ((2, 3, 2), (3, 5, 4)):  # models take calls of one token to hold no pad
-        seen = beside(range(pads), first, pads + count - first)
-        yield later(wanted=_alone(other, (count,)), seen=seen, begins=(0, pads))
+        reading = beside(range(pads), first, pads + count - first)
+        yield later(wanted=_alone(other, (count,)), reading=reading, begins=(0, pads))
     for first, count, pads in ((1, 2, 1), (4, 3, 2)):
         n = first + count
         yield later(
-            wanted=_alone(other, (first, count)), seen=beside(range(n, n + pads), first, count + pads), tokens=n
+            wanted=_alone(other, (first, count)), reading=beside(range(n, n + pads), first, count + pads), tokens=n
         )
 
 
@@ -144,7 +146,7 @@ def packed_cases(text: Ids, other: Ids) -> Iterator[Case]:
     for n, more in ((2, 2), (7, 5)):
         positions = rows([*range(n), *range(more)])
         packed = Reading(ids=rows([*text[:n], *other[:more]]), positions=positions, packed=True)
-        yield Case(key="packed", pattern="in packed rows", wanted=_whole(other, more), seen=packed, begins=(0, n))
+        yield Case(key="packed", pattern="in packed rows", wanted=_whole(other, more), reading=packed, begins=(0, n))
 
 
 def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: KeepCopy | CacheMethod | None) -> Iterator[Case]:
@@ -159,36 +161,36 @@ def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: KeepCopy | CacheM
         after = n + sum(more)
         kept = (Change(call=1, command=keep),) if keep else ()
         back = CacheMethod("crop", -between) if rollback else KeepCopy.RESTORE
-        seen = Reading(
+        reading = Reading(
             ids=rows([*text[:n], *other[:between], *text[n:after]]),
             lengths=(n, between, *more),
             positions=rows([*range(n), *range(n, n + between), *range(n, after)]),
             changes=(*kept, Change(call=2, command=back)),
         )
-        yield Case(key=key, pattern=pattern, wanted=_alone(text, (n, *more)), seen=seen, begins=(n, n + between))
+        yield Case(key=key, pattern=pattern, wanted=_alone(text, (n, *more)), reading=reading, begins=(n, n + between))
 
 
 def reset_cases(text: Ids, other: Ids) -> Iterator[Case]:
     """Yield a text after another one and a reset of the cache, against the text alone."""
     for before, lengths in ((1, (2, 1)), (1, (1, 1)), (4, (3, 1, 1))):
-        seen = Reading(
+        reading = Reading(
             ids=rows([*other[:before], *text[: sum(lengths)]]),
             lengths=(before, *lengths),
             positions=rows([*range(before), *range(sum(lengths))]),
             changes=(Change(call=1, command=CacheMethod("reset")),),
         )
         case = partial(Case, key="reset", pattern="after cache.reset()")
-        yield case(wanted=_alone(text, lengths), seen=seen, begins=(0, before))
+        yield case(wanted=_alone(text, lengths), reading=reading, begins=(0, before))
 
 
 def order_cases(text: Ids, other: Ids, method: str) -> Iterator[Case]:
     """Yield two rows that the cache exchanges between calls, against rows that are exchanged from the start."""
     for lengths in ((2, 1), (4, 1, 1)):
         n, end = lengths[0], sum(lengths)
-        seen = Reading(
+        reading = Reading(
             ids=rows([*text[:n], *other[n:end]], [*other[:n], *text[n:end]]),
             lengths=lengths,
             changes=(Change(call=1, command=CacheMethod(method, (1, 0))),),
         )
         wanted = Reading(ids=rows(other[:end], text[:end]), lengths=lengths)
-        yield Case(key="reorder", pattern=f"after cache.{method}()", wanted=wanted, seen=seen, begins=(n, n))
+        yield Case(key="reorder", pattern=f"after cache.{method}()", wanted=wanted, reading=reading, begins=(n, n))

@@ -161,7 +161,7 @@ def _readings_of(test: str, step: TorchStep, width: int, seed: int) -> Iterator[
 
 def module_of_case(reader: CacheReader, case: Case) -> NumberDivergence | None:
     """Return the first module at which the two readings of a test of calls part."""
-    pairs = [*zip((case.wanted, case.seen), case.begins, strict=True)]
+    pairs = [*zip((case.wanted, case.reading), case.begins, strict=True)]
     tokens = min(reading.tokens - begin for reading, begin in pairs)
     watched = [
         WatchedReading(
@@ -187,7 +187,7 @@ class _Shape(NamedTuple):
 
 def module_of_shape(reader: CacheReader, case: Case) -> ShapeDivergence | None:
     """Return the first module whose outputs lack rows or tokens of its inputs, and do not where a row is read alone."""
-    alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.seen)
+    alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.reading)
     for (chain, call), shape in beside.items():
         of_one = alone.get((chain, call))
         if shape.inputs_fit and not shape.outputs_fit and of_one and of_one.inputs_fit and of_one.outputs_fit:

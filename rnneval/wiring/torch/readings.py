@@ -138,10 +138,10 @@ class CacheReader:
         """Return where the documents of a packed row begin, in all ways that the model takes: indices and bounds."""
         begins = torch.as_tensor(reading.numbers() == 0).int()
         bounds = torch.nn.functional.pad(begins[0].nonzero()[:, 0], (0, 1), value=reading.tokens).int()
-        known: dict[str, Any] = {"seq_idx": (begins.cumsum(1) - 1).int()}
+        ways: dict[str, Any] = {"seq_idx": (begins.cumsum(1) - 1).int()}
         for side in "qk":
-            known |= {f"cu_seq_lens_{side}": bounds, f"max_length_{side}": int(bounds.diff().max())}
-        return {name: value for name, value in known.items() if self.swallows or self.takes(name)}
+            ways |= {f"cu_seq_lens_{side}": bounds, f"max_length_{side}": int(bounds.diff().max())}
+        return {name: value for name, value in ways.items() if self.swallows or self.takes(name)}
 
     def logits(self, reading: Reading) -> Logits:
         """Return the logits of a reading, `(rows, tokens, V)`; one that was made before is not made again."""
@@ -177,28 +177,28 @@ class CacheReader:
                         case CacheMethod(name=method, argument=argument):
                             rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
                             getattr(cache, method)(*([] if argument is None else [rows]))
-                given = self.given(reading, first, end)
-                output = self.step.module(use_cache=cached, **({name: cache} if name else {}), **given)
+                arguments = self.arguments(reading, first, end)
+                output = self.step.module(use_cache=cached, **({name: cache} if name else {}), **arguments)
                 if name and (returned := getattr(output, name, None)) is not None:
                     cache = returned
-                if output.logits.shape[:-1] != given["input_ids"].shape:
-                    shape, wanted = tuple(output.logits.shape), tuple(given["input_ids"].shape)
+                if output.logits.shape[:-1] != arguments["input_ids"].shape:
+                    shape, wanted = tuple(output.logits.shape), tuple(arguments["input_ids"].shape)
                     raise ShapeError(f"logits of shape {shape} for ids of shape {wanted}")
                 yield output.logits
 
-    def given(self, reading: Reading, first: int, end: int) -> dict[str, Any]:
+    def arguments(self, reading: Reading, first: int, end: int) -> dict[str, Any]:
         """Return the arguments of a call over some tokens of a reading, other than its cache."""
-        given = {"input_ids": np.array(reading.ids)[:, first:end]}
+        arrays = {"input_ids": np.array(reading.ids)[:, first:end]}
         if reading.mask is not None:
-            given["attention_mask"] = np.array(reading.mask)[:, :end]
+            arrays["attention_mask"] = np.array(reading.mask)[:, :end]
         numbers = reading.numbers()[:, first:end]
         if reading.numbered and (self.takes("position_ids") or reading.packed):
-            given["position_ids"] = numbers
+            arrays["position_ids"] = numbers
         # Older releases; models of the time of cache_params take positions in a first call for those of a later one.
         takes_places = reading.lengths and reading.numbered and self.takes("cache_position")
         if takes_places and (first or self.step.cache_name != "cache_params"):
-            given["cache_position"] = numbers[0]
-        tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in given.items()}
+            arrays["cache_position"] = numbers[0]
+        tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in arrays.items()}
         return tensors | (self.documents(reading) if reading.packed else {})
 
     def moved(self, reading: Reading, draw: int) -> Logits:

@@ -18,12 +18,12 @@ _LEFT_OUT = {"model_type", "transformers_version", "architectures", "dtype", "to
 def script(reader: CacheReader, case: Case, position: int | None) -> str:
     """Return a script that prints how far two readings differ at a token; without one, the shape of their logits."""
     if position is None:
-        first, end = case.seen.calls[-1]
-        wanted = f"{len(case.seen.ids)} rows, {end - first} token{'s' * (end - first > 1)}"
-        body = [*_reading(reader, case.seen, "seen", end - 1, None), f"print(seen.shape)  # expected: {wanted}"]
+        first, end = case.reading.calls[-1]
+        wanted = f"{len(case.reading.ids)} rows, {end - first} token{'s' * (end - first > 1)}"
+        body = [*_reading(reader, case.reading, "seen", end - 1, None), f"print(seen.shape)  # expected: {wanted}"]
     else:
         body = _reading(reader, case.wanted, "expected", position, 0)
-        seen = _reading(reader, case.seen, "seen", position - case.begins[0] + case.begins[1], case.row)
+        seen = _reading(reader, case.reading, "seen", position - case.begins[0] + case.begins[1], case.row)
         body += seen[1:] if seen[0] == body[0] else seen  # the same ids
         body.append("print((expected - seen).abs().max())")
     return "\n".join([*_opening(reader, body), *body, ""])
@@ -65,7 +65,10 @@ def _reading(reader: CacheReader, reading: Reading, name: str, column: int, row:
     lines, calls = [f"ids = {ids}"], [(first, end) for first, end in reading.calls if first <= column]
     logits = "logits" if row is None else f"logits[{row}, {column - calls[-1][0]}]"
     if not reading.lengths:
-        return [*lines, f"{name} = model(ids{_given(reader, reading, 0, reading.tokens)}, use_cache=False).{logits}"]
+        return [
+            *lines,
+            f"{name} = model(ids{_arguments(reader, reading, 0, reading.tokens)}, use_cache=False).{logits}",
+        ]
     cache, returned = "", f"out.{reader.step.cache_name}"
     if reader.step.first_cache(1) is not None:  # the model does not return the cache that it fills
         lines.append("cache = DynamicCache(config=config)")
@@ -85,24 +88,26 @@ def _reading(reader: CacheReader, reading: Reading, name: str, column: int, row:
                 case CacheMethod(name=method, argument=argument):
                     rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
                     lines.append(f"{current}.{method}({'' if rows is None else _code(rows)})")
-        given = _given(reader, reading, first, end) + f", {reader.step.cache_name}={cache}" * bool(cache)
+        arguments = _arguments(reader, reading, first, end) + f", {reader.step.cache_name}={cache}" * bool(cache)
         ones = [*takewhile(lambda bounds: bounds[1] - bounds[0] == 1, calls[call:])]
         cache, read = returned, end
         if call and may_loop and len(ones) >= _LOOPED:
             read = ones[-1][1]
             lines.append(f"for t in range({first}, {read}):")
-            lines.append(f"    out = model(ids[:, t : t + 1]{given.replace(f'[[{first}]]', '[[t]]')}, use_cache=True)")
+            lines.append(
+                f"    out = model(ids[:, t : t + 1]{arguments.replace(f'[[{first}]]', '[[t]]')}, use_cache=True)"
+            )
         else:
-            lines.append(f"out = model(ids[:, {first}:{end}]{given}, use_cache=True)")
+            lines.append(f"out = model(ids[:, {first}:{end}]{arguments}, use_cache=True)")
     if lines[-1].startswith("out = "):
         return [*lines[:-1], f"{name} = {lines[-1].removeprefix('out = ')}.{logits}"]
     return [*lines, f"{name} = out.{logits}"]
 
 
-def _given(reader: CacheReader, reading: Reading, first: int, end: int) -> str:
+def _arguments(reader: CacheReader, reading: Reading, first: int, end: int) -> str:
     """Return the arguments of a call other than ids and cache, as code."""
-    given = reader.given(reading, first, end)
-    return "".join(f", {name}={_code(value)}" for name, value in given.items() if name not in _BY_HAND)
+    arguments = reader.arguments(reading, first, end)
+    return "".join(f", {name}={_code(value)}" for name, value in arguments.items() if name not in _BY_HAND)
 
 
 def _code(value: torch.Tensor | int) -> str:

@@ -139,9 +139,9 @@ def test_the_readings_of_a_test_of_calls():
         key="chunk",
         pattern="in calls of several tokens after a state",
         wanted=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(7,)),
-        seen=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(4, 3)),
+        reading=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(4, 3)),
     )
     found = module_of_case(reader, case)
     assert (found.module, found.kind, found.position) == ("backbone.layers.0.mixer", "MambaMixer", 4)
-    assert module_of_case(reader, dataclasses.replace(case, seen=case.wanted)) is None
+    assert module_of_case(reader, dataclasses.replace(case, reading=case.wanted)) is None
     assert module_of_test("chunk", CachedStep(model), V).module == "backbone.layers.0.mixer"
