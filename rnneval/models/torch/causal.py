@@ -88,11 +88,11 @@ class CachedStep(TorchStep):
         start = 0 if state is None else state.position
         cache = self.first_cache(rows) if state is None else state.cache
         positions = torch.arange(start, start + time, device=ids.device)
-        given: dict[str, Any] = {"position_ids": positions.expand(rows, time), self.cache_name: cache}
+        arguments: dict[str, Any] = {"position_ids": positions.expand(rows, time), self.cache_name: cache}
         if state is not None or self.cache_name != "cache_params":
             # Models of that time take positions in a first call for those of a later one.
-            given["cache_position"] = positions
-        known = {name: value for name, value in given.items() if name in self.accepts}
+            arguments["cache_position"] = positions
+        known = {name: value for name, value in arguments.items() if name in self.accepts}
         returned = self.called(input_ids=ids, use_cache=True, **known)
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
         if after is None and self.cache_name:
@@ -137,9 +137,9 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
     advice = "give what from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
     require_module(model, "from_transformers", advice)
-    given = tokenizer if vocabulary is None else vocabulary
-    fast = getattr(given, "backend_tokenizer", given)
-    known = Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(given)
+    source = tokenizer if vocabulary is None else vocabulary
+    fast = getattr(source, "backend_tokenizer", source)
+    known = Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(source)
     step = CachedStep(model)
     made = language_model(step, known, type(model).__name__, "transformers")
     return replace(made, chunk=max(step.chunk_sizes.values(), default=1))

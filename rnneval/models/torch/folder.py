@@ -100,6 +100,6 @@ def _stored(artefact: Artefact) -> list[int]:
     return counts
 
 
-def _other(artefact: Artefact, seen: str) -> CheckpointError:
+def _other(artefact: Artefact, message: str) -> CheckpointError:
     advice = "config.json and the weights are of different models: take both from one save_pretrained"
-    return CheckpointError(f"{artefact.path}: {seen}: {advice}")
+    return CheckpointError(f"{artefact.path}: {message}: {advice}")

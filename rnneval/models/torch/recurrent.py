@@ -60,7 +60,7 @@ class RecurrentModules:
 
     def names(self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]]) -> dict[str, tuple[str, ...]]:
         """Return the names of the arrays that these modules returned, by path: `gru.h`, or `gru.h[0]`, … of layers."""
-        found: dict[str, tuple[str, ...]] = {}
+        names_of: dict[str, tuple[str, ...]] = {}
         ids = np.ones((2, 3), np.int32)
         state = step(ids, None)[1]
         with self._calls(self._modules | self._cells) as calls:
@@ -71,8 +71,8 @@ class RecurrentModules:
                 layers = 1 if name in self._cells else len(array)
                 keys = tuple(f"{name}.{slot}{_number(index, layers)}" for index in range(layers))
                 same = (path for path, leaf in leaves.items() if torch.is_tensor(leaf) and torch.equal(leaf, array))
-                found |= dict.fromkeys(same, keys)
-        return found
+                names_of |= dict.fromkeys(same, keys)
+        return names_of
 
     def layout(self, sees: Sees) -> Layout:
         """Describe their states, and their gates where they are asked for."""
@@ -211,5 +211,5 @@ def _cells(layer: Any, inputs: torch.Tensor, first: list[torch.Tensor], hidden: 
 
 
 def _numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
-    made: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
-    return made
+    array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return array
