@@ -230,11 +230,21 @@ class Packing:
         numbers = ("numbers", np.float64 if wide else np.float32, (sizes["state"] + (self.initial is not None),))
         return np.dtype([numbers, ("counters", np.int64, (sizes["counter"],))])
 
-    def zeros(self) -> Vectors:
-        """Return the packed row of an initial state: zeros, also in the last column, which is 1 in every other row."""
+    def start(self, begin: Callable[[int], Any]) -> Vectors:
+        """Return the packed row of the initial state; zeros where it has no vector of its own.
+
+        The last column of such zeros is 0 too; it is 1 in every other row.
+        """
+        if self.initial is None:
+            packed: Vectors = self.pack(begin(1), 1)[0]
+            return packed
         record = np.zeros(1, self.dtype)[0]
         row: Vectors = record if record["counters"].size else record["numbers"]
         return row
+
+    def observed_type(self, _: StateLeaf) -> np.dtype[Any]:
+        """Return the type in which an array of the state is observed: that of all packed numbers."""
+        return self.dtype["numbers"].base
 
     def pack(self, state: Any, rows: int) -> Vectors:
         """Pack a state; refuse another form than in the first calls, or other shapes."""
@@ -280,6 +290,37 @@ class Packing:
             return [rows]
         kinds, of_row = np.unique(np.concatenate(shared, axis=1), axis=0, return_inverse=True)
         return [np.flatnonzero(of_row.reshape(-1) == kind) for kind in range(len(kinds))]
+
+
+class OpaqueState:
+    """The last state of one document, as the model returned it, in place of packed vectors.
+
+    A vector `(1,)` only tells the initial state, 0, from the last one, 1: rows begin together, and one state is kept.
+    """
+
+    def __init__(self, begin: Callable[[int], Any]) -> None:
+        self._begin, self._last = begin, None
+
+    def start(self, _: Callable[[int], Any]) -> Vectors:
+        """Return the vector of the initial state."""
+        return np.zeros(1, np.float32)
+
+    def observed_type(self, leaf: StateLeaf) -> np.dtype[Any]:
+        """Return the type in which an array of the state is observed: its own."""
+        return leaf.dtype
+
+    def pack(self, state: Any, rows: int) -> Vectors:
+        """Keep a state, and return the vectors that stand for it."""
+        self._last = state
+        return np.ones((rows, 1), np.float32)
+
+    def unpack(self, vectors: Vectors) -> Any:
+        """Return the state that was kept, or the initial one."""
+        return self._last if vectors.any() else self._begin(len(vectors))
+
+    def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
+        """Return the rows of each call: all of them."""
+        return [np.arange(len(vectors))]
 
 
 def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:

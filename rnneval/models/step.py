@@ -36,7 +36,17 @@ from rnneval.models.protocol import (
     Vectors,
 )
 from rnneval.models.scoring import score_logits
-from rnneval.models.state import Packing, StateLeaf, as_array, filled, form_of, is_array, leaves_of, made_like
+from rnneval.models.state import (
+    OpaqueState,
+    Packing,
+    StateLeaf,
+    as_array,
+    filled,
+    form_of,
+    is_array,
+    leaves_of,
+    made_like,
+)
 from rnneval.records.run import Checkpoint
 from rnneval.text import Vocabulary, given_vocabulary
 
@@ -301,12 +311,11 @@ class StepLM(LanguageModel):
 
     def start(self) -> Vectors:
         """Return the initial state, `(D,)`; zeros stand for one that has no vector of its own."""
-        if self.packing is None:
-            return np.zeros(1, np.float32)
-        if self.packing.initial is not None:
-            return self.packing.zeros()
-        packed: Vectors = self.packing.pack(self.function.begin(1), 1)[0]
-        return packed
+        return self.carried().start(self.function.begin)
+
+    def carried(self) -> Packing | OpaqueState:
+        """Return the conversion of states between calls: into vectors, or the state as it is."""
+        return self.packing or OpaqueState(self.initial_state)
 
     def scorer(self, shape: Shape, *, padded: bool = True, sees: Sees = "losses") -> "StepScorer":
         """Prepare steps of at most one shape; `padded` changes nothing."""
@@ -464,21 +473,20 @@ def layer_and_slot(path: str) -> tuple[str, str]:
 
 
 class StepScorer:
-    """Runs a step function. A state that is not packed is kept here as it is; its rows begin together."""
+    """Runs a step function, from the vectors of its states to the vectors after the call."""
 
     def __init__(self, lm: StepLM, layout: Layout | None, observer: "RecurrentModules | None") -> None:
         """Take the layout of what is observed: by the observer, or else in calls of one token."""
         self._lm, self._layout, self._observer = lm, layout, observer
-        self._kept: Any = None
+        self._carried = lm.carried()
         self._leaves: dict[str, StateLeaf] = {}  # the arrays that are observed in calls of one token, by `LAYER.SLOT`
         if layout is not None and observer is None:
             named = {".".join(lm.named(leaf.path)): leaf for leaf in lm.leaves or ()}
             self._leaves = {key: named[key] for key in layout.states}
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids from states and score the targets; zeros stand for the initial state of one that is not packed."""
-        packing = self._lm.packing
-        groups = [np.arange(len(ids))] if packing is None else packing.groups(states)
+        """Read ids from states and score the targets."""
+        groups = self._carried.groups(states)
         if len(groups) == 1:
             return self._read(ids, targets, states)
         order = np.argsort(np.concatenate(groups))
@@ -500,11 +508,7 @@ class StepScorer:
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
         """Read rows in one call, or token by token where arrays are observed."""
-        packing, rows = self._lm.packing, len(ids)
-        if packing is not None:
-            state = packing.unpack(vectors)
-        else:
-            state = self._kept if vectors.any() else self._lm.initial_state(rows)
+        state, rows = self._carried.unpack(vectors), len(ids)
         observed = [self._observed(state, rows)]
         pieces = np.arange(1, ids.shape[1] if self._leaves else 1)
         predicted: list[Predicted] = []
@@ -520,18 +524,14 @@ class StepScorer:
             states[key] = Trajectory(np.stack(after, axis=1), before)
         scored = Predicted(*(np.concatenate(column, axis=1) for column in zip(*predicted, strict=True)))
         seen = None if self._layout is None else Seen(self._layout, states, inputs)
-        if packing is not None:
-            return Stepped(scored, packing.pack(state, rows), seen)
-        self._kept = state
-        return Stepped(scored, np.ones_like(vectors), seen)
+        return Stepped(scored, self._carried.pack(state, rows), seen)
 
     def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
         """Return the states that are observed, `(rows, units)`; zeros where an initial state has none."""
         observed: dict[str, NDArray[Any]] = {}
-        arrays, packing = leaves_of(state) if self._leaves else {}, self._lm.packing
+        arrays = leaves_of(state) if self._leaves else {}
         for key, leaf in self._leaves.items():
-            dtype = leaf.dtype if packing is None else packing.dtype["numbers"].base
-            observed[key] = np.zeros((rows, leaf.size), dtype)
+            observed[key] = np.zeros((rows, leaf.size), self._carried.observed_type(leaf))
             if leaf.path in arrays:
                 observed[key][:] = leaf.packed(as_array(arrays[leaf.path], leaf.path))
         return observed
