@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import keras
@@ -57,10 +57,10 @@ def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | Non
             unnamed = "vars" in file and "name" not in file["vars"].attrs
         return (), changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ()
     if artefact.format == "keras2-weights-h5":
-        notes = load_keras2_weights(model, artefact.place, shown=artefact.path)
+        match = load_keras2_weights(model, artefact.place, shown=artefact.path)
         version = version_of(artefact.place)
         # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
-        return notes, changed_functions(model, f"Keras {version or '2'}", "3" if REARRANGED in notes else version)
+        return match.notes, changed_functions(model, f"Keras {version or '2'}", "3" if match.rearranged else version)
     return _load_tensorflow(model, artefact, mapped)
 
 
@@ -79,7 +79,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 def changed_functions(model: Any, writer: str, version: str = "3") -> tuple[str, ...]:
     """Return warnings if layers use another function than that which the weights were likely trained with."""
     gates = (keras.layers.GRUCell, keras.layers.LSTMCell)
-    old = not version or version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2."))
+    old = tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 3)  # also a version that is not known, ()
     hard, plain = [], []
     for path, layer in walk_below(model):
         for part in cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,):
@@ -257,9 +257,21 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 # Keras 2
 
 
-def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ...]:
-    """Load an `.h5` file of Keras 2, layers by name or in their order; return assumptions; errors name `shown`."""
-    stored, notes = read_layers(path, shown=shown), dict[str, None]()
+class Keras2Match(NamedTuple):
+    """How the layers of a file of Keras 2 met those of the model."""
+
+    in_order: bool  # their names differ
+    rearranged: bool  # from the layout of cuDNN's own layers
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The assumptions of the record, a sentence each."""
+        return (IN_ORDER,) * self.in_order + (REARRANGED,) * self.rearranged
+
+
+def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> Keras2Match:
+    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `shown`."""
+    stored, in_order, rearranged = read_layers(path, shown=shown), False, False
     weighted = _weighted_layers(model)
     named = dict(weighted)
     if len(named) == len(weighted) and set(named) == {layer.name for layer in stored}:
@@ -271,7 +283,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ..
             f"with weights ({_listed(own) or 'none'}): {_ANOTHER}"
         )
     else:
-        notes[IN_ORDER] = None
+        in_order = True
     pairs: list[tuple[str, Any, Any]] = []  # the name of each weight, its array, and its variable
     for layer, (_, variables) in zip(stored, weighted, strict=True):
         arrays = [weight.values for weight in layer.weights]
@@ -284,7 +296,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ..
             is_cell = roles[at : at + 3] == ["kernel", "recurrent_kernel", "bias"]
             if is_cell and is_cudnn(arrays[at + 2].shape, wanted):
                 arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
-                notes[REARRANGED] = None
+                rearranged = True
         for role, weight, array, variable in zip(roles, layer.weights, arrays, variables, strict=True):
             if weight.role != role and {weight.role, role} <= _ROLES_OF_KERAS:
                 where = f"where the model has {variable_name(variable)}"
@@ -293,7 +305,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ..
     _require_match(shown, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
     for _, array, variable in pairs:
         variable.assign(np.asarray(array, np.float32))
-    return tuple(notes)
+    return Keras2Match(in_order, rearranged)
 
 
 def _weighted_layers(model: Any) -> list[tuple[str, list[Any]]]:
