@@ -79,7 +79,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 def changed_functions(model: Any, writer: str, version: str = "3") -> tuple[str, ...]:
     """Return warnings if layers use another function than that which the weights were likely trained with."""
     gates = (keras.layers.GRUCell, keras.layers.LSTMCell)
-    old = tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 3)  # also a version that is not known, ()
+    old = not version or version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2."))
     hard, plain = [], []
     for path, layer in walk_below(model):
         for part in cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,):
