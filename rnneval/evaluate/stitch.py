@@ -128,9 +128,7 @@ class Stitching:
         self._continuing: list[int] = np.flatnonzero(spans.continues).tolist()
         self._kept_ends = {*(span - 1 for span in self._continuing), len(spans) - 1}  # spans whose last state is kept
         self._ends: dict[int, Vectors] = {}  # those states, of the pass before or the first reading
-        self._new_ends: dict[
-            int, Vectors
-        ] = {}  # last states that are new in this pass: they count from the next one on
+        self._new_ends: dict[int, Vectors] = {}  # those that are new in this pass: they count from the next one on
         self._starts: dict[int, Vectors] = {}  # the state, out of `_ends`, from which each span was last read again
         self._at_once = True  # whether all stale spans are re-evaluated in one pass
         self.result = Stitched(shape=shape, tolerance=tolerance)

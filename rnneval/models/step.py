@@ -78,7 +78,7 @@ class StepFunction:
 
     @cached_property
     def has_start(self) -> bool:
-        """Whether the function has a default for its state: it begins as its signature says."""
+        """True where the function has a default for its state: it begins as its signature says."""
         return self.initial_state is None and has_default(self.step)
 
     def begin(self, rows: int) -> Any:

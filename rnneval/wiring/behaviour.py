@@ -237,7 +237,7 @@ class _ReadLogits(NamedTuple):
 
     @property
     def finite(self) -> NDArray[np.bool_]:
-        """Whether every token up to a position has a finite prediction, `(rows, positions)`; −∞ rules an id out."""
+        """True where every token up to a position has a finite prediction, `(rows, positions)`; −∞ rules an id out."""
         return np.logical_and.accumulate(np.isfinite(self.logits.max(axis=-1)), axis=1)
 
     def of_rows(self, rows: slice) -> "_ReadLogits":

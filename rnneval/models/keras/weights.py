@@ -258,7 +258,7 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 
 
 class Keras2Match(NamedTuple):
-    """How the layers of a file of Keras 2 met those of the model."""
+    """Assumptions under which the layers of a file of Keras 2 were matched with those of the model."""
 
     in_order: bool  # their names differ
     rearranged: bool  # from the layout of cuDNN's own layers

@@ -178,7 +178,7 @@ def module_of_case(reader: CacheReader, case: Case) -> NumberDivergence | None:
 
 
 class _Shape(NamedTuple):
-    """What is right about the shapes of a module in one call."""
+    """Shapes of a module in one call, held against the rows and tokens of the call."""
 
     inputs_fit: bool  # whether its inputs have the rows and tokens of the call
     outputs_fit: bool

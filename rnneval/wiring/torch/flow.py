@@ -86,7 +86,7 @@ def _shared_layer(module: torch.nn.Module, layer: Chain) -> Finding:
 
 
 class _Fault(NamedTuple):
-    """What is wrong with an array."""
+    """Fault of the flow into an array, as a finding names it."""
 
     rule: str
     message: str
@@ -95,7 +95,7 @@ class _Fault(NamedTuple):
 
 
 class _Judgement(NamedTuple):
-    """What goes into an array, and the fault that this is, if it is one."""
+    """Source of what goes into an array, and the fault that this is, if it is one."""
 
     kind: str  # as in the record
     source: Slot | str = "initial"
