@@ -22,26 +22,13 @@ from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_be
 from rnneval.wiring.difference import EPSILON, HALF_TYPES, MOST_TOLERANCE
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
-from rnneval.wiring.faults import SEEN_OF_CUTS
+from rnneval.wiring.faults import SEEN_OF_CUTS, TESTS
 from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdict_of
 
 if TYPE_CHECKING:
     from rnneval.models.torch.module import TorchStep
     from rnneval.wiring.torch.flow import StateFlow
     from rnneval.wiring.torch.modules import ModuleEvidence
-
-_FAULTS = {
-    "fresh": "leftover-state",
-    "repeat": "always-random",
-    "causal": "future-leak",
-    "batch": "batch-leak",
-    "alone": "batch-leak",
-    "chunk": "chunk-variance",
-    "used": "unused-state",
-    "leaves": "unused-part",
-}
-"""The fault that each test finds, in the order of findings."""
-
 
 _OF_SCALES = {"future-leak", "batch-leak", "chunk-variance", "call-variance", "padding-leak", "cache-operation"}
 """Faults that a model shows whose numbers share a scale with all others of a call."""
@@ -70,7 +57,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         failed.discard("causal")
     if "fresh" in failed:  # what an earlier text leaves behind changes equal calls, too
         failed.discard("repeat")
-    found = [_finding(lm, name, oracles[name], declared) for name in _FAULTS if name in failed]
+    found = [_finding(lm, name, oracles[name], declared) for name in TESTS if name in failed]
     untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
     inside, right_by_token = None, False
     step = step_of(lm)
@@ -174,14 +161,14 @@ def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> F
     by_design = name == "chunk" and (declared.depends_on_cuts or not declared.causal)  # what is seen ends with a call
     if name == "chunk":
         seen = f"{SEEN_OF_CUTS}: {seen}{'' if by_design else ' (declare chunked=true if that is meant)'}"
-    if _FAULTS[name] in _OF_SCALES and not declared.scaled_by_call and getattr(step, "scales_calls", False):
+    if TESTS[name].fault in _OF_SCALES and not declared.scaled_by_call and getattr(step, "scales_calls", False):
         seen += f" ({_SCALED})"
     sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
     module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
     function = inspect.unwrap(type(module).forward if module is not None else step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     spot = Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
-    return finding_of(_FAULTS[name], Detection(seen=sentence, severity="warning" if by_design else None, at=spot))
+    return finding_of(TESTS[name].fault, Detection(seen=sentence, severity="warning" if by_design else None, at=spot))
 
 
 def _subject(lm: StepLM, seed: int, half: str = "", *, scaled: bool = False) -> Subject:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 import msgspec
 import torch
@@ -15,26 +14,15 @@ from rnneval.models.torch.recurrent import uncompiled
 from rnneval.records.wiring import Finding, Oracle
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import OF_A_LAYER, Declarations
+from rnneval.wiring.faults import TESTS
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.calls import CallTests, run_calls
 from rnneval.wiring.torch.diverging import Divergence, module_of_test
 from rnneval.wiring.torch.flow import StateFlow, flow_of
 from rnneval.wiring.torch.hooks import spot_of
 
-_FAULTS = {
-    "call-variance": ("train", "shapes", "special"),
-    "padding-leak": ("padding", "right_padding"),
-    "packing-leak": ("packed",),
-    "cache-operation": ("restore", "rollback", "reset", "reorder"),
-}
-"""The tests of calls that find each fault."""
-_TESTS = {
-    "chunk-variance": ("chunk",),
-    "future-leak": ("causal",),
-    "batch-leak": ("batch", "alone"),
-    "always-random": ("repeat",),
-}
-"""The tests of behaviour whose readings part at the module of each fault."""
+_PLACED = frozenset({"chunk", "causal", "batch", "alone", "repeat"})
+"""The tests of behaviour whose readings part at the module of their fault."""
 _DECLARED = {
     "chunk-variance": ("chunked", "mixed", "stateless"),
     "crossed-state": ("mixed",),
@@ -71,14 +59,14 @@ class ModuleEvidence:
         found = [each for each in self.flow.findings if not _is_declared(each, declared, model)]
         for key, oracle in self.calls.oracles.items():
             if oracle.verdict == "fail":
-                fault = next(name for name, tests in _FAULTS.items() if key in tests)
                 said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
                 detection = Detection(seen=said, severity="warning" if key in _WARNINGS else None)
-                found.append(_with_module(finding_of(fault, detection), self.calls.divergences.get(key)))
+                found.append(_with_module(finding_of(TESTS[key].fault, detection), self.calls.divergences.get(key)))
         at = spot_of(model, ("",))
         for finding in of_behaviour:
             of_model = msgspec.structs.replace(finding, file=at.file, line=at.line)
-            parted = (self.divergences[test] for test in _TESTS.get(finding.rule, ()) if test in self.divergences)
+            tests = (test for test in TESTS if TESTS[test].fault == finding.rule)
+            parted = (self.divergences[test] for test in tests if test in self.divergences)
             placed = _with_module(of_model, next(parted, None))
             severity = "warning" if _is_declared(placed, declared, model) else placed.severity
             found.append(msgspec.structs.replace(placed, severity=severity))
@@ -115,9 +103,7 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
     newline = lm.vocabulary.id_of("\n") if lm.vocabulary else None
     flow, calls = StateFlow(calls=0), CallTests()
     with uncompiled():
-        named = {
-            test: module_of_test(test, step, lm.width, seed=seed) for test in {*chain(*_TESTS.values())} & {*failed}
-        }
+        named = {test: module_of_test(test, step, lm.width, seed=seed) for test in _PLACED.intersection(failed)}
         if "repeat" not in failed:
             flow = _flow(step, lm.width, failed, named.get("chunk"), seed)
             if isinstance(step, CachedStep):
