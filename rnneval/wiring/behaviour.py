@@ -44,8 +44,6 @@ from rnneval.wiring.difference import (
     oracle_of,
 )
 
-KEYS = ("chunk", "causal", "batch", "used", "leaves", "repeat", "alone", "fresh", "training")
-"""The keys of all tests, in the order of the record."""
 COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
 _FORGOTTEN = 0.1  # a difference came from the text before if, after equal texts before, less than this share remains
 
@@ -265,14 +263,14 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
     found = {"repeat": repeat}
     if repeat.verdict == "fail":
         why = "equal calls give different logits, so nothing else can be compared"
-        found = dict.fromkeys(always, tests.open(why)) | found | ({"fresh": repeat} if tests.remembers else {})
+        found = dict.fromkeys(always, tests.inconclusive(why)) | found | ({"fresh": repeat} if tests.remembers else {})
     else:  # `fresh` last: what it leaves behind cannot be put back
         found |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
     return {name: found[name] for name in KEYS if name in found}
 
 
 class _Tests:
-    """The tests of one model, each a method with the name of its key."""
+    """The tests of one model; `_TESTS` has the key of each."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject, self.plan = subject, subject.plan
@@ -287,12 +285,11 @@ class _Tests:
         """Run one test; it is inconclusive where the logits cannot be compared, or the user's code raises anything."""
         self.not_finite = None
         try:
-            found: Oracle = getattr(self, name)()
+            return _TESTS[name](self)
         except (_WrongLogitsError, RnnevalError) as error:
-            return self.open(str(error))
+            return self.inconclusive(str(error))
         except Exception as error:
-            return self.open(f"the model raises: {type_and_message(error)}")
-        return found
+            return self.inconclusive(f"the model raises: {type_and_message(error)}")
 
     @cached_property
     def base(self) -> _ReadLogits:
@@ -341,7 +338,7 @@ class _Tests:
             again.append(self.read(ids, calls))
         self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
         how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
-        return self.oracle(f"{seen}{how}", seen.largest, passed=False)
+        return self.result(f"{seen}{how}", seen.largest, passed=False)
 
     def _noise(self) -> float:
         """Measure the noise, by moving numbers by one unit in the last place."""
@@ -375,12 +372,12 @@ class _Tests:
 
     def causal(self) -> Oracle:
         if len(self.base.positions) < self.ids.shape[1]:
-            return self.oracle("one prediction a call, after its last token", 0.0)
+            return self.result("one prediction a call, after its last token", 0.0)
         return self.judged(map(self._changed, later_changes(self.subject)))
 
     def batch(self) -> Oracle:
         if self.subject.rows < 2:
-            return self.oracle("the model reads one row at a time", 0.0)
+            return self.result("the model reads one row at a time", 0.0)
         return self.judged(map(self._changed, row_changes(self.subject)))
 
     def _changed(self, change: Alteration) -> Distance:
@@ -406,11 +403,11 @@ class _Tests:
         later = self.base.positions >= begins
         wanted = _ReadLogits(self.base.logits[:, later], self.base.positions[later])
         effect = self.compare("", wanted, self.read(ids, self.plan.calls))
-        if self._is_open(effect):
-            return self.open(self._noisy())
+        if self._is_hidden(effect):
+            return self.inconclusive(self._noisy())
         used = effect.position is not None
         said = "differ" if used else f"of the next {self.plan.calls[-1]} tokens are equal"
-        return self.oracle(f"another text before: the logits {said}", effect.largest, passed=used)
+        return self.result(f"another text before: the logits {said}", effect.largest, passed=used)
 
     def leaves(self) -> Oracle:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
@@ -423,14 +420,14 @@ class _Tests:
         wanted, same = found.pop(""), [path for path, seen in found.items() if seen is None]
         assert wanted is not None  # noqa: S101 - the text itself is read first
         effects = {path: self.compare(path, wanted, seen) for path, seen in found.items() if seen is not None}
-        unused = [path for path, each in effects.items() if each.position is None and not self._is_open(each)]
+        unused = [path for path, each in effects.items() if each.position is None and not self._is_hidden(each)]
         smallest = min((effect.largest for effect in effects.values()), default=np.inf)
         said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
         if unused:
             equal = f"the logits of the next {later.shape[1]} tokens are equal"
             said = f"{', '.join(unused)}: with that of another text in its place, {equal}, read in one call"
         said += f"; not exchanged, since both texts leave the same: {', '.join(same)}" if same else ""
-        return self.oracle(said, smallest, passed=not unused)
+        return self.result(said, smallest, passed=not unused)
 
     def fresh(self) -> Oracle:
         after = self.subject.read_after
@@ -449,15 +446,17 @@ class _Tests:
         """Test as `causal` does; inconclusive where noise or means over the batch hide the result."""
         subject = self.subject
         if subject.read_training is None:
-            return self.open(f"the model raises with training=True: {subject.why_not_training}")
+            return self.inconclusive(f"the model raises with training=True: {subject.why_not_training}")
         tests = _Tests(replace(subject, read=partial(subject.read_training, seeds=True), special=()))
         tests.limits = self.limits
         if tests.compare("", self.base, tests.base).largest == 0:
-            return self.oracle("training=True against training=False: no difference", 0.0)
+            return self.result("training=True against training=False: no difference", 0.0)
         if tests.compare("", tests.base, tests.read(self.ids, self.plan.calls)).position is not None:
-            return self.open("with training=True equal calls differ, so looking ahead cannot be told from noise")
+            return self.inconclusive(
+                "with training=True equal calls differ, so looking ahead cannot be told from noise"
+            )
         if tests.batch().verdict != "pass":
-            return self.open("with training=True rows depend on each other (means over the batch?)")
+            return self.inconclusive("with training=True rows depend on each other (means over the batch?)")
         found = tests.causal()
         return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
@@ -519,15 +518,15 @@ class _Tests:
         worst = max(found, key=lambda each: each.largest)
         failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
         if failed:
-            return self.oracle("; ".join(map(str, failed[:_SHOWN])), worst.largest, passed=False)
+            return self.result("; ".join(map(str, failed[:_SHOWN])), worst.largest, passed=False)
         if self.not_finite is not None:
-            return self.open(f"the logits are not finite from position {self.not_finite} on")
-        if self._is_open(worst):
-            return self.open(self._noisy())
+            return self.inconclusive(f"the logits are not finite from position {self.not_finite} on")
+        if self._is_hidden(worst):
+            return self.inconclusive(self._noisy())
         half = f", as far as {self.subject.half} shows" if self.subject.half else ""
-        return self.oracle(f"{worst}{half}", worst.largest)
+        return self.result(f"{worst}{half}", worst.largest)
 
-    def _is_open(self, compared: Distance) -> bool:
+    def _is_hidden(self, compared: Distance) -> bool:
         """Return whether readings differ by no more than much noise, which hides faults and effects."""
         return compared.position is None and compared.largest > 0 and not self.limits.judged
 
@@ -535,11 +534,11 @@ class _Tests:
         moved = f"moving its {self.subject.moved} by one unit in the last place"
         return f"rounding grows: {moved} changes the logits by {self.limits.noise:.2g} of the context spread"
 
-    def open(self, why: str) -> Oracle:
+    def inconclusive(self, why: str) -> Oracle:
         """Return an inconclusive result."""
         return Oracle(verdict="inconclusive", tolerance=self.limits.tolerance, detail=why)
 
-    def oracle(self, detail: str, largest: float, *, passed: bool = True) -> Oracle:
+    def result(self, detail: str, largest: float, *, passed: bool = True) -> Oracle:
         """Return a result."""
         return oracle_of(detail, largest, self.limits, passed=passed)
 
@@ -548,3 +547,18 @@ def _called(lengths: Sequence[int]) -> str:
     if len(lengths) == 1:
         return f"one call over {lengths[0]} tokens"
     return f"calls of {', '.join(map(str, lengths))} tokens"
+
+
+_TESTS: dict[str, Callable[[_Tests], Oracle]] = {
+    "chunk": _Tests.chunk,
+    "causal": _Tests.causal,
+    "batch": _Tests.batch,
+    "used": _Tests.used,
+    "leaves": _Tests.leaves,
+    "repeat": _Tests.repeat,
+    "alone": _Tests.alone,
+    "fresh": _Tests.fresh,
+    "training": _Tests.training,
+}
+KEYS = tuple(_TESTS)
+"""The keys of all tests, in the order of the record."""
