@@ -1,8 +1,8 @@
 """The faults of state wiring, and where each shows in a model that ran.
 
 The page of a fault, `rnneval/pages/NAME.md`, is the text of `rnneval explain`, of the docs and of a finding's help.
-Those that only calls of PyTorch models show are found in `wiring/torch/modules.py`, unused parts of a state in
-`wiring/step.py`.
+`TESTS` maps each failed test to its fault; those that only calls of PyTorch models run are read in
+`wiring/torch/modules.py`.
 """
 
 from collections.abc import Iterator
