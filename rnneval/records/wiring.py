@@ -60,7 +60,7 @@ class Flow(Value, frozen=True, kw_only=True):
     calls: tuple[Count, ...]  # Segments in which it was seen.
 
 
-class Oracle(Value, frozen=True, kw_only=True):
+class TestResult(Value, frozen=True, kw_only=True):
     """One behavioural test of the whole model: no hooks, only logits compared."""
 
     verdict: Literal["pass", "fail", "inconclusive"]
@@ -78,7 +78,7 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     layers: tuple[WiredLayer, ...]
     flow: tuple[Flow, ...]
     findings: tuple[Finding, ...]
-    oracles: dict[str, Oracle]
+    oracles: dict[str, TestResult]
     declared: tuple[str, ...]  # The declarations that the verdict rests on, as given to `--declare`.
     calls: Count  # Number of segments that were run.
     wired_by: Literal["author", "rnneval"]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from rnneval.pages import page
-from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
+from rnneval.records.wiring import Finding, Flow, Slot, TestResult, Wiring
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -130,7 +130,7 @@ def finding_blocks(findings: Iterable[Finding]) -> Iterator[FindingBlock]:
         )
 
 
-def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:
+def oracles_table(oracles: dict[str, TestResult]) -> TableBlock:
     """Return the behavioural tests of the whole model."""
     questions = dict(re.findall(r"^- `(\w+)`: (.*)$", page("flow_matrix").section("Tests of behaviour"), re.MULTILINE))
     rows = (

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import RnnevalError, type_and_message
-from rnneval.records.wiring import Oracle
+from rnneval.records.wiring import TestResult
 from rnneval.wiring.difference import (
     ASSUMED_NOISE,
     EPSILON,
@@ -41,7 +41,7 @@ from rnneval.wiring.difference import (
     context_spread,
     differences,
     moving_ids,
-    oracle_of,
+    result_of,
 )
 
 COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
@@ -242,7 +242,7 @@ class _ReadLogits(NamedTuple):
         return _ReadLogits(self.logits[rows], self.positions)
 
 
-def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
+def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[str, TestResult]:
     """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
 
     Left out are those in `without`, and those for which the model has no setting: `alone` where it takes no batch of
@@ -254,7 +254,7 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
         "fresh": subject.read_after is None,
         "training": subject.read_training is None and not subject.why_not_training,
     }
-    names = [name for name in KEYS if name not in without and not left_out.get(name)]
+    names = [name for name in TESTS if name not in without and not left_out.get(name)]
     always = [name for name in names if name not in left_out]
     tests = _Tests(subject)
     repeat = tests.run("repeat")
@@ -266,11 +266,11 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
         found = dict.fromkeys(always, tests.inconclusive(why)) | found | ({"fresh": repeat} if tests.remembers else {})
     else:  # `fresh` last: what it leaves behind cannot be put back
         found |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
-    return {name: found[name] for name in KEYS if name in found}
+    return {name: found[name] for name in TESTS if name in found}
 
 
 class _Tests:
-    """The tests of one model; `_TESTS` has the key of each."""
+    """The tests of one model; `TESTS` has the key of each."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject, self.plan = subject, subject.plan
@@ -281,11 +281,11 @@ class _Tests:
         # The limits of the noise, once this is measured; equal calls must agree more closely.
         self.limits = Limits.of_noise(0.0, half=subject.half)
 
-    def run(self, name: str) -> Oracle:
+    def run(self, name: str) -> TestResult:
         """Run one test; it is inconclusive where the logits cannot be compared, or the user's code raises anything."""
         self.not_finite = None
         try:
-            return _TESTS[name](self)
+            return TESTS[name].run(self)
         except (_WrongLogitsError, RnnevalError) as error:
             return self.inconclusive(str(error))
         except Exception as error:
@@ -320,7 +320,7 @@ class _Tests:
     def spread(self) -> float:
         return context_spread(self.steady)
 
-    def repeat(self) -> Oracle:
+    def repeat(self) -> TestResult:
         """Read the same twice; measure the noise where this agrees."""
         ids, calls = self.ids, [*self.plan.calls]
         seen = self.compare("the same calls, made twice", self.base, self.read(ids, calls))
@@ -354,7 +354,7 @@ class _Tests:
                 noise = max(noise, float(found[steady.finite & seen.finite].max(initial=0.0)))
         return noise
 
-    def chunk(self) -> Oracle:
+    def chunk(self) -> TestResult:
         found: list[Distance] = []
         for lengths in self.plan.cuts:
             seen = self.base if lengths == self.plan.calls else self.read(self.subject.text, lengths)
@@ -370,12 +370,12 @@ class _Tests:
                 found.append(self.compare(f"{what} {how}", other, at_once, watched=ids))
         return self.judged(found)
 
-    def causal(self) -> Oracle:
+    def causal(self) -> TestResult:
         if len(self.base.positions) < self.ids.shape[1]:
             return self.result("one prediction a call, after its last token", 0.0)
         return self.judged(map(self._changed, later_changes(self.subject)))
 
-    def batch(self) -> Oracle:
+    def batch(self) -> TestResult:
         if self.subject.rows < 2:
             return self.result("the model reads one row at a time", 0.0)
         return self.judged(map(self._changed, row_changes(self.subject)))
@@ -385,7 +385,7 @@ class _Tests:
         wanted, seen = (each.of_rows(change.rows) for each in (self.base, seen))
         return self.compare(change.what, wanted, seen, before=change.before)
 
-    def alone(self) -> Oracle:
+    def alone(self) -> TestResult:
         rounds = [(self.ids, row, self.base, "") for row in range(self.subject.alone)]
         if self.subject.special:
             rounds.append((self.subject.with_special, 0, self.special, f", with {_listed(self.subject)}"))
@@ -397,7 +397,7 @@ class _Tests:
             found.append(self.compare(what, beside.of_rows(rows), seen, watched=ids[rows]))
         return self.judged(found)
 
-    def used(self) -> Oracle:
+    def used(self) -> TestResult:
         begins = self.plan.starts[-1]
         ids = np.concatenate([self.subject.others[:, :begins], self.ids[:, begins:]], axis=1)
         later = self.base.positions >= begins
@@ -409,7 +409,7 @@ class _Tests:
         said = "differ" if used else f"of the next {self.plan.calls[-1]} tokens are equal"
         return self.result(f"another text before: the logits {said}", effect.largest, passed=used)
 
-    def leaves(self) -> Oracle:
+    def leaves(self) -> TestResult:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
         assert exchanged is not None  # noqa: S101 - else the test is left out
         past, other, later = self.ids[:, :begins], self.subject.others[:, :begins], self.ids[:, begins:]
@@ -429,7 +429,7 @@ class _Tests:
         said += f"; not exchanged, since both texts leave the same: {', '.join(same)}" if same else ""
         return self.result(said, smallest, passed=not unused)
 
-    def fresh(self) -> Oracle:
+    def fresh(self) -> TestResult:
         after = self.subject.read_after
         assert after is not None  # noqa: S101 - else the test is left out
         pieces, others = self.subject.pieces, self.subject.document
@@ -442,7 +442,7 @@ class _Tests:
             for other, outputs in documents.items()
         )
 
-    def training(self) -> Oracle:
+    def training(self) -> TestResult:
         """Test as `causal` does; inconclusive where noise or means over the batch hide the result."""
         subject = self.subject
         if subject.read_training is None:
@@ -512,7 +512,7 @@ class _Tests:
         beyond = positions[largest > self.limits.tolerance]
         return Distance(what, float(largest.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
 
-    def judged(self, compared: Iterable[Distance]) -> Oracle:
+    def judged(self, compared: Iterable[Distance]) -> TestResult:
         """Return the result of a test that passes if no readings differ."""
         found = list(compared)
         worst = max(found, key=lambda each: each.largest)
@@ -534,13 +534,13 @@ class _Tests:
         moved = f"moving its {self.subject.moved} by one unit in the last place"
         return f"rounding grows: {moved} changes the logits by {self.limits.noise:.2g} of the context spread"
 
-    def inconclusive(self, why: str) -> Oracle:
+    def inconclusive(self, why: str) -> TestResult:
         """Return an inconclusive result."""
-        return Oracle(verdict="inconclusive", tolerance=self.limits.tolerance, detail=why)
+        return TestResult(verdict="inconclusive", tolerance=self.limits.tolerance, detail=why)
 
-    def result(self, detail: str, largest: float, *, passed: bool = True) -> Oracle:
+    def result(self, detail: str, largest: float, *, passed: bool = True) -> TestResult:
         """Return a result."""
-        return oracle_of(detail, largest, self.limits, passed=passed)
+        return result_of(detail, largest, self.limits, passed=passed)
 
 
 def _called(lengths: Sequence[int]) -> str:
@@ -549,16 +549,25 @@ def _called(lengths: Sequence[int]) -> str:
     return f"calls of {', '.join(map(str, lengths))} tokens"
 
 
-_TESTS: dict[str, Callable[[_Tests], Oracle]] = {
-    "chunk": _Tests.chunk,
-    "causal": _Tests.causal,
-    "batch": _Tests.batch,
-    "used": _Tests.used,
-    "leaves": _Tests.leaves,
-    "repeat": _Tests.repeat,
-    "alone": _Tests.alone,
-    "fresh": _Tests.fresh,
-    "training": _Tests.training,
+class BehaviourTest(NamedTuple):
+    """A test, the fault that it shows by failing, and the words for it."""
+
+    run: Callable[[_Tests], TestResult]
+    fault: str
+    words: str
+
+
+TESTS = {
+    "chunk": BehaviourTest(
+        _Tests.chunk, "chunk-variance", "One call and several carried calls over the same text differ"
+    ),
+    "causal": BehaviourTest(_Tests.causal, "future-leak", "Predictions depend on later tokens"),
+    "batch": BehaviourTest(_Tests.batch, "batch-leak", "Predictions depend on other rows of the batch"),
+    "used": BehaviourTest(_Tests.used, "unused-state", "The past has no effect on the predictions"),
+    "leaves": BehaviourTest(_Tests.leaves, "unused-part", "Part of the state has no effect on the predictions"),
+    "repeat": BehaviourTest(_Tests.repeat, "always-random", "Random numbers are drawn with training=False"),
+    "alone": BehaviourTest(_Tests.alone, "batch-leak", "Predictions depend on whether there are other rows"),
+    "fresh": BehaviourTest(_Tests.fresh, "leftover-state", "A new document depends on what was read before it"),
+    "training": BehaviourTest(_Tests.training, "future-leak", "Predictions depend on later tokens"),
 }
-KEYS = tuple(_TESTS)
-"""The keys of all tests, in the order of the record."""
+"""All tests, by their keys in the order of the record: the one place that a new test is entered."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.records.wiring import Oracle
+from rnneval.records.wiring import TestResult
 
 EPSILON = 2.0**-23  # the relative distance of neighbouring numbers of float32
 HALF_TYPES = {"bfloat16": 2.0**-7, "float16": 2.0**-10}  # the same for the types of half precision
@@ -146,9 +146,9 @@ class Distance(NamedTuple):
         return f"{self.what}: they differ first at position {self.position}, {by}"
 
 
-def oracle_of(detail: str, largest: float, limits: Limits, *, passed: bool) -> Oracle:
+def result_of(detail: str, largest: float, limits: Limits, *, passed: bool) -> TestResult:
     """Return the result of a test; a difference that is not finite has no number."""
-    return Oracle(
+    return TestResult(
         verdict="pass" if passed else "fail",
         largest_difference=float(largest) if np.isfinite(largest) else None,
         tolerance=limits.tolerance,

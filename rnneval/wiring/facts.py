@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rnneval.errors import UsageError
-from rnneval.records.wiring import Oracle
+from rnneval.records.wiring import TestResult
 
 ONE_ROW, TRAINING = "for a batch of one row", "with training=True"  # the other settings in which a model is probed
 OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
@@ -131,7 +131,7 @@ class WiringFacts:
     calls: int = 0
     tokens: int = 2  # number of tokens that each call read
     at_once: "WiringFacts | None" = None  # units, events and arrivals of one call over the whole text
-    oracles: dict[str, Oracle] = field(default_factory=dict)
+    oracles: dict[str, TestResult] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)  # where an oracle fails, by its name, if known
     variants: "dict[str, tuple[WiringFacts, ...]]" = field(default_factory=dict)
     """The same model in other settings, `ONE_ROW` and `TRAINING`: a fault is what all runs of a setting show."""

@@ -1,14 +1,14 @@
 """The faults of state wiring, and where each shows in a model that ran.
 
 The page of a fault, `rnneval/pages/NAME.md`, is the text of `rnneval explain`, of the docs and of a finding's help.
-`TESTS` maps each failed test to its fault; those that only calls of PyTorch models run are read in
-`wiring/torch/modules.py`.
+A test of behaviour names its fault in `rnneval.wiring.behaviour.TESTS`, a test of the calls of a cached model in
+`CALL_TESTS`.
 """
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 
+from rnneval.wiring.behaviour import TESTS
 from rnneval.wiring.evidence import SEEN_RIGHT, Detection, Evidence, Group, Severity
 from rnneval.wiring.evidence import evidence as evidence_of
 from rnneval.wiring.facts import ONE_ROW, StateArrival
@@ -40,38 +40,19 @@ FAULTS: dict[str, Severity] = {
     "uncarried-state": "info",
 }
 """The severity of each fault, by name, in the order of findings."""
-SEEN_OF_CUTS = "One call and several carried calls over the same text differ"
-
-
-class FailedTest(NamedTuple):
-    """The fault that a failed test shows, and the words for it in a model of Keras."""
-
-    fault: str
-    seen: str = ""
-
-
-TESTS = {
-    "fresh": FailedTest("leftover-state", "A new document depends on what was read before it"),
-    "repeat": FailedTest("always-random", "Random numbers are drawn with training=False"),
-    "causal": FailedTest("future-leak", "Predictions depend on later tokens"),
-    "training": FailedTest("future-leak", "Predictions depend on later tokens"),
-    "batch": FailedTest("batch-leak", "Predictions depend on other rows of the batch"),
-    "alone": FailedTest("batch-leak", "Predictions depend on whether there are other rows"),
-    "chunk": FailedTest("chunk-variance", SEEN_OF_CUTS),
-    "used": FailedTest("unused-state", "The past has no effect on the predictions"),
-    "leaves": FailedTest("unused-part"),
-    "train": FailedTest("call-variance"),
-    "shapes": FailedTest("call-variance"),
-    "special": FailedTest("call-variance"),
-    "padding": FailedTest("padding-leak"),
-    "right_padding": FailedTest("padding-leak"),
-    "packed": FailedTest("packing-leak"),
-    "restore": FailedTest("cache-operation"),
-    "rollback": FailedTest("cache-operation"),
-    "reset": FailedTest("cache-operation"),
-    "reorder": FailedTest("cache-operation"),
+CALL_TESTS = {
+    "train": "call-variance",
+    "shapes": "call-variance",
+    "special": "call-variance",
+    "padding": "padding-leak",
+    "right_padding": "padding-leak",
+    "packed": "packing-leak",
+    "restore": "cache-operation",
+    "rollback": "cache-operation",
+    "reset": "cache-operation",
+    "reorder": "cache-operation",
 }
-"""Each test of behaviour and of the calls of a cached model, in the order of findings."""
+"""The fault that each test of the calls of a cached model shows by failing; `behaviour.TESTS` has those of others."""
 _BY_KIND = {
     "swapped-slots": ("swapped", "{into}: {flow} ({calls})"),
     "mixed-state": ("mixed", "{into} continues from its own state mixed with another ({flow}; {calls})"),
@@ -226,18 +207,18 @@ def _behaviour(evidence: Evidence) -> _Found:
         failed.discard("alone")
     if not _carries(evidence):
         failed.discard("used")
-    for test, (fault, seen) in TESTS.items():
-        if test == "alone" and test in failed:  # no place is known
-            yield fault, Detection(seen=f"{seen}: {evidence.oracles[test].detail}")
-        elif test in failed:
+    for test in (test for test in TESTS if test in failed):
+        if test == "alone":  # no place is known
+            yield TESTS[test].fault, Detection(seen=f"{TESTS[test].words}: {evidence.oracles[test].detail}")
+        else:
             find = evidence.failed_recurrence if test == "used" else evidence.failed_test
-            yield fault, find(test, seen)
+            yield TESTS[test].fault, find(test, TESTS[test].words)
 
 
 def _chunk_variance(evidence: Evidence) -> _Found:
     if not evidence.failed("chunk"):
         return
-    declared, seen = evidence.declared, SEEN_OF_CUTS
+    declared, seen = evidence.declared, TESTS["chunk"].words
     transformed = [evidence.units[unit] for unit in evidence.transformed_between_calls()]
     if transformed:
         seen += f", and the state of {', '.join(unit.name for unit in transformed)} is transformed between calls"

@@ -17,12 +17,12 @@ from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM
 from rnneval.models.torch import step_of
 from rnneval.pages import page
-from rnneval.records.wiring import Finding, Oracle, Slot, Wiring
-from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
+from rnneval.records.wiring import Finding, Slot, TestResult, Wiring
+from rnneval.wiring.behaviour import LONG, TESTS, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES, MOST_TOLERANCE
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
-from rnneval.wiring.faults import SEEN_OF_CUTS, TESTS
+from rnneval.wiring.faults import FAULTS
 from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdict_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         failed.discard("causal")
     if "fresh" in failed:  # what an earlier text leaves behind changes equal calls, too
         failed.discard("repeat")
-    found = [_finding(lm, name, oracles[name], declared) for name in TESTS if name in failed]
+    in_order = sorted(TESTS, key=lambda name: [*FAULTS].index(TESTS[name].fault))
+    found = [_finding(lm, name, oracles[name], declared) for name in in_order if name in failed]
     untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
     inside, right_by_token = None, False
     step = step_of(lm)
@@ -93,7 +94,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     )
 
 
-def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[str, Oracle]]:
+def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[str, TestResult]]:
     """Run the tests of behaviour; return the model that was tested, words about its precision, and the results.
 
     Half precision hides faults, and so does rounding that grows: a copy of a module in a wider type is tested then.
@@ -143,7 +144,7 @@ def _named(lm: StepLM, flow: "StateFlow") -> dict[str, Any]:
     return {"layers": tuple(layers), "flow": tuple(rows)}
 
 
-def _right(oracles: Mapping[str, Oracle], declared: Declarations, untested: Sequence[str]) -> str:
+def _right(oracles: Mapping[str, TestResult], declared: Declarations, untested: Sequence[str]) -> str:
     """Return the words about a model without a fault."""
     agreeing = sum(oracle.verdict == "pass" for name, oracle in oracles.items() if name != "chunk")
     right = (
@@ -155,12 +156,12 @@ def _right(oracles: Mapping[str, Oracle], declared: Declarations, untested: Sequ
     return f"{right}; not tested: {'; '.join(untested)}" if untested else right
 
 
-def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> Finding:
+def _finding(lm: StepLM, name: str, oracle: TestResult, declared: Declarations) -> Finding:
     """Return the finding of a failed test, at file and line of the user's function, where they are known."""
     step, seen = lm.function.step, oracle.detail
     by_design = name == "chunk" and (declared.depends_on_cuts or not declared.causal)  # what is seen ends with a call
     if name == "chunk":
-        seen = f"{SEEN_OF_CUTS}: {seen}{'' if by_design else ' (declare chunked=true if that is meant)'}"
+        seen = f"{TESTS[name].words}: {seen}{'' if by_design else ' (declare chunked=true if that is meant)'}"
     if TESTS[name].fault in _OF_SCALES and not declared.scaled_by_call and getattr(step, "scales_calls", False):
         seen += f" ({_SCALED})"
     sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is

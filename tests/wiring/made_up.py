@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from rnneval.records.wiring import Oracle
+from rnneval.records.wiring import TestResult
 from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
 
 CALLS = 4
@@ -85,9 +85,9 @@ def oracle(facts: WiringFacts, name: str, verdict: str) -> WiringFacts:
     )
 
 
-def replace_verdict(found: Oracle, verdict: Any) -> Oracle:
-    return Oracle(verdict=verdict, largest_difference=0.5, tolerance=found.tolerance, detail="differ: 0.5")
+def replace_verdict(found: TestResult, verdict: Any) -> TestResult:
+    return TestResult(verdict=verdict, largest_difference=0.5, tolerance=found.tolerance, detail="differ: 0.5")
 
 
-def passed() -> Oracle:
-    return Oracle(verdict="pass", largest_difference=0.0, tolerance=1e-4, detail="no difference")
+def passed() -> TestResult:
+    return TestResult(verdict="pass", largest_difference=0.0, tolerance=1e-4, detail="no difference")

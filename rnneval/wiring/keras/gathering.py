@@ -13,8 +13,8 @@ from rnneval.models.keras.layers import is_graph, predicts_once
 from rnneval.models.keras.lm import RecurrentLM, eagerly, wrap
 from rnneval.models.keras.state_tap import compiled_loops
 from rnneval.models.protocol import about_transformer
-from rnneval.records.wiring import Oracle, Wiring
-from rnneval.wiring.behaviour import KEYS, Outputs, Pieces, run_behaviour
+from rnneval.records.wiring import TestResult, Wiring
+from rnneval.wiring.behaviour import TESTS, Outputs, Pieces, run_behaviour
 from rnneval.wiring.evidence import by_place, evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, Trace, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
@@ -77,7 +77,7 @@ def _variants(ready: Ready, declared: Declarations, seed: int) -> dict[str, tupl
     return found
 
 
-def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int) -> dict[str, Oracle]:
+def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int) -> dict[str, TestResult]:
     """Test the behaviour; in a stateless graph it is rnneval that carries states, so `chunk` and `used` test that."""
     subject = ready.subject(seed)
     if not ready.call.is_stateless_graph:
@@ -92,15 +92,15 @@ def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int
     except Exception as error:
         why = str(error)
     if carrier is None or why:
-        reason = Oracle(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=why)
+        reason = TestResult(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=why)
         found |= {"chunk": reason, "used": reason}
     else:
         moved = None if subject.read_moved is None else partial(_read_moved, ready, carrier)
         carried = replace(subject, read=partial(_read, carrier), read_moved=moved)
         # The other tests do not depend on who carries the state.
-        seen = run_behaviour(carried, without=set(KEYS) - {"chunk", "used", "repeat"})
+        seen = run_behaviour(carried, without=set(TESTS) - {"chunk", "used", "repeat"})
         found |= {"chunk": seen["chunk"], "used": seen["used"]}
-    return {key: found[key] for key in KEYS if key in found}
+    return {key: found[key] for key in TESTS if key in found}
 
 
 def _read(carrier: RecurrentLM, pieces: Pieces) -> Outputs:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rnneval.records.wiring import Oracle
+from rnneval.records.wiring import TestResult
 from rnneval.wiring.behaviour import Alteration, Subject, cut, later_changes, row_changes
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.keras.names import frames_of_call
@@ -37,7 +37,7 @@ class _Ran:
 _Tape = list[_Ran]
 
 
-def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, Spot]:
+def locate(ready: Ready, oracles: Mapping[str, TestResult], seed: int) -> dict[str, Spot]:
     """Find where each failed test of behaviour fails, as far as it can be told; `seed` is that of the tests."""
     found = {}
     for name, search in _SEARCHES.items():

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnneval.models.torch.causal import CachedStep
-from rnneval.records.wiring import Oracle
+from rnneval.records.wiring import TestResult
 from rnneval.wiring.behaviour import Ids, special_ids
-from rnneval.wiring.difference import Distance, Limits, Logits, context_spread, differences, moving_ids, oracle_of
+from rnneval.wiring.difference import Distance, Limits, Logits, context_spread, differences, moving_ids, result_of
 from rnneval.wiring.torch import cases
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape
@@ -35,7 +35,7 @@ _DRAWS = 2  # readings with moved weights: one alone may be lucky
 class CallTests:
     """Results of the tests of calls, by their keys."""
 
-    oracles: dict[str, Oracle] = field(default_factory=dict)
+    oracles: dict[str, TestResult] = field(default_factory=dict)
     patterns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The calls in which a failed test showed its fault."""
     scripts: dict[str, str] = field(default_factory=dict, repr=False)
@@ -130,7 +130,7 @@ class _CallTests:
                 results.divergences[key] = where
             results.patterns[key] = patterns
             results.scripts[key] = script(self.reader, example.case, example.distance.position)
-        results.oracles[key] = oracle_of(detail, worst.largest, self.limits, passed=not failed)
+        results.oracles[key] = result_of(detail, worst.largest, self.limits, passed=not failed)
 
     def _is_right_by_token(self, failed: set[str]) -> bool:
         """Return whether calls of one token alone agree with one call without a cache."""

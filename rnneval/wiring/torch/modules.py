@@ -11,10 +11,11 @@ from rnneval.models.step import StepLM
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.models.torch.recurrent import uncompiled
-from rnneval.records.wiring import Finding, Oracle
+from rnneval.records.wiring import Finding, TestResult
+from rnneval.wiring.behaviour import TESTS
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import OF_A_LAYER, Declarations
-from rnneval.wiring.faults import TESTS
+from rnneval.wiring.faults import CALL_TESTS
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.calls import CallTests, run_calls
 from rnneval.wiring.torch.diverging import Divergence, module_of_test
@@ -46,7 +47,7 @@ class ModuleEvidence:
     calls: CallTests  # of a cached model; of another one nothing
     divergences: Mapping[str, Divergence]  # by tests of behaviour that failed, where a module can be named
 
-    def is_right_by_token(self, oracles: Mapping[str, Oracle]) -> bool:
+    def is_right_by_token(self, oracles: Mapping[str, TestResult]) -> bool:
         """Return whether only calls of several tokens after a state were seen to be wrong; `oracles` of behaviour."""
         wrong = {name for name, oracle in oracles.items() if oracle.verdict != "pass"}
         in_long_calls = "chunk" in wrong and wrong <= _OF_LONG_CALLS
@@ -61,7 +62,7 @@ class ModuleEvidence:
             if oracle.verdict == "fail":
                 said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
                 detection = Detection(seen=said, severity="warning" if key in _WARNINGS else None)
-                found.append(_with_module(finding_of(TESTS[key].fault, detection), self.calls.divergences.get(key)))
+                found.append(_with_module(finding_of(CALL_TESTS[key], detection), self.calls.divergences.get(key)))
         at = spot_of(model, ("",))
         for finding in of_behaviour:
             of_model = msgspec.structs.replace(finding, file=at.file, line=at.line)

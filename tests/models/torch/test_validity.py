@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import rnneval  # noqa: E402
-from rnneval.records.wiring import Oracle  # noqa: E402
+from rnneval.records import wiring  # noqa: E402
 from rnneval.wiring.torch.calls import CallTests  # noqa: E402
 from rnneval.wiring.torch.flow import StateFlow  # noqa: E402
 from rnneval.wiring.torch.modules import ModuleEvidence  # noqa: E402
@@ -65,7 +65,7 @@ def test_a_model_that_only_long_calls_break_is_valid_in_calls_of_one_token(loses
 
 @pytest.mark.parametrize("also", ["", "leaves", "causal", "batch", "alone", "fresh", "repeat", "crossed", "one token"])
 def test_nothing_else_may_be_wrong_with_a_model_that_is_valid_in_calls_of_one_token(also):
-    oracles = {name: Oracle(verdict="fail", tolerance=0.1, detail="") for name in ("chunk", also) if name}
+    oracles = {name: wiring.TestResult(verdict="fail", tolerance=0.1, detail="") for name in ("chunk", also) if name}
     flow = StateFlow(right_by_token=also != "crossed")
     calls = CallTests(right_by_token=also != "one token")
     seen = ModuleEvidence(flow=flow, calls=calls, divergences={})

@@ -15,11 +15,12 @@ from rnneval.records.run import (
     WiringSummary,
 )
 from rnneval.records.run import Warning as RunWarning
-from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
+from rnneval.records.wiring import Flow, Slot, TestResult, WiredLayer
 from rnneval.render.report import PageRecord
 from tests.gates.synthetic import ar_losses, make_run
 
 LOSSES = ar_losses(128)
+_FAILED = TestResult(verdict="fail", largest_difference=1.1, tolerance=1e-4, detail="differ: 1.1")
 
 
 def wrong_wiring(**changes):
@@ -46,7 +47,9 @@ def wrong_wiring(**changes):
                     help="write `x, s2 = self.gru_2(x, initial_state=s2)`",
                 ),
             ),
-            "oracles": {"chunk": Oracle(verdict="fail", largest_difference=1.1, tolerance=1e-4, detail="differ: 1.1")},
+            "oracles": {
+                "chunk": TestResult(verdict="fail", largest_difference=1.1, tolerance=1e-4, detail="differ: 1.1")
+            },
             "declared": (),
             "calls": 4,
             "wired_by": "author",
