@@ -74,6 +74,7 @@ def fact_of(thing: Any, names: UnitNames, indices: dict[int, int], slots: int) -
     is_layer = isinstance(thing, keras.layers.RNN)
     cell = thing.cell if is_layer else thing
     named = slot_names(cell) if getattr(cell, "state_size", None) is not None else ()
+    twin = names.twins.get(id(thing))
     return UnitFact(
         name=name,
         path=path,
@@ -81,7 +82,7 @@ def fact_of(thing: Any, names: UnitNames, indices: dict[int, int], slots: int) -
         slots=named if len(named) == slots else tuple(f"s{index}" for index in range(slots)),
         is_layer=is_layer,
         stateful=bool(is_layer and thing.stateful),
-        twin=indices.get(names.twins.get(id(thing), -1)),
+        twin=None if twin is None else indices.get(twin),
         cells=tuple((place, names.number(inner)) for place, inner in _stacked(cell)),
     )
 

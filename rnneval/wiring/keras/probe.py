@@ -4,12 +4,25 @@ A stub emits numbers of its own as its layer's new state, and records what went 
 objects, so that layers which no attribute leads to are met too. Below a stub the layer runs as it is, unrecorded.
 
 A *unit* is a recurrent layer, or a cell that is called outside of one. An *event* is one run of its stub, counted over
-all calls of the model. The sources of each state that goes into an event are found in three ways: from the ops that ran
-(`rnneval.wiring.keras.provenance`), from the numbers alone, and by *intervention*: one emitted state at a time is
-altered, and the runs are compared. The first way is the rule. The others are used where a tensor went through an opaque
-op, or where TensorFlow lacks what the first needs: `tensorflow.python.framework.op_callbacks` reports every op that
-runs. It is not public; `hook_fires` tests that it does what is needed here. Intervention is also the oracle of the
-walk's tests.
+all calls of the model. An *arrival* is one part of the state that goes into an event:
+
+```text
+             call 0                    call 1
+ids ──► [gru1] ──► [gru2] ──► logits   ids ──► [gru1] ──► …     [ ] a stub
+         ▲  │ emits ▲  │ emits                  ▲
+      arrival  .31    … │ −.72                 arrival: is it .31, from event 0?
+            └──────────┴─── the author's code ─┘
+```
+
+The sources of each arrival are found in three ways. The rule is the first, the others are used where a tensor went
+through an opaque op, or where the hook of the first is missing:
+
+1. From the ops that ran (`rnneval.wiring.keras.provenance`). `tensorflow.python.framework.op_callbacks` reports every
+   op that runs eagerly, with its inputs and outputs. It is private, and nothing public does this; `hook_fires` tests
+   that it still does what is needed here.
+2. From the numbers alone, which no two states share.
+3. By *intervention*: one emitted state at a time is altered, and the runs are compared. It needs no hook, and a run for
+   each state; it is also the oracle of the walk's tests.
 """
 
 import random
@@ -28,22 +41,22 @@ from rnneval.errors import type_and_message
 from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap_classes
 from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, WiringFacts
 from rnneval.wiring.keras.names import fact_of, frames_of_call, is_composite
-from rnneval.wiring.keras.provenance import CALLS, TOKENS, Emissions, Labels, Sources, Trail, Walk
+from rnneval.wiring.keras.provenance import CALLS, TOKENS, UNLABELLED, Emissions, Labels, Sources, Trail, Walk
 from rnneval.wiring.keras.subject import Ready
 
-Listener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]
+OpListener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]
 """Called with op type, inputs, attributes, outputs of each op that ran eagerly."""
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: OpListener) -> Iterator[None]:
     """Report every op that runs eagerly on this thread."""
     from tensorflow.python.framework import op_callbacks
 
     def callback(name: Any, inputs: Any, attributes: Any, outputs: Any, *_: Any, graph: Any = None, **__: Any) -> None:
         if graph is None:
-            given = attributes or ()
-            listener(tf.compat.as_str(name), inputs, dict(zip(given[::2], given[1::2], strict=True)), outputs)
+            flat = attributes or ()  # name, value, name, value, …
+            listener(tf.compat.as_str(name), inputs, dict(zip(flat[::2], flat[1::2], strict=True)), outputs)
 
     op_callbacks.add_op_callback(callback)
     try:
@@ -54,14 +67,14 @@ def listening(listener: Listener) -> Iterator[None]:
 
 def hook_fires() -> bool:
     """Return whether op callbacks still report an op with its inputs and outputs."""
-    seen: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     try:
-        with listening(lambda name, inputs, _, outputs: seen.append((name, id(inputs[0]), id(outputs[0])))):
-            given = tf.constant([1.0, 2.0])
-            result = tf.tanh(given)
+        with listening(lambda name, inputs, _, outputs: reports.append((name, id(inputs[0]), id(outputs[0])))):
+            argument = tf.constant([1.0, 2.0])
+            result = tf.tanh(argument)
     except (ImportError, AttributeError, TypeError):
         return False
-    return ("Tanh", id(given), id(result)) in seen
+    return ("Tanh", id(argument), id(result)) in reports
 
 
 class Probe:
@@ -166,17 +179,16 @@ class Probe:
     def _arrival(self, event: int, slot: int, tensor: Any) -> StateArrival:
         """Return what went into one part of the state of an event: emitted states and their places, or none."""
         trail = self.walk.trail(tensor)
-        every = self.walk.sources(trail)
-        sources = _emitted(every)
+        sources = _emitted(self.walk.sources(trail))
         if not sources or _is_constant(tensor, trail):
-            computed = frozenset(origin for origin in trail.origins if isinstance(origin, int))
-            # What is computed from outputs is no initial state of an earlier call.
-            born = self.walk.call if computed or trail.recurrent or trail.born is None else trail.born
-            if every and not sources:
-                born = min(self.events[source.event].call for source in every)
-            outputs = frozenset() if sources else computed
-            when = None if trail.variable else born
-            return StateArrival(event=event, slot=slot, random=trail.random, born=when, outputs=outputs)
+            outputs = frozenset(origin for origin in trail.origins if isinstance(origin, int))
+            return StateArrival(
+                event=event,
+                slot=slot,
+                random=trail.random,
+                born=self._birth(trail, outputs),
+                outputs=frozenset() if sources else outputs,
+            )
         planes = [self.emissions.without_marks(plane) for plane in trail.planes]
         labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
         # Whatever arithmetic they went through, the numbers may be those emitted, to the bit.
@@ -193,15 +205,25 @@ class Probe:
             unknown=f"went through {trail.opaque}" if trail.opaque else "",
         )
 
+    def _birth(self, trail: Trail, outputs: Collection[int]) -> int | None:
+        """Return the call in which a tensor with no emitted state was made; None for the value of a variable."""
+        if trail.variable:
+            return None
+        every = self.walk.sources(trail)
+        if every and not _emitted(every):  # an initial state that was kept
+            return min(self.events[source.event].call for source in every)
+        # What is computed from outputs is no initial state of an earlier call.
+        return self.walk.call if outputs or trail.recurrent or trail.born is None else trail.born
+
     def _in_place(self, plane: Labels) -> bool:
         """Return whether each element is where it was; of one text that is repeated to several rows, any row may do."""
         flat = plane.ravel()
         places = np.flatnonzero(flat >= 0)
-        found = self.emissions.offsets(flat[places])
-        width = max(flat.size, int(found.max(initial=0)) + 1)
+        offsets = self.emissions.offsets(flat[places])
         if self._one_row and plane.ndim > 1:
             width = flat.size // len(plane)
-        return bool((found % width == places % width).all())
+            return bool((offsets % width == places % width).all())
+        return bool((offsets == places).all())
 
     def _stub(self, event: int, result: LayerResult) -> LayerResult:
         """Return the result with random states and outputs; an output that was a state stays that state."""
@@ -216,7 +238,7 @@ class Probe:
             every, of_every = self.emissions.noise(tuple(result.outputs.shape)), None
             every[:, -1] = last
             if labels is not None:
-                of_every = np.full(every.shape, -1, np.int64)
+                of_every = np.full(every.shape, UNLABELLED, np.int64)
                 of_every[:, -1] = labels
             outputs = self._emit(event, every, result.outputs, of_every)
         return LayerResult(output, outputs, keras.tree.pack_sequence_as(result.state, emitted))
@@ -260,7 +282,7 @@ def _facts(probe: Probe, ready: Ready) -> WiringFacts:
 def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[StateArrival, ...]:
     """Find sources that the first way could not tell by intervention; their places are then not known."""
 
-    def is_open(arrival: StateArrival) -> bool:  # it is opaque, or has numbers that no stub emitted
+    def is_unclear(arrival: StateArrival) -> bool:  # it is opaque, or has numbers that no stub emitted
         if arrival.unknown:
             return True
         if arrival.sources or arrival.random or probe.events[arrival.event].call == 0:
@@ -269,16 +291,16 @@ def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[
         varied = values.size > 1 and not (values == values.flat[0]).all()
         return bool(varied and (not listen or arrival.born is not None))
 
-    wanted = [(arrival.event, arrival.slot) for arrival in probe.arrivals if is_open(arrival)]
+    wanted = [(arrival.event, arrival.slot) for arrival in probe.arrivals if is_unclear(arrival)]
     if not wanted:
         return tuple(probe.arrivals)
     try:
-        found, why = intervene(ready, seed, wanted), ""
+        causes, why = intervene(ready, seed, wanted), ""
     except RuntimeError as error:
-        found, why = {}, str(error)
+        causes, why = {}, str(error)
 
     def completed(arrival: StateArrival) -> StateArrival:
-        if sources := found.get((arrival.event, arrival.slot)):
+        if sources := causes.get((arrival.event, arrival.slot)):
             return replace(arrival, unknown="", sources=sources, transformed=True, in_place=True, missing=0.0)
         is_wanted = (arrival.event, arrival.slot) in wanted
         return replace(arrival, unknown=why and (arrival.unknown or why)) if is_wanted else arrival
@@ -304,16 +326,16 @@ def intervene(ready: Ready, seed: int, wanted: Collection[tuple[int, int]]) -> d
         if plain.keys() != again.keys() or not all(np.array_equal(plain[key], again[key]) for key in plain):
             raise RuntimeError("two equal runs differ: the model draws random numbers")
         last = max((event for event, _ in wanted), default=0)
-        found: dict[tuple[int, int], set[StateSource]] = {key: set() for key in wanted}
+        causes: dict[tuple[int, int], set[StateSource]] = {key: set() for key in wanted}
         for source in (StateSource(event, slot) for event, slot in plain if event < last):
             changed = states(source)
             for key in wanted:
                 if key[0] > source.event and not np.array_equal(plain.get(key, np.nan), changed.get(key, np.nan)):
-                    found[key].add(source)
+                    causes[key].add(source)
     finally:
         np.random.set_state(of_numpy)  # noqa: NPY002
         random.setstate(of_python)
-    return {key: frozenset(sources) for key, sources in found.items()}
+    return {key: frozenset(sources) for key, sources in causes.items()}
 
 
 def _emitted(sources: Sources) -> Sources:

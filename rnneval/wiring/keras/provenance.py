@@ -1,13 +1,25 @@
 """The provenance of states: which numbers that stubs emitted are in a tensor, and in which places.
 
-*Labels* say for each element of a tensor which emitted number is in it: k for the k-th number, −1 for none. A *trail*
-holds the labels of a tensor, and the events and inputs that it was computed from. `Walk` hears the ops in the order in
-which they run, so that each tensor is worked out once, after all that it was made of. A tensor that no op made is
-looked up by its numbers, of which no two are alike.
+`Emissions` draws the numbers that stubs give out as states, no two alike. *Labels* say for each element of a tensor
+which of them is in it: k for the k-th, `UNLABELLED` for none. A *trail* holds the labels of a tensor, and the events
+and inputs that it was computed from. `Walk` hears each op right after it ran, and works out the trails of its outputs:
+
+```text
+what runs                        its type            the trail of its output
+a stub emits h = [.31 −.72]                          labels [0 1]
+concat([h, zeros])               in MOVES            labels [0 1 U U]: the same op, run on labels
+0.9 * h + 0.1                    in ELEMENTWISE      labels [0 1], transformed
+h @ kernel                       any other           no labels; `pool` names the state that h was
+state.numpy(), and back          not heard           labels [0 1]: looked up by the numbers
+variable.assign(h); read_value() Assign…, ReadVar…   labels [0 1]: the variable remembers
+```
+
+So the trail of a tensor that goes into a layer as its state says whose state it is, and which element sits where.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -20,8 +32,17 @@ from rnneval.wiring.facts import StateSource
 CALLS, TOKENS = 4, 2  # the calls of one probing, and the tokens that each reads
 Labels = NDArray[np.int64]
 Sources = frozenset[StateSource]
-_GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
+UNLABELLED = -1  # the label of an element in which no emitted number is
+_GRID = 2**22  # the count of numbers for each use
 _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
+
+
+class _Use(IntEnum):
+    """The uses of numbers: each has every third number of the grid, so that no two are alike."""
+
+    STATE = 0
+    ALTERED = 1  # a state that `probe.intervene` alters
+    OUTPUT = 2  # an output that is no state
 
 
 class Emissions:
@@ -42,7 +63,7 @@ class Emissions:
 
     def draw(self, source: StateSource, shape: tuple[int, ...]) -> tuple[Labels, NDArray[np.float32]]:
         """Return the labels and values of a new state."""
-        values = self._numbers(self.count, shape, 1 if source == self._altered else 0)
+        values = self._numbers(self.count, shape, _Use.ALTERED if source == self._altered else _Use.STATE)
         return self._label(source, values), values
 
     def mark(self, source: StateSource, shape: tuple[int, ...]) -> Labels:
@@ -51,7 +72,7 @@ class Emissions:
 
     def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return numbers for an output that is no state."""
-        values = self._numbers(self._others, shape, 2)
+        values = self._numbers(self._others, shape, _Use.OUTPUT)
         self._others += values.size
         return values
 
@@ -63,19 +84,19 @@ class Emissions:
         self.count += values.size
         return labels
 
-    def _numbers(self, first: int, shape: tuple[int, ...], third: int) -> NDArray[np.float32]:
+    def _numbers(self, first: int, shape: tuple[int, ...], use: _Use) -> NDArray[np.float32]:
         # An altered number must be far from the plain one: a neighbour would drown in the rounding of a blend.
-        far = third * (_GRID // 2)
+        far = use * (_GRID // 2)
         order = np.arange(first, first + int(np.prod(shape)), dtype=np.int64).reshape(shape)
-        places = (order * _STRIDE + self._seed * 7919 + far) % _GRID * 3 + third
-        return (1.8 * (places + 0.5) / (3 * _GRID) - 0.9).astype(np.float32)
+        places = (order * _STRIDE + self._seed * 7919 + far) % _GRID * len(_Use) + use
+        return (1.8 * (places + 0.5) / (len(_Use) * _GRID) - 0.9).astype(np.float32)
 
     def _owners(self, labels: Labels) -> NDArray[np.intp]:
         """Return which state each label belongs to."""
         return np.searchsorted(np.asarray(self._bases, np.int64), labels, side="right") - 1
 
     def sources(self, labels: Labels) -> set[StateSource]:
-        """Return the states that labels come from; −1 is no label."""
+        """Return the states that labels come from."""
         return {self._sources[owner] for owner in np.unique(self._owners(labels[labels >= 0]))}
 
     def offsets(self, labels: Labels) -> Labels:
@@ -84,12 +105,12 @@ class Emissions:
         return offsets
 
     def without_marks(self, labels: Labels) -> Labels:
-        """Return labels with −1 in the place of those of initial states."""
+        """Return labels without those of initial states."""
         marks = np.array([source.incoming for source in self._sources])
-        return np.where((labels >= 0) & ~marks[self._owners(labels)], labels, -1)
+        return np.where((labels >= 0) & ~marks[self._owners(labels)], labels, UNLABELLED)
 
     def find(self, values: NDArray[Any]) -> Labels | None:
-        """Return the labels of values that were emitted, −1 elsewhere; None where there is none."""
+        """Return the labels of values; None where none of them was emitted."""
         if not self.count or not np.issubdtype(values.dtype, np.floating):
             return None
         if values.dtype.itemsize < 4:  # at half precision numbers coincide, so only a whole state is found
@@ -103,8 +124,8 @@ class Emissions:
             self._sorted = by_value.astype(np.int64), emitted[by_value]
         (order, known), wanted = self._sorted, values.astype(np.float32)
         at = np.minimum(np.searchsorted(known, wanted), known.size - 1)
-        found = np.where(known[at] == wanted, order[at], -1)
-        return found if (found >= 0).any() else None
+        labels = np.where(known[at] == wanted, order[at], UNLABELLED)
+        return labels if (labels >= 0).any() else None
 
 
 IDENTITY = {
@@ -145,7 +166,7 @@ _MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses
 class Trail:
     """The states that are in one tensor, and its other origins."""
 
-    planes: tuple[Labels, ...] = ()  # labels of its shape, −1 for none; an element made of several states has several
+    planes: tuple[Labels, ...] = ()  # labels of its shape; an element made of several states has several
     pool: Sources = frozenset()  # sources whose places are lost
     transformed: bool = False
     random: bool = False
@@ -199,16 +220,10 @@ class Walk:
             return
         variable = self._variables.get(id(inputs[0])) if inputs else None
         if name.startswith("Assign") and name.endswith("VariableOp"):
-            value, before = self.trail(inputs[1]), variable or Trail()
-            if name != "AssignVariableOp":  # something is added to the variable's value
-                random = before.random or value.random
-                value = Trail(
-                    planes=before.planes + value.planes,
-                    pool=before.pool | value.pool,
-                    transformed=True,
-                    noisy=self.sources(before) | self.sources(value) if random else before.noisy | value.noisy,
-                )
-            self._variables[id(inputs[0])] = value
+            value = self.trail(inputs[1])
+            self._variables[id(inputs[0])] = (
+                value if name == "AssignVariableOp" else self._sum(variable or Trail(), value)
+            )
             self._kept.append(inputs[0])
             return
         if name == "ReadVariableOp":
@@ -217,14 +232,24 @@ class Walk:
             trails = self._outputs(name, inputs, attributes, outputs)
         for tensor, trail in zip(outputs, trails, strict=True):
             dated = not (trail.recurrent or trail.variable) and trail.born is None
-            made = replace(trail, born=self.call) if dated else trail
-            self.seed(tensor, made)
-            if any(not source.incoming for source in self.sources(made)):
-                self._by_bytes[_bytes(tensor)] = made
+            self.seed(tensor, replace(trail, born=self.call) if dated else trail)
+            if any(not source.incoming for source in self.sources(trail)):
+                self._by_bytes[_bytes(tensor)] = trail
+
+    def _sum(self, before: Trail, added: Trail) -> Trail:
+        """Return the trail of a variable's value to which something is added."""
+        random = before.random or added.random
+        return Trail(
+            planes=before.planes + added.planes,
+            pool=before.pool | added.pool,
+            transformed=True,
+            noisy=self.sources(before) | self.sources(added) if random else before.noisy | added.noisy,
+        )
 
     def _outputs(
         self, name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]
     ) -> list[Trail]:
+        """Return the trail of each output, by the type of the op."""
         trails = [self.trail(tensor) for tensor in inputs]
         if name in VALUELESS:
             return [Trail(born=self.call)] * len(outputs)
@@ -252,8 +277,8 @@ class Walk:
             born=None,
         )
         return [
-            replace(state, planes=own) if _is_float(tensor) else base
-            for tensor, own in zip(outputs, planes or [()] * len(outputs), strict=True)
+            replace(state, planes=of_output) if _is_float(tensor) else base
+            for tensor, of_output in zip(outputs, planes or [()] * len(outputs), strict=True)
         ]
 
     def _passed_on(self, name: str, trails: Sequence[Trail], outputs: Sequence[Any]) -> Trail:
@@ -279,19 +304,19 @@ def _moved(
     flat = tuple(part for setting in settings.items() for part in setting)
     moved = []
     for plane in range(max(len(trail.planes) for trail in trails)):
-        given = []
+        arguments = []
         for trail, tensor in zip(trails, inputs, strict=True):
             if tensor.dtype != outputs[0].dtype:  # places, axes, sizes
-                given.append(tensor)
-            elif plane < len(trail.planes):
-                given.append(tf.constant(trail.planes[plane] + 1))  # 0 is no label: an op may pad with it
+                arguments.append(tensor)
             else:
-                given.append(tf.constant(np.zeros(tuple(tensor.shape), np.int64)))
+                has_labels = plane < len(trail.planes)
+                labels = trail.planes[plane] if has_labels else np.full(tuple(tensor.shape), UNLABELLED, np.int64)
+                arguments.append(tf.constant(labels - UNLABELLED))  # 0 is no label then: an op may pad with it
         try:  # a private part of TensorFlow, like the op callbacks: it runs one op past them
-            labels = execute.quick_execute(name, len(outputs), given, flat, context.context())
+            results = execute.quick_execute(name, len(outputs), arguments, flat, context.context())
         except tf.errors.OpError:
             return None  # it does not move whole numbers: the sources stay, the places go
-        moved.append([each.numpy() - 1 for each in labels])
+        moved.append([each.numpy() + UNLABELLED for each in results])
     return [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(outputs))]
 
 
