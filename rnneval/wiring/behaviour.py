@@ -260,13 +260,15 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
     repeat = tests.run("repeat")
     if repeat.verdict == "inconclusive":  # other cuts may show logits that are finite
         return dict.fromkeys(always, repeat) | {name: tests.run(name) for name in always if name == "chunk"}
-    found = {"repeat": repeat}
+    results = {"repeat": repeat}
     if repeat.verdict == "fail":
         why = "equal calls give different logits, so nothing else can be compared"
-        found = dict.fromkeys(always, tests.inconclusive(why)) | found | ({"fresh": repeat} if tests.remembers else {})
+        results = (
+            dict.fromkeys(always, tests.inconclusive(why)) | results | ({"fresh": repeat} if tests.remembers else {})
+        )
     else:  # `fresh` last: what it leaves behind cannot be put back
-        found |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
-    return {name: found[name] for name in TESTS if name in found}
+        results |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
+    return {name: results[name] for name in TESTS if name in results}
 
 
 class _Tests:
@@ -323,22 +325,22 @@ class _Tests:
     def repeat(self) -> TestResult:
         """Read the same twice; measure the noise where this agrees."""
         ids, calls = self.ids, [*self.plan.calls]
-        seen = self.compare("the same calls, made twice", self.base, self.read(ids, calls))
-        if seen.position is None:
+        distance = self.compare("the same calls, made twice", self.base, self.read(ids, calls))
+        if distance.position is None:
             limits = Limits.of_noise(self._noise(), half=self.subject.half)
             if not limits.judged:  # what looks like much rounding may be drawn, in some calls alone
                 ids, calls = self.subject.text, [1] * self.plan.tokens
-                seen = self.compare("the same calls of one token, made twice", self.by_token, self.read(ids, calls))
-        if seen.position is None:
+                distance = self.compare("the same calls of one token, made twice", self.by_token, self.read(ids, calls))
+        if distance.position is None:
             self.limits = limits
-            return self.judged([seen])
+            return self.judged([distance])
         again = []
         for _ in range(2):
             self.subject.read(cut(self.subject.others, self.plan.calls))
             again.append(self.read(ids, calls))
-        self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
+        self.remembers = self.compare("", *again).largest < _FORGOTTEN * distance.largest
         how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
-        return self.result(f"{seen}{how}", seen.largest, passed=False)
+        return self.result(f"{distance}{how}", distance.largest, passed=False)
 
     def _noise(self) -> float:
         """Measure the noise, by moving numbers by one unit in the last place."""
@@ -349,17 +351,17 @@ class _Tests:
             steady = self.by_token if set(self.plan.noise) == {1} else self.base
             moving = moving_ids(self.steady)
             for draw in range(_DRAWS):
-                seen = self.read(self.subject.text, self.plan.noise, partial(moved, draw=draw))
-                found = differences(steady.logits[..., moving], seen.logits[..., moving], self.spread, epsilon=0)
-                noise = max(noise, float(found[steady.finite & seen.finite].max(initial=0.0)))
+                reading = self.read(self.subject.text, self.plan.noise, partial(moved, draw=draw))
+                change = differences(steady.logits[..., moving], reading.logits[..., moving], self.spread, epsilon=0)
+                noise = max(noise, float(change[steady.finite & reading.finite].max(initial=0.0)))
         return noise
 
     def chunk(self) -> TestResult:
-        found: list[Distance] = []
+        distances: list[Distance] = []
         for lengths in self.plan.cuts:
-            seen = self.base if lengths == self.plan.calls else self.read(self.subject.text, lengths)
-            found.append(self.compare(f"one token a call against {_called(lengths)}", self.by_token, seen))
-            if found[-1].position is not None and sum(lengths) < self.plan.tokens:
+            reading = self.base if lengths == self.plan.calls else self.read(self.subject.text, lengths)
+            distances.append(self.compare(f"one token a call against {_called(lengths)}", self.by_token, reading))
+            if distances[-1].position is not None and sum(lengths) < self.plan.tokens:
                 break  # longer beginnings would say the same
         if self.subject.special:
             ids = self.subject.with_special
@@ -367,8 +369,8 @@ class _Tests:
             what = f"{_listed(self.subject)} in row 0, one call over {ids.shape[1]} tokens against"
             # Each special id begins a call: one that clears the state only there shows.
             for other, how in ((self.special, _called(self.plan.calls)), (by_token, "one token a call")):
-                found.append(self.compare(f"{what} {how}", other, at_once, watched=ids))
-        return self.judged(found)
+                distances.append(self.compare(f"{what} {how}", other, at_once, watched=ids))
+        return self.judged(distances)
 
     def causal(self) -> TestResult:
         if len(self.base.positions) < self.ids.shape[1]:
@@ -381,21 +383,21 @@ class _Tests:
         return self.judged(map(self._changed, row_changes(self.subject)))
 
     def _changed(self, change: Alteration) -> Distance:
-        seen = self.read(change.ids, self.plan.calls_before(change.before))
-        wanted, seen = (each.of_rows(change.rows) for each in (self.base, seen))
-        return self.compare(change.what, wanted, seen, before=change.before)
+        reading = self.read(change.ids, self.plan.calls_before(change.before))
+        wanted, reading = (each.of_rows(change.rows) for each in (self.base, reading))
+        return self.compare(change.what, wanted, reading, before=change.before)
 
     def alone(self) -> TestResult:
         rounds = [(self.ids, row, self.base, "") for row in range(self.subject.alone)]
         if self.subject.special:
             rounds.append((self.subject.with_special, 0, self.special, f", with {_listed(self.subject)}"))
-        found = []
+        distances = []
         for ids, row, beside, more in rounds:
             rows = slice(row, row + 1)
-            seen = self.read(ids[rows], self.plan.calls)
+            reading = self.read(ids[rows], self.plan.calls)
             what = f"row {row} with and without the other rows{more}"
-            found.append(self.compare(what, beside.of_rows(rows), seen, watched=ids[rows]))
-        return self.judged(found)
+            distances.append(self.compare(what, beside.of_rows(rows), reading, watched=ids[rows]))
+        return self.judged(distances)
 
     def used(self) -> TestResult:
         begins = self.plan.starts[-1]
@@ -406,28 +408,30 @@ class _Tests:
         if self._is_hidden(effect):
             return self.inconclusive(self._noisy())
         used = effect.position is not None
-        said = "differ" if used else f"of the next {self.plan.calls[-1]} tokens are equal"
-        return self.result(f"another text before: the logits {said}", effect.largest, passed=used)
+        words = "differ" if used else f"of the next {self.plan.calls[-1]} tokens are equal"
+        return self.result(f"another text before: the logits {words}", effect.largest, passed=used)
 
     def leaves(self) -> TestResult:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
         assert exchanged is not None  # noqa: S101 - else the test is left out
         past, other, later = self.ids[:, :begins], self.subject.others[:, :begins], self.ids[:, begins:]
-        found = {
+        readings = {
             path: self._joined(outputs, [later.shape[1]], begins) if outputs else None
             for path, outputs in exchanged(past, other, later)
         }
-        wanted, same = found.pop(""), [path for path, seen in found.items() if seen is None]
+        wanted, same = readings.pop(""), [path for path, reading in readings.items() if reading is None]
         assert wanted is not None  # noqa: S101 - the text itself is read first
-        effects = {path: self.compare(path, wanted, seen) for path, seen in found.items() if seen is not None}
+        effects = {
+            path: self.compare(path, wanted, reading) for path, reading in readings.items() if reading is not None
+        }
         unused = [path for path, each in effects.items() if each.position is None and not self._is_hidden(each)]
         smallest = min((effect.largest for effect in effects.values()), default=np.inf)
-        said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
+        words = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
         if unused:
             equal = f"the logits of the next {later.shape[1]} tokens are equal"
-            said = f"{', '.join(unused)}: with that of another text in its place, {equal}, read in one call"
-        said += f"; not exchanged, since both texts leave the same: {', '.join(same)}" if same else ""
-        return self.result(said, smallest, passed=not unused)
+            words = f"{', '.join(unused)}: with that of another text in its place, {equal}, read in one call"
+        words += f"; not exchanged, since both texts leave the same: {', '.join(same)}" if same else ""
+        return self.result(words, smallest, passed=not unused)
 
     def fresh(self) -> TestResult:
         after = self.subject.read_after
@@ -457,8 +461,8 @@ class _Tests:
             )
         if tests.batch().verdict != "pass":
             return self.inconclusive("with training=True rows depend on each other (means over the batch?)")
-        found = tests.causal()
-        return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
+        result = tests.causal()
+        return msgspec.structs.replace(result, detail=f"with training=True: {result.detail}")
 
     def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _ReadLogits:
         """Read ids in calls of these lengths."""
@@ -490,33 +494,33 @@ class _Tests:
         self,
         what: str,
         wanted: _ReadLogits,
-        seen: _ReadLogits,
+        reading: _ReadLogits,
         *,
         before: int | None = None,
         watched: Ids | None = None,
     ) -> Distance:
         """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`."""
-        positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
-        found = differences(wanted.logits[:, here], seen.logits[:, there], self.spread, epsilon=self.epsilon)
+        positions, here, there = np.intersect1d(wanted.positions, reading.positions, return_indices=True)
+        change = differences(wanted.logits[:, here], reading.logits[:, there], self.spread, epsilon=self.epsilon)
         within = positions < (self.plan.tokens if before is None else before)
-        one, other = wanted.finite[:, here], seen.finite[:, there]
+        one, other = wanted.finite[:, here], reading.finite[:, there]
         # A row that is finite to the end by one reading alone differs; where both are not, nothing is known.
         only = (one[:, within].all(axis=1) != other[:, within].all(axis=1))[:, None]
-        found = np.where(one & other, found, np.where(only, np.inf, 0.0))
+        change = np.where(one & other, change, np.where(only, np.inf, 0.0))
         unknown = np.flatnonzero((~(one & other) & ~only).any(axis=0) & within)
         if unknown.size:
             self.not_finite = int(positions[unknown[0]])
         if watched is not None:
-            found = np.where(np.isin(watched[:, positions], self.subject.special), 0.0, found)
-        largest = np.where(within, found.max(axis=0, initial=0.0), 0.0)
+            change = np.where(np.isin(watched[:, positions], self.subject.special), 0.0, change)
+        largest = np.where(within, change.max(axis=0, initial=0.0), 0.0)
         beyond = positions[largest > self.limits.tolerance]
         return Distance(what, float(largest.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
 
     def judged(self, compared: Iterable[Distance]) -> TestResult:
         """Return the result of a test that passes if no readings differ."""
-        found = list(compared)
-        worst = max(found, key=lambda each: each.largest)
-        failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
+        distances = list(compared)
+        worst = max(distances, key=lambda each: each.largest)
+        failed = sorted((each for each in distances if each.position is not None), key=lambda each: each.position or 0)
         if failed:
             return self.result("; ".join(map(str, failed[:_SHOWN])), worst.largest, passed=False)
         if self.not_finite is not None:

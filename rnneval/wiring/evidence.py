@@ -25,7 +25,7 @@ _Links = set[tuple[int, int]]  # pairs of events: the later one got something fr
 class Detection:
     """A fault that a finder saw in a model that ran, still without the text of its page."""
 
-    seen: str  # words for what was seen, without a full stop
+    sentence: str  # what was seen, without a full stop
     severity: Severity | None = None  # another severity than that of the fault
     at: Spot = Spot()  # noqa: RUF009 - it is frozen
     source_layer: str | None = None  # the layer whose state it is, where another one got it
@@ -34,12 +34,12 @@ class Detection:
 def evidence(facts: WiringFacts) -> "Evidence":
     """Classify every arrival of the facts, by layer and place."""
     facts = by_place(facts)
-    own: list[int | None] = []  # the unit's event before each event, whose state it may carry on
+    before: list[int | None] = []  # the unit's event before each event, whose state it may carry on
     last: dict[int, int] = {}
     for index, event in enumerate(facts.events):
-        own.append(last.get(event.unit))
+        before.append(last.get(event.unit))
         last[event.unit] = index
-    classified = tuple(_with_kind(facts, arrival, own[arrival.event]) for arrival in facts.arrivals)
+    classified = tuple(_with_kind(facts, arrival, before[arrival.event]) for arrival in facts.arrivals)
     return Evidence(**vars(facts) | {"arrivals": _recurrent(facts, classified)})
 
 
@@ -70,11 +70,11 @@ def _by_run(facts: WiringFacts) -> dict[tuple[str, int], list[set[tuple[str, int
     """Return the sources of each state, by the path of its unit and its slot, at run after run of the unit."""
     paths = [facts.units[event.unit].path for event in facts.events]
     runs = [(path, paths[:index].count(path)) for index, path in enumerate(paths)]
-    found: dict[tuple[str, int], list[set[tuple[str, int, int]]]] = {}
+    by_slot: dict[tuple[str, int], list[set[tuple[str, int, int]]]] = {}
     for arrival in facts.arrivals:
         sources = {(*runs[source.event], source.slot) for source in arrival.sources}
-        found.setdefault((paths[arrival.event], arrival.slot), []).append(sources)
-    return found
+        by_slot.setdefault((paths[arrival.event], arrival.slot), []).append(sources)
+    return by_slot
 
 
 def by_place(facts: WiringFacts) -> WiringFacts:
@@ -89,9 +89,9 @@ def by_place(facts: WiringFacts) -> WiringFacts:
         runs.setdefault(event.unit, {}).setdefault(event.call, []).append(index)
     places, reused = [1] * len(facts.events), set[int]()
     for unit, calls in runs.items():
-        found = [(within, _places_in_call(facts, links, within)) for within in calls.values()]
-        most = max(max(own) for _, own in found)
-        for within, own in found:
+        placed = [(within, _places_in_call(facts, links, within)) for within in calls.values()]
+        most = max(max(own) for _, own in placed)
+        for within, own in placed:
             if _is_stacked(facts, links, within, own):
                 reused.add(unit)
             for event_index, place in zip(within, own, strict=True):
@@ -126,49 +126,49 @@ def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places
     if any(at[earlier] != at[later] for earlier, later in _reads(facts, within)):
         return True
     for place in set(places):
-        own = [event for event in within if at[event] == place]
-        by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
-        if _reads(facts, own) and not (by_token and not _has_two_chains(facts, links, own)):
+        runs = [event for event in within if at[event] == place]
+        by_token = len(runs) <= facts.tokens and all(facts.events[event].steps == 1 for event in runs)
+        if _reads(facts, runs) and not (by_token and not _has_two_chains(facts, links, runs)):
             return True
     return False
 
 
-def _has_two_chains(facts: WiringFacts, links: _Links, own: Sequence[int]) -> bool:
+def _has_two_chains(facts: WiringFacts, links: _Links, runs: Sequence[int]) -> bool:
     """Return whether runs of a layer go on from two chains of states by turns; one chain may begin anew, or wait."""
-    unit = facts.events[own[0]].unit
-    last = {b: a for a, b in sorted(links) if b in own and facts.events[a].unit == unit}
+    unit = facts.events[runs[0]].unit
+    last = {b: a for a, b in sorted(links) if b in runs and facts.events[a].unit == unit}
     return any(last[one] < last[other] < one for one, other in combinations(sorted(last), 2))
 
 
 def _with_kind(facts: WiringFacts, arrival: StateArrival, before: int | None) -> StateArrival:
     """Return an arrival with its kind; `before` is the unit's last event."""
-    own = frozenset[StateSource]() if before is None else frozenset({StateSource(before, arrival.slot)})
+    last = frozenset[StateSource]() if before is None else frozenset({StateSource(before, arrival.slot)})
     kind = "unknown"
     if not arrival.unknown:
-        kind = _kind_of_sources(facts, arrival, own) if arrival.sources else _kind_of_nothing(facts, arrival)
-    foreign = tuple(sorted(arrival.sources - own)) if kind not in SEEN_RIGHT else ()
+        kind = _kind_of_sources(facts, arrival, last) if arrival.sources else _kind_of_nothing(facts, arrival)
+    foreign = tuple(sorted(arrival.sources - last)) if kind not in SEEN_RIGHT else ()
     return replace(arrival, kind=kind, foreign=foreign)
 
 
-def _kind_of_sources(facts: WiringFacts, arrival: StateArrival, own: frozenset[StateSource]) -> str:
+def _kind_of_sources(facts: WiringFacts, arrival: StateArrival, last: frozenset[StateSource]) -> str:
     """Return the kind of an arrival that holds states."""
     unit = facts.unit_of(arrival)
     mine = frozenset(source for source in arrival.sources if facts.unit_of(source) == unit)
     same_slot = frozenset(source for source in mine if source.slot == arrival.slot)
     if mine != arrival.sources:
-        return _kind_of_others(facts, arrival, mine, is_first=not own)
+        return _kind_of_others(facts, arrival, mine, is_first=not last)
     if mine - same_slot:
         # Stacked cells of one layer are crossed like layers; the parts of one cell are swapped.
         slots = facts.units[unit].slots
         cells = {slots[slot].rpartition(".")[0] for slot in (arrival.slot, *(source.slot for source in mine))}
         return "mixed" if same_slot else "swapped" if len(cells) == 1 else "crossed"
-    if not (same_slot & own):
+    if not (same_slot & last):
         return "stale"
     if not arrival.in_place:
         return "misplaced"
     if arrival.missing:
         return "partial"
-    return "carried-transformed" if arrival.transformed or same_slot - own else "carried"
+    return "carried-transformed" if arrival.transformed or same_slot - last else "carried"
 
 
 def _kind_of_others(facts: WiringFacts, arrival: StateArrival, mine: frozenset[StateSource], *, is_first: bool) -> str:
@@ -256,23 +256,23 @@ class Evidence(WiringFacts):
 
     def groups(self, *kinds: str) -> "tuple[Group, ...]":
         """Return arrivals of these kinds, grouped by the unit and the foreign unit, in the order in which they ran."""
-        found: dict[tuple[int, int | None], list[StateArrival]] = {}
+        grouped: dict[tuple[int, int | None], list[StateArrival]] = {}
         for arrival in self.arrivals:
             if arrival.kind in kinds:
                 unit = self.unit_of(arrival)
                 givers: list[int | None] = [*sorted({*map(self.unit_of, arrival.foreign)} - {unit})]
                 for giver in givers or [None]:
-                    found.setdefault((unit, giver), []).append(arrival)
-        return tuple(Group(self, unit, arrivals, giver) for (unit, giver), arrivals in found.items())
+                    grouped.setdefault((unit, giver), []).append(arrival)
+        return tuple(Group(self, unit, arrivals, giver) for (unit, giver), arrivals in grouped.items())
 
     def crossed(self, *, same_call: bool) -> "list[Group]":
         """Return the groups of crossed arrivals whose foreign state comes from the same call, or from earlier ones."""
-        found = []
+        groups = []
         for group in self.groups("crossed"):
             arrivals = [arrival for arrival in group.arrivals if group.is_of_one_call(arrival) is same_call]
             if arrivals:
-                found.append(replace(group, arrivals=arrivals))
-        return found
+                groups.append(replace(group, arrivals=arrivals))
+        return groups
 
     def transformed_between_calls(self) -> list[int]:
         """Return the units whose state goes through arithmetic between two calls, and not between steps of one.
@@ -293,19 +293,19 @@ class Evidence(WiringFacts):
         """Return whether any arrival is of one of these kinds."""
         return not self.kinds().isdisjoint(kinds)
 
-    def failed(self, oracle: str) -> bool:
+    def failed(self, test: str) -> bool:
         """Return whether a test of behaviour failed."""
-        return oracle in self.oracles and self.oracles[oracle].verdict == "fail"
+        return test in self.oracles and self.oracles[test].verdict == "fail"
 
-    def failed_test(self, oracle: str, seen: str) -> Detection:
+    def failed_test(self, test: str, words: str) -> Detection:
         """Return the detection of a failed test of behaviour: what was seen, the test's detail, and where it fails."""
-        spot = self.spots.get(oracle)
+        spot = self.spots.get(test)
         place = "no layer can be named, since the two runs of the test could not be compared op by op"
         if spot is not None:
             place = f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
-        return Detection(seen=f"{seen}: {self.oracles[oracle].detail}; {place}", at=spot or Spot())
+        return Detection(sentence=f"{words}: {self.oracles[test].detail}; {place}", at=spot or Spot())
 
-    def failed_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> Detection:
+    def failed_recurrence(self, test: str, words: str, severity: Severity | None = None) -> Detection:
         """Return the detection of a failed test of what is carried, at the place that the flow of states leaves open.
 
         Where every state is carried the fault is outside of the recurrent layers, unless an op shows it inside of one.
@@ -315,7 +315,7 @@ class Evidence(WiringFacts):
         if not layers:
             place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
         elif "carried" in self.kinds() <= {"carried", "handoff", "initial"}:
-            spot = self.spots.get(oracle)
+            spot = self.spots.get(test)
             begins = "" if spot is None else f"; the difference begins at {spot.layer or f'line {spot.line}'}"
             place = f"every recurrent layer gets its own state back: the fault is elsewhere, or in a cell{begins}"
         elif len(layers) == 1:
@@ -323,7 +323,9 @@ class Evidence(WiringFacts):
             place = f"{spot.layer} is the only recurrent layer"
         else:
             place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
-        return Detection(seen=f"{seen}: {self.oracles[oracle].detail}; {place}", severity=severity, at=spot or Spot())
+        return Detection(
+            sentence=f"{words}: {self.oracles[test].detail}; {place}", severity=severity, at=spot or Spot()
+        )
 
 
 @dataclass(frozen=True)
@@ -335,10 +337,10 @@ class Group:
     arrivals: Sequence[StateArrival]
     giver: int | None = None
 
-    def found(self, seen: str) -> Detection:
+    def detection(self, sentence: str) -> Detection:
         """Return the detection of a fault of this group, at the first event that shows it."""
         at = replace(self.facts.events[self.arrivals[0].event].at, layer=self.into.name)
-        return Detection(seen=seen, at=at, source_layer=self.source.name if self.source else None)
+        return Detection(sentence=sentence, at=at, source_layer=self.source.name if self.source else None)
 
     @property
     def into(self) -> UnitFact:

@@ -114,7 +114,7 @@ class Declarations:
     shared: frozenset[str] = frozenset()
     mixed: frozenset[str] = frozenset()
     chunked: frozenset[str] = frozenset()  # layers whose state is transformed between two calls
-    given: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()  # as they were written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,14 +149,14 @@ class WiringFacts:
         return f"{unit.name}.{unit.slots[part.slot]}"
 
 
-def parse_declarations(given: Iterable[str]) -> Declarations:
+def parse_declarations(entries: Iterable[str]) -> Declarations:
     """Parse declarations, each `KEY=VALUE`, as `--declare` takes them.
 
     Raises:
         UsageError: a key or value that is not allowed.
     """
-    declared = Declarations(given=tuple(given))
-    for declaration in declared.given:
+    declared = Declarations(entries=tuple(entries))
+    for declaration in declared.entries:
         key, separator, value = (part.strip() for part in declaration.partition("="))
         if flag := _FLAGS.get(f"{key}={value.lower()}"):
             declared = replace(declared, **flag)

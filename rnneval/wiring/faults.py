@@ -81,7 +81,7 @@ def _crossed(evidence: Evidence) -> _Found:
         if not group.into.is_layer:
             seen, meant = f"cell {into} takes", f"; if that is meant, give --declare mixed={into}"
         seen = f"{seen} the state that {giver} made in the same call ({group.flow}; {group.calls}){meant}"
-        yield "shared-state", group.found(seen)
+        yield "shared-state", group.detection(seen)
     groups = evidence.crossed(same_call=False)
     pairs = {(group.unit, group.giver) for group in groups}
     for group in groups:
@@ -89,7 +89,7 @@ def _crossed(evidence: Evidence) -> _Found:
         seen = f"{group.into.name} gets back the state of {giver} ({group.flow}; {group.calls})"
         if (group.giver, group.unit) in pairs:
             seen += ": the two states are exchanged where they are returned or taken apart, and this call may be right"
-        yield "crossed-state", group.found(seen)
+        yield "crossed-state", group.detection(seen)
 
 
 def _wrong(evidence: Evidence) -> _Found:
@@ -97,37 +97,37 @@ def _wrong(evidence: Evidence) -> _Found:
     for fault, (kind, seen) in _BY_KIND.items():
         for group in evidence.groups(kind):
             words = {"into": group.into.name, "flow": group.flow, "slots": group.slots, "calls": group.calls}
-            yield fault, group.found(seen.format(**words))
+            yield fault, group.detection(seen.format(**words))
     for group in evidence.groups("stale"):
         what = "an older state of its own" if group.arrivals[0].sources else "the initial state of an earlier call"
         seen = f"{group.into.name} gets {what}, not its last one ({group.slots}; {group.calls})"
-        yield "stale-state", group.found(seen)
+        yield "stale-state", group.detection(seen)
     noisy: dict[int, list[StateArrival]] = {}
     for arrival in evidence.arrivals:
         if arrival.noisy:
             noisy.setdefault(evidence.unit_of(arrival), []).append(arrival)
     for group in (Group(evidence, unit, arrivals) for unit, arrivals in noisy.items()):
         met = f"random numbers meet the state of {group.into.name} with training=False"
-        yield "noisy-state", group.found(f"{met} ({group.slots}; {group.calls})")
+        yield "noisy-state", group.detection(f"{met} ({group.slots}; {group.calls})")
 
 
 def _begun_anew(evidence: Evidence) -> _Found:
     """Find states that were lost between two calls, or a part of them."""
     for group in evidence.groups("fresh"):
         why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
-        yield "ignored-state", group.found(f"{group.into.name} {why}, and yet {_begins(group)} ({group.calls})")
+        yield "ignored-state", group.detection(f"{group.into.name} {why}, and yet {_begins(group)} ({group.calls})")
     for group in evidence.groups("partial"):
         share = f"{100 * max(arrival.missing for arrival in group.arrivals):.0f} %"
         seen = f"{share} of the state of {group.into.name} is not carried ({group.slots}; {group.calls})"
-        yield "ignored-state", group.found(seen)
+        yield "ignored-state", group.detection(seen)
     carries = _carries(evidence)
     for group in evidence.groups("dropped") if carries else ():
         seen = f"{_begins(group)}, and its last state is not among what is handed on ({group.calls})"
-        yield "dropped-state", group.found(seen)
+        yield "dropped-state", group.detection(seen)
     kinds = ("declared", "uncarried", *(() if carries else ("dropped",)))
     for group in evidence.groups(*kinds) if evidence.wired_by == "author" else ():
         if not any(arrival.sources for arrival in group.arrivals):
-            yield "uncarried-state", group.found(f"{group.into.name} begins anew at every call ({group.slots})")
+            yield "uncarried-state", group.detection(f"{group.into.name} begins anew at every call ({group.slots})")
 
 
 def _carries(evidence: Evidence) -> bool:
@@ -153,14 +153,14 @@ def _shared_layer(evidence: Evidence) -> _Found:
             continue
         if fact.reused:
             seen = f"{fact.name} runs more than once in one call and reads what it gave itself"
-            yield "shared-layer", _run_again(evidence, unit).found(f"{seen}: one object stands for several layers")
+            yield "shared-layer", _run_again(evidence, unit).detection(f"{seen}: one object stands for several layers")
         places: dict[int, list[str]] = {}
         for place, number in fact.cells:
             places.setdefault(number, []).append(place)
         group = Group(evidence, unit, [a for a in evidence.arrivals if evidence.unit_of(a) == unit])
         for same in (" and ".join(each) for each in places.values() if len(each) > 1):
             seen = f"{same} of {fact.name} are one object: one cell stands for several layers"
-            yield "shared-layer", group.found(seen)
+            yield "shared-layer", group.detection(seen)
 
 
 def _run_again(evidence: Evidence, unit: int) -> Group:
@@ -190,7 +190,7 @@ def _cell_in_two_layers(evidence: Evidence) -> _Found:
         shared = {number for _, number in one.cells} & {number for _, number in two.cells}
         if shared and one.path != two.path and not (one.names | two.names) & evidence.declared.shared:
             seen = f"{two.name} has the cell of {one.name}, whose outputs it reads: one object stands for two layers"
-            yield "shared-layer", Group(evidence, above, [pairs[below, above]], below).found(seen)
+            yield "shared-layer", Group(evidence, above, [pairs[below, above]], below).detection(seen)
 
 
 def _behaviour(evidence: Evidence) -> _Found:
@@ -209,7 +209,7 @@ def _behaviour(evidence: Evidence) -> _Found:
         failed.discard("used")
     for test in (test for test in TESTS if test in failed):
         if test == "alone":  # no place is known
-            yield TESTS[test].fault, Detection(seen=f"{TESTS[test].words}: {evidence.oracles[test].detail}")
+            yield TESTS[test].fault, Detection(sentence=f"{TESTS[test].words}: {evidence.oracles[test].detail}")
         else:
             find = evidence.failed_recurrence if test == "used" else evidence.failed_test
             yield TESTS[test].fault, find(test, TESTS[test].words)
@@ -241,7 +241,7 @@ def _trace(evidence: Evidence) -> _Found:
     """Find traces of a `tf.function` that keep what Python read to make them, and the trap of one to come."""
     trace = evidence.trace
     for seen, spot in trace.frozen:
-        yield "frozen-trace", Detection(seen=seen, at=spot)
+        yield "frozen-trace", Detection(sentence=seen, at=spot)
     if trace.trap and not trace.frozen:
         seen = f"{trace.trap} is a tf.function on a model that was not built when it was handed over"
-        yield "frozen-trace", Detection(seen=seen, severity="warning")
+        yield "frozen-trace", Detection(sentence=seen, severity="warning")

@@ -32,7 +32,7 @@ def wiring_of(facts: WiringFacts) -> Wiring:
         flow=fold(seen),
         findings=found,
         oracles=dict(seen.oracles),
-        declared=seen.declared.given,
+        declared=seen.declared.entries,
         calls=seen.calls,
         wired_by=seen.wired_by,
     )
@@ -51,7 +51,7 @@ def check_numpy(lm: NumpyLM, *, declare: Iterable[str] = ()) -> Wiring:
         flow=(),
         findings=(),
         oracles={},
-        declared=declared.given,
+        declared=declared.entries,
         calls=0,
         wired_by="rnneval",
     )
@@ -92,7 +92,7 @@ def finding_of(fault: str, detection: Detection) -> Finding:
         source_layer=detection.source_layer,
         file=file,
         line=line,
-        message=f"{detection.seen}. {about.paragraph('Why it is wrong')}",
+        message=f"{detection.sentence}. {about.paragraph('Why it is wrong')}",
         help=about.paragraph("What to write instead"),
     )
 
@@ -120,9 +120,9 @@ def _with_variants(evidence_of_model: Evidence) -> tuple[Finding, ...]:
     return errors_first([*more, *found])
 
 
-def errors_first(found: Iterable[Finding]) -> tuple[Finding, ...]:
+def errors_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings in the order of their severities."""
-    return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
+    return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
 def verdict_of(
@@ -141,7 +141,7 @@ def _right(evidence: Evidence) -> str:
     carried = {evidence.named(a) for a in evidence.arrivals if a.kind in {"carried", "carried-transformed"}}
     if evidence.wired_by == "rnneval":
         return f"no state crosses between layers in the author's graph; rnneval carries the {_states(len(every))}"
-    if declared := evidence.declared.given:
+    if declared := evidence.declared.entries:
         return f"{_states(len(every))} seen over {evidence.calls} calls, and {as_declared(declared)}"
     right = f"{_states(len(carried))} seen carried into the same layer over {evidence.calls} calls"
     if others := [name for name in every if name not in carried]:

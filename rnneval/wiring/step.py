@@ -58,35 +58,37 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     if "fresh" in failed:  # what an earlier text leaves behind changes equal calls, too
         failed.discard("repeat")
     in_order = sorted(TESTS, key=lambda name: [*FAULTS].index(TESTS[name].fault))
-    found = [_finding(lm, name, oracles[name], declared) for name in in_order if name in failed]
+    findings = [_finding(lm, name, oracles[name], declared) for name in in_order if name in failed]
     untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
     inside, right_by_token = None, False
     step = step_of(lm)
     if step is not None and step.keeps_all:
         untested.append("a second text without a reset: the module keeps all of its state itself")
     if step is not None and (oracles["repeat"].verdict == "pass" or "repeat" in failed):
-        looked = _inside(lm, step, failed, seed)
-        if isinstance(looked, str):
-            untested.append(f"which module reads and writes each array: {looked}")
+        evidence = _inside(lm, step, failed, seed)
+        if isinstance(evidence, str):
+            untested.append(f"which module reads and writes each array: {evidence}")
         else:
-            inside, right_by_token = looked, looked.is_right_by_token(oracles)
+            inside, right_by_token = evidence, evidence.is_right_by_token(oracles)
             oracles |= inside.calls.oracles
             untested = [*inside.flow.untested, *inside.calls.untested, *untested]
-            found = inside.findings(found, declared, step.module)
+            findings = inside.findings(findings, declared, step.module)
     if declared.depends_on_cuts:
         meant = _OF_SCALES if declared.scaled_by_call else {"call-variance"}
-        found = [structs.replace(f, severity="warning") if f.rule in meant else f for f in found]
+        findings = [structs.replace(f, severity="warning") if f.rule in meant else f for f in findings]
     if step is not None:
-        found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
+        findings = [
+            structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in findings
+        ]
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
-    verdict, reason = verdict_of(found, doubts, _right(oracles, declared, untested) + precision)
+    verdict, reason = verdict_of(findings, doubts, _right(oracles, declared, untested) + precision)
     return Wiring(
         verdict=verdict,
         reason=reason,
         **(_named(lm, inside.flow) if inside else {"layers": (), "flow": ()}),
-        findings=errors_first(found),
+        findings=errors_first(findings),
         oracles=oracles,
-        declared=declared.given,
+        declared=declared.entries,
         calls=max(map(len, LONG.cuts)) + (inside.flow.calls if inside else 0),
         wired_by="author",
         right_by_token=(verdict == "fail" and right_by_token) or None,
@@ -151,8 +153,8 @@ def _right(oracles: Mapping[str, TestResult], declared: Declarations, untested: 
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
         f"into calls, and {agreeing} other tests agree"
     )
-    if declared.given:
-        right = f"{agreeing} tests of the step function agree, and {as_declared(declared.given)}"
+    if declared.entries:
+        right = f"{agreeing} tests of the step function agree, and {as_declared(declared.entries)}"
     return f"{right}; not tested: {'; '.join(untested)}" if untested else right
 
 
@@ -169,7 +171,9 @@ def _finding(lm: StepLM, name: str, oracle: TestResult, declared: Declarations) 
     function = inspect.unwrap(type(module).forward if module is not None else step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     spot = Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
-    return finding_of(TESTS[name].fault, Detection(seen=sentence, severity="warning" if by_design else None, at=spot))
+    return finding_of(
+        TESTS[name].fault, Detection(sentence=sentence, severity="warning" if by_design else None, at=spot)
+    )
 
 
 def _subject(lm: StepLM, seed: int, half: str = "", *, scaled: bool = False) -> Subject:
@@ -267,11 +271,11 @@ def _moved(
             continue
         signs = generator.choice([-1, 1], array.shape)
         if path in before:
-            signs[_kept(array, as_array(before[path], path), tokens)] = 0
+            signs[_unwritten(array, as_array(before[path], path), tokens)] = 0
         yield made_like(np.asarray(array * (1 + unit * signs)), leaf)
 
 
-def _kept(array: NDArray[Any], before: NDArray[Any], tokens: int) -> Any:
+def _unwritten(array: NDArray[Any], before: NDArray[Any], tokens: int) -> Any:
     """Return the places of an array whose numbers stood in the one before, there or as many places on as tokens."""
     if before.ndim != array.ndim:
         return np.zeros(array.shape, np.bool_)

@@ -1,12 +1,20 @@
 """Adapters that call a model with its state, one for each way in which a model takes and returns it.
 
 An adapter maps ids and a state, in the container in which the model itself returned it, to logits and the new state;
-None stands for the model's own start. The *state contract* is the way in which a model passes its state: 1 as an
-argument of `call`, 2 as inputs and outputs of a graph, 3 in stateful layers, 4 not at all (a stateless graph), 5 not at
-all (a window of fixed length).
+None stands for the model's own start. The *state contract* is the way in which the author's model passes its state:
 
-`recognise` finds the adapter of a language model, and refuses what cannot be called without a guess. `adapters_for`
-finds the ways in which the wiring check may call a model as its author wrote it: it has to run models that are wrong.
+```text
+StateContract     what the author wrote                          recognise            adapters_for
+ARGUMENT          call(ids, states) → logits, states             SignatureAdapter     SignatureAdapter
+GRAPH_INPUTS      Model([ids, s1, s2], [logits, n1, n2])         GraphAdapter         GraphAdapter
+STATEFUL_LAYERS   Sequential([…, GRU(…, stateful=True), …])      LayerStatesAdapter   GraphAdapter
+STATELESS_GRAPH   Sequential([…, GRU(…), …])                     LayerStatesAdapter   GraphAdapter
+WINDOW            Model(the last N ids → one prediction)         WindowAdapter        not called
+```
+
+`recognise` finds the adapter of a language model whose state rnneval carries, and refuses what cannot be called without
+a guess. `adapters_for` finds the ways in which the wiring check may call a model as its author wrote it: it has to run
+models that are wrong, so it guesses.
 """
 
 import dataclasses
@@ -15,7 +23,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from enum import IntEnum
+from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -48,6 +57,16 @@ _MIX_TIME = (
     "ConvLSTM1D", "ConvLSTM2D", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D",
     "UpSampling1D", "ZeroPadding1D", "Cropping1D",
 )  # fmt: skip
+
+
+class StateContract(IntEnum):
+    """The way in which a model passes its state; the numbers are those of records."""
+
+    ARGUMENT = 1
+    GRAPH_INPUTS = 2
+    STATEFUL_LAYERS = 3
+    STATELESS_GRAPH = 4
+    WINDOW = 5
 
 
 class Answer(NamedTuple):
@@ -88,13 +107,13 @@ class Adapter:
     """A way of calling one model."""
 
     model: Any
-    contract: int
+    contract: StateContract
     takes_states: bool = False
     inputs: tuple[Inputs, ...] = (Inputs(),)  # the form of each text that the model reads
     takes_training: bool = True  # whether it can be called with training=True
     training: bool | None = False  # None leaves each layer of a graph as its author called it
     batch: int | None = None  # the only batch size that it takes, where it takes one only
-    time: int | None = None
+    time: int | None = None  # the number of tokens that its inputs fix, if they do
     _structure: Any = field(default=None, init=False)  # the container of the last state, with 0 for each leaf
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
@@ -123,7 +142,7 @@ class Adapter:
     @property
     def is_stateless_graph(self) -> bool:
         """True if the author's model passes no state."""
-        return self.contract == 4
+        return self.contract is StateContract.STATELESS_GRAPH
 
     @property
     def said(self) -> str:
@@ -142,13 +161,13 @@ class Adapter:
 class SignatureAdapter(Adapter):
     """A subclassed model, or any object or function that is called with ids and maybe a state, by its signature."""
 
-    contract: int = 1
+    contract: StateContract = StateContract.ARGUMENT
     state_names: tuple[str, ...]  # the arguments that take the state
     required: tuple[str, ...]  # those of them without a default
     flags: tuple[str, ...]  # arguments that are set to True, so that the state is returned
     spread: bool  # whether `*states` takes the state
     more_texts: tuple[str, ...]  # other arguments without a default
-    paired: str = ""  # `texts` or `state` where the first argument is a pair: of two texts, or of ids and the state
+    pair_of: Literal["two texts", "ids and state"] | None = None  # what the first argument holds, if it is a pair
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model, and divide what it returns into logits and state."""
@@ -165,9 +184,9 @@ class SignatureAdapter(Adapter):
         named: dict[str, Any] = dict.fromkeys(self.flags, True)
         if self.takes_training:
             named["training"] = bool(self.training)
-        if self.paired == "state":
+        if self.pair_of == "ids and state":
             return [(texts[0], state)], named
-        positional: list[Any] = [tuple(texts) if self.paired == "texts" else texts[0]]
+        positional: list[Any] = [tuple(texts) if self.pair_of == "two texts" else texts[0]]
         named |= dict(zip(self.more_texts, texts[1:], strict=False))
         if state is None and self.required:  # the start that it offers, where it insists on being given one
             makers = [maker for name in _STARTS if callable(maker := getattr(self.model, name, None))]
@@ -245,25 +264,31 @@ class GraphAdapter(Adapter):
         if state is None:
             tensors = [self.model.inputs[place] for place in self.state_places]
             state = [tf.zeros([int(ids[0].shape[0]), *tensor.shape[1:]], tensor.dtype) for tensor in tensors]
-        given = self._encoded(ids)
+        arguments = self._encoded(ids)
         if self.state_places or self.texts > 1:
-            by_place = dict(zip((*self.text_places, *self.state_places), (*given, *state), strict=True))
+            by_place = dict(zip((*self.text_places, *self.state_places), (*arguments, *state), strict=True))
             flat = [by_place[place] for place in range(len(by_place))]
-            given = [keras.tree.pack_sequence_as(self.model.input, flat)]
+            arguments = [keras.tree.pack_sequence_as(self.model.input, flat)]
         # The call below the outermost check: a graph whose Input fixes the length still runs on another one.
         fits = self.time is None or int(ids[0].shape[1]) == self.time
         named = {} if self.training is None else {"training": self.training}
-        returned = call_model(self.model if fits else self.model.call, given, named)
-        outputs = keras.tree.flatten(returned)
-        if not self.state_places:
-            return _divided(returned, ids[0]) if len(outputs) > 1 else Answer(returned)
-        # States are outputs with the names of their inputs, else all outputs but the one with a time axis, in order.
+        returned = call_model(self.model if fits else self.model.call, arguments, named)
+        if self.state_places:
+            return self._with_states(returned)
+        return _divided(returned, ids[0]) if len(keras.tree.flatten(returned)) > 1 else Answer(returned)
+
+    def _with_states(self, returned: Any) -> Answer:
+        """Divide what a graph with inputs for states returned.
+
+        States are outputs with the names of their inputs, else all outputs but the one with a time axis, in order.
+        """
         if isinstance(returned, Mapping) and isinstance(self.model.input, Mapping):
             keys = sorted(self.model.input)  # the order in which Keras flattens it
             wanted = [keys[place] for place in self.state_places]
             if set(wanted) <= set(returned):
                 logits = next(value for key, value in returned.items() if key not in wanted)
                 return Answer(logits, tuple(returned[key] for key in wanted))
+        outputs = keras.tree.flatten(returned)
         logits = outputs.pop(_only([len(one.shape) == 3 for one in self.model.outputs]))
         return Answer(logits, tuple(outputs))
 
@@ -282,25 +307,25 @@ def adapters_for(model: Any) -> Iterator[Adapter]:
     plain = signature_of(model, tolerant=True)
     yield plain
     if not plain.more_texts:
-        yield replace(plain, paired="texts", inputs=(Inputs(),) * 2)
+        yield replace(plain, pair_of="two texts", inputs=(Inputs(),) * 2)
         if not plain.takes_states:
-            yield replace(plain, paired="state", takes_states=True)
+            yield replace(plain, pair_of="ids and state", takes_states=True)
 
 
 def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
     """Return the way to call a graph of Keras; its states are the last inputs, or all but the one text."""
-    given = list(getattr(model, "inputs", None) or [])
-    outputs, places = len(getattr(model, "outputs", None) or [None]), tuple(range(len(given)))
-    states = places[len(given) - (outputs - 1) :] if 1 < outputs <= len(given) else ()
-    if states and outputs == len(given):
-        text = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in given])
+    tensors = list(getattr(model, "inputs", None) or [])
+    outputs, places = len(getattr(model, "outputs", None) or [None]), tuple(range(len(tensors)))
+    states = places[len(tensors) - (outputs - 1) :] if 1 < outputs <= len(tensors) else ()
+    if states and outputs == len(tensors):
+        text = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in tensors])
         states = tuple(place for place in places if place != text)
     texts = tuple(place for place in places if place not in states) or (0,)
-    shapes = [tuple(given[place].shape) if given else (None, None) for place in texts]
+    shapes = [tuple(tensors[place].shape) if tensors else (None, None) for place in texts]
     shape = shapes[0]
     return GraphAdapter(
         model=model,
-        contract=2 if states else 3 if any(layer.stateful for layer in recurrent_layers(model)) else 4,
+        contract=StateContract.GRAPH_INPUTS if states else _contract_of(recurrent_layers(model)),
         takes_states=bool(states),
         inputs=tuple(map(_inputs_like, shapes)),
         training=training,
@@ -309,6 +334,12 @@ def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
         text_places=texts,
         state_places=states,
     )
+
+
+def _contract_of(layers: Sequence[Any]) -> StateContract:
+    """Return the contract of a model without inputs for states."""
+    stateful = any(getattr(layer, "stateful", False) for layer in layers)
+    return StateContract.STATEFUL_LAYERS if stateful else StateContract.STATELESS_GRAPH
 
 
 def _only(wanted: list[bool]) -> int:
@@ -326,21 +357,26 @@ def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:
     if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
         returned = {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
     if isinstance(returned, Mapping):
-        alike = (name for name, part in returned.items() if _looks_like_logits(part, ids))
-        key = next((name for name in _LOGIT_KEYS if name in returned), None) or next(alike, next(iter(returned)))
-        others = {name: part for name, part in returned.items() if name != key}
-        # Beside the state may be attention weights and the like; h alone is a part of one.
-        named = [name for name in others if name in names]
-        named = named or [name for name in others if _STATE_NAME.fullmatch(name) and len(name) > 2]
-        state: Any = others
-        if len(others) == 1 or (len(names) == 1 and len(named) == 1):
-            state = others[(named or list(others))[0]]
-        return Answer(returned[key], state if keras.tree.flatten(state) else None)
+        return _divided_by_key(returned, ids, names)
     if not isinstance(returned, (tuple, list)) or not returned:
         return Answer(returned)
     at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
     rest = [part for i, part in enumerate(returned) if i != at]
     return Answer(returned[at], (rest[0] if len(rest) == 1 else rest) if rest else None)
+
+
+def _divided_by_key(returned: Mapping[str, Any], ids: Any, names: Sequence[str]) -> Answer:
+    """Divide a mapping: logits by a usual key, or by their shape; the state is all others, or the one named as such."""
+    alike = (key for key, part in returned.items() if _looks_like_logits(part, ids))
+    of_logits = next((key for key in _LOGIT_KEYS if key in returned), None) or next(alike, next(iter(returned)))
+    others = {key: part for key, part in returned.items() if key != of_logits}
+    # Beside the state may be attention weights and the like; h alone is a part of one.
+    named = [key for key in others if key in names]
+    named = named or [key for key in others if _STATE_NAME.fullmatch(key) and len(key) > 2]
+    state: Any = others
+    if len(others) == 1 or (len(names) == 1 and len(named) == 1):
+        state = others[(named or list(others))[0]]
+    return Answer(returned[of_logits], state if keras.tree.flatten(state) else None)
 
 
 def _looks_like_logits(part: Any, ids: Any) -> bool:
@@ -370,7 +406,7 @@ class LayerStatesAdapter(Adapter):
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model with each unit's part of the state as its initial state."""
         rest = iter(state or ())
-        given = {} if state is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
+        initial = {} if state is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
         with ExitStack() as stack:
             for unit in self.units:
                 for attribute, value in (("stateful", False), ("return_sequences", True)):
@@ -378,25 +414,31 @@ class LayerStatesAdapter(Adapter):
                         stack.enter_context(overridden(unit.layer, attribute, value))
             if not getattr(self.model, "built", True):
                 self._run(ids[0])  # Keras builds a subclassed model by running it once more, which is not recorded
-            seen = stack.enter_context(record_runs(self.units, given=given)).runs
+            runs = stack.enter_context(record_runs(self.units, given=initial)).runs
             logits = self._run(ids[0])
-        for run in seen:
-            is_stateful, tokens = getattr(run.unit.layer, "stateful", False), ids[0].shape[1]
-            if run.turn > 1 and (is_stateful or run.steps != tokens):
-                why = f"runs again over {run.steps} of the {tokens} tokens of a call, and there are no states"
-                if is_stateful:
-                    why = "is stateful and runs twice in one call, so its one variable is the state of two places"
-                advice = "give the model call(ids, states=None, return_state=False)"
-                raise CheckpointError(f"layer {run.unit.name} {why}: {advice}")
-        self.order = tuple(run.unit.at(run.turn) for run in seen)
-        return Answer(logits, tuple(leaf for run in seen for leaf in run.after))
+        for run in runs:
+            _require_one_place(run, ids[0].shape[1])
+        self.order = tuple(run.unit.at(run.turn) for run in runs)
+        return Answer(logits, tuple(leaf for run in runs for leaf in run.after))
+
+
+def _require_one_place(run: Any, tokens: int) -> None:
+    """Refuse a layer that runs again in one call, at a place whose state cannot be told from that of the first."""
+    is_stateful = getattr(run.unit.layer, "stateful", False)
+    if run.turn == 1 or (not is_stateful and run.steps == tokens):
+        return
+    why = f"runs again over {run.steps} of the {tokens} tokens of a call, and there are no states"
+    if is_stateful:
+        why = "is stateful and runs twice in one call, so its one variable is the state of two places"
+    advice = "give the model call(ids, states=None, return_state=False)"
+    raise CheckpointError(f"layer {run.unit.name} {why}: {advice}")
 
 
 @dataclass(kw_only=True, eq=False)
 class WindowAdapter(Adapter):
     """A window model, which predicts one token from the last N; its state is the last N − 1 ids."""
 
-    contract: int = 5
+    contract: StateContract = StateContract.WINDOW
     window: int  # N: the model maps `(windows, N)` tokens to `(windows, V)`
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
@@ -432,8 +474,7 @@ def recognise(
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
     units = recurrent_units(model)
     inputs = (_inputs_of(model, units, vocabulary_width),)
-    graph, stateful = is_graph(model), any(getattr(unit.layer, "stateful", False) for unit in units)
-    length = window
+    graph, length = is_graph(model), window
     if graph:
         into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
         if into != out:
@@ -442,12 +483,12 @@ def recognise(
         if into > 1:
             return replace(_graph_adapter(model), inputs=inputs), units
         length = (window or next(iter(model.inputs[0].shape[1:2]), None)) if predicts_once(model) else None
-    elif (found := signature_of(model)).state_names:
-        return replace(found, inputs=inputs), units
-    one_step = graph and stateful and length == 1
+    elif (by_signature := signature_of(model)).state_names:
+        return replace(by_signature, inputs=inputs), units
+    contract = _contract_of([unit.layer for unit in units])
+    one_step = graph and contract is StateContract.STATEFUL_LAYERS and length == 1
     if length is None or one_step:
         _require_carriable(model, units, one_step=one_step)
-        contract = 3 if stateful else 4
         carried = LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
         return carried, units
     if not units:
@@ -473,8 +514,8 @@ def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int
 
 def attention_without_state(model: Any) -> str | None:
     """Return the name of an attention layer of a model that neither takes nor holds a state; None of another model."""
-    found = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
-    if found is None or recurrent_units(model):
+    attention = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
+    if attention is None or recurrent_units(model):
         return None
     takes = (
         len(getattr(model, "inputs", None) or ()) > 1
@@ -482,7 +523,7 @@ def attention_without_state(model: Any) -> str | None:
         else signature_of(model, tolerant=True).state_names
     )
     holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
-    return None if holds or takes else found
+    return None if holds or takes else attention
 
 
 def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:

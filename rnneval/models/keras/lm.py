@@ -465,7 +465,7 @@ def _described(model: Any, contract: int, order: Sequence[RecurrentUnit], file: 
         path=str(file.path) if file else "",
         sha256=file.sha256 if file else sha256.hexdigest(),
         format=file.format if file else "model",
-        contract=contract,
+        contract=int(contract),
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         dtype=str(getattr(model, "compute_dtype", None) or "float32"),
         layers=tuple(  # once per place, in the order in which they run; a layer that never runs is left out

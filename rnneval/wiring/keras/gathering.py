@@ -56,25 +56,25 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
                 require_known(declared, by_place(facts).units)
                 facts = replace(facts, variants=_variants(ready, declared, seed))
             with ready.in_float32() as is_copy:
-                found = _oracles(ready, facts, None if is_copy else lm, seed)
-                spots = locate(ready, found, seed) if hook_fires() else {}
+                results = _oracles(ready, facts, None if is_copy else lm, seed)
+                spots = locate(ready, results, seed) if hook_fires() else {}
             trace = compare_calls(ready, seed, trace) if hook_fires() else trace
         finally:
             ready.snapshot.restore()
-    return wiring_of(replace(facts, oracles=found, spots=spots, trace=trace))
+    return wiring_of(replace(facts, oracles=results, spots=spots, trace=trace))
 
 
 def _variants(ready: Ready, declared: Declarations, seed: int) -> dict[str, tuple[WiringFacts, ...]]:
     """Return the wiring of one row alone, and that of training, whose errors must show in three draws of its noise."""
-    found: dict[str, tuple[WiringFacts, ...]] = {}
+    runs: dict[str, tuple[WiringFacts, ...]] = {}
     if ready.takes_one_row:
-        found[ONE_ROW] = (provenance(replace(ready, batch=1), declared, seed),)
+        runs[ONE_ROW] = (provenance(replace(ready, batch=1), declared, seed),)
     if ready.trains:
         draws = [provenance(ready.in_training, declared, seed)]
         if any(finding.severity == "error" for finding in findings(evidence(draws[0]))):
             draws += [provenance(ready.in_training, declared, seed + k, seeds=False) for k in range(1, _DRAWS)]
-        found[TRAINING] = tuple(draws)
-    return found
+        runs[TRAINING] = tuple(draws)
+    return runs
 
 
 def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int) -> dict[str, TestResult]:
@@ -82,9 +82,9 @@ def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int
     subject = ready.subject(seed)
     if not ready.call.is_stateless_graph:
         return run_behaviour(subject)
-    found = run_behaviour(subject, without=("chunk", "used"))
+    results = run_behaviour(subject, without=("chunk", "used"))
     if facts.units and all(unit.names & facts.declared.stateless for unit in facts.units):
-        return found
+        return results
     carrier = None
     try:
         carrier = lm or wrap(ready.model)
@@ -92,15 +92,15 @@ def _oracles(ready: Ready, facts: WiringFacts, lm: RecurrentLM | None, seed: int
     except Exception as error:
         why = str(error)
     if carrier is None or why:
-        reason = TestResult(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=why)
-        found |= {"chunk": reason, "used": reason}
+        reason = TestResult(verdict="inconclusive", tolerance=results["repeat"].tolerance, detail=why)
+        results |= {"chunk": reason, "used": reason}
     else:
         moved = None if subject.read_moved is None else partial(_read_moved, ready, carrier)
         carried = replace(subject, read=partial(_read, carrier), read_moved=moved)
         # The other tests do not depend on who carries the state.
-        seen = run_behaviour(carried, without=set(TESTS) - {"chunk", "used", "repeat"})
-        found |= {"chunk": seen["chunk"], "used": seen["used"]}
-    return {key: found[key] for key in TESTS if key in found}
+        tested = run_behaviour(carried, without=set(TESTS) - {"chunk", "used", "repeat"})
+        results |= {"chunk": tested["chunk"], "used": tested["used"]}
+    return {key: results[key] for key in TESTS if key in results}
 
 
 def _read(carrier: RecurrentLM, pieces: Pieces) -> Outputs:

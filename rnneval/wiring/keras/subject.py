@@ -71,27 +71,27 @@ class Snapshot:
         if id(thing) in self._seen:
             return
         self._seen.add(id(thing))
-        held: list[Any] = []
+        children: list[Any] = []
         if isinstance(thing, (tf.Variable, keras.Variable)):
             self.variables.append((thing, (thing.value if isinstance(thing, keras.Variable) else thing).numpy()))
         elif isinstance(thing, np.ndarray):
             self._undo.append(partial(thing.__setitem__, ..., thing.copy()))
         elif isinstance(thing, dict):
             self._undo.append(partial(_refill_dict, thing, dict(thing)))
-            held = [*thing.values()]
+            children = [*thing.values()]
         elif isinstance(thing, list | tuple):
             if isinstance(thing, list):
                 self._undo.append(partial(_refill_list, thing, list(thing)))
-            held = [*thing]
+            children = [*thing]
         elif isinstance(thing, FunctionType):
-            held = self._visit_function(thing)
+            children = self._visit_function(thing)
         elif isinstance(thing, type):
             shared = _class_attributes(thing)
             self._undo.append(partial(_set_attributes, thing, shared))
-            held = [*shared.values(), *(value for value in vars(thing).values() if isinstance(value, FunctionType))]
+            children = [*shared.values(), *(value for value in vars(thing).values() if isinstance(value, FunctionType))]
         else:
-            held = self._visit_object(thing)
-        for child in held:
+            children = self._visit_object(thing)
+        for child in children:
             self._visit(child)
 
     def _visit_function(self, function: FunctionType) -> list[Any]:
@@ -105,16 +105,16 @@ class Snapshot:
 
     def _visit_object(self, thing: Any) -> list[Any]:
         """Keep the attributes of an object that is not a library's own; return what it and its classes hold."""
-        held: list[Any] = []
+        children: list[Any] = []
         if isinstance(thing, keras.layers.Layer):
             layers = thing._flatten_layers(include_self=False, recursive=False)
-            held = [*thing.variables, *layers, *keras.tree.flatten(getattr(thing, "states", None) or ())]
+            children = [*thing.variables, *layers, *keras.tree.flatten(getattr(thing, "states", None) or ())]
         elif not hasattr(thing, "__dict__") or (_is_foreign(type(thing)) and not isinstance(thing, tf.Module)):
-            return held
+            return children
         attributes = {name: value for name, value in vars(thing).items() if _may_change(name)}
         if not _is_foreign(type(thing)):
             self._undo.append(partial(self._put_back, vars(thing), attributes))
-        return [*held, *attributes.values(), *(owner for owner in type(thing).__mro__ if not _is_foreign(owner))]
+        return [*children, *attributes.values(), *(owner for owner in type(thing).__mro__ if not _is_foreign(owner))]
 
     def _put_back(self, now: dict[str, Any], before: dict[str, Any]) -> None:
         for name in [name for name in now if name not in before and _may_change(name) and not self._stays(now[name])]:

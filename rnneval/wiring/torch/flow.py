@@ -82,7 +82,7 @@ def _shared_layer(module: torch.nn.Module, layer: Chain) -> Finding:
     others = [other for other, each in module.named_modules(remove_duplicate=False) if each is part and other != name]
     names = f"{name}, which is also {', '.join(others)}," if others else name
     seen = f"{names} runs more than once for one token and reads what it gave itself: one object stands for several"
-    return finding_of("shared-layer", Detection(seen=f"{seen} layers", at=spot_of(module, layer)))
+    return finding_of("shared-layer", Detection(sentence=f"{seen} layers", at=spot_of(module, layer)))
 
 
 class _Fault(NamedTuple):
@@ -261,7 +261,7 @@ class _Judge:
             message = fault.message + (f"; likewise in {', '.join(others[:_NAMED])}{more}" if others else "")
             chain = (None if fault.rule == "shared-state" else array.owner) or array.writer
             spot = spot_of(self._module, chain) if chain else Spot()
-            finding = finding_of(fault.rule, Detection(seen=message, at=spot))
+            finding = finding_of(fault.rule, Detection(sentence=message, at=spot))
             yield msgspec.structs.replace(finding, source_layer=fault.giver)
 
     def _name(self, chain: Chain | None) -> str:

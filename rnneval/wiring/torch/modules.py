@@ -61,7 +61,7 @@ class ModuleEvidence:
         for key, oracle in self.calls.oracles.items():
             if oracle.verdict == "fail":
                 said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
-                detection = Detection(seen=said, severity="warning" if key in _WARNINGS else None)
+                detection = Detection(sentence=said, severity="warning" if key in _WARNINGS else None)
                 found.append(_with_module(finding_of(CALL_TESTS[key], detection), self.calls.divergences.get(key)))
         at = spot_of(model, ("",))
         for finding in of_behaviour:
