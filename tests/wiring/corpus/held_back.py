@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right, wrong
+from tests.wiring.corpus.parts import Embedded, gru_layer, zeros
 
 layers = keras.layers
 right = functools.partial(right, held_back=True)
@@ -13,21 +14,19 @@ wrong = functools.partial(wrong, held_back=True)
 
 
 @right(name="graph_inside_a_subclass")
-class GraphInside(keras.Model):
+class GraphInside(Embedded):
     """A subclassed model around a functional one."""
 
     def __init__(self):
         super().__init__()
-        x, s1, s2 = keras.Input((None, E)), keras.Input((U,)), keras.Input((U,))
-        y, n1 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s1)
-        y, n2 = layers.GRU(U, return_sequences=True, return_state=True)(y, initial_state=s2)
-        self.embedding = layers.Embedding(V, E)
+        x, s1, s2 = (keras.Input((None, E)), keras.Input((U,)), keras.Input((U,)))
+        y, n1 = gru_layer()(x, initial_state=s1)
+        y, n2 = gru_layer()(y, initial_state=s2)
         self.net = keras.Model([x, s1, s2], [y, n1, n2])
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         if states is None:
-            states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
+            states = [zeros(inputs)] * 2
         x, *states = self.net([self.embedding(inputs), *states])
         return (self.dense(x), states) if return_state else self.dense(x)
 
@@ -36,7 +35,7 @@ class GraphInside(keras.Model):
 def closure():
     embedding, gru, dense = (
         layers.Embedding(V, E),
-        layers.GRU(U, return_sequences=True, return_state=True),
+        gru_layer(),
         layers.Dense(V),
     )
 
@@ -76,16 +75,13 @@ class Peephole(keras.Model):
 
 
 @right(name="bidirectional_encoder_bridged")
-class BidirectionalEncoder(keras.Model):
+class BidirectionalEncoder(Embedded):
     """The decoder starts from both directions of the encoder, joined and projected."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.encoder = layers.Bidirectional(layers.GRU(U, return_state=True))
-        self.bridge = layers.Dense(U, activation="tanh")
-        self.decoder = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.bridge, self.decoder = layers.Dense(U, activation="tanh"), gru_layer()
 
     def call(self, source, target, state=None, return_state=False):
         if state is None:

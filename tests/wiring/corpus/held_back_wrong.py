@@ -5,7 +5,8 @@ import functools
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, right, wrong
+from tests.wiring.corpus.case import U, right, wrong
+from tests.wiring.corpus.parts import Embedded, gru_layer
 
 layers = keras.layers
 right = functools.partial(right, held_back=True)
@@ -13,15 +14,12 @@ wrong = functools.partial(wrong, held_back=True)
 
 
 @wrong("crossed-state", name="flattened_by_sorted_key")
-class FlattenedByKey(keras.Model):
+class FlattenedByKey(Embedded):
     """tf.nest sorts the keys of a dict: the order of flattening is not that of writing."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lower = layers.GRU(U, return_sequences=True, return_state=True)
-        self.higher = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.lower, self.higher = gru_layer(), gru_layer()
 
     def call(self, inputs, states=None, return_state=False):
         s1, s2 = tf.nest.flatten(states) if states is not None else (None, None)
@@ -30,12 +28,10 @@ class FlattenedByKey(keras.Model):
         return (self.dense(x), {"lower": s1, "higher": s2}) if return_state else self.dense(x)
 
 
-class TwoGRU(keras.Model):
+class TwoGRU(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.grus = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(2)]
-        self.dense = layers.Dense(V)
+        self.grus = [gru_layer() for _ in range(2)]
 
 
 @wrong("shared-state", name="keys_collide")
@@ -77,12 +73,10 @@ class ForgetfulCell(layers.Layer):
 
 
 @wrong("unused-state", name="cell_returns_its_incoming_state")
-class Forgetful(keras.Model):
+class Forgetful(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn = layers.RNN(ForgetfulCell(U), return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.rnn(self.embedding(inputs), initial_state=state)

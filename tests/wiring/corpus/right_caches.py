@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import Embedded, gru_layer
 
 layers = keras.layers
 
@@ -13,7 +14,7 @@ class Parts:
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
 
 
@@ -57,7 +58,7 @@ class Session(Parts):
 
 
 @right(name="memory_in_a_weight_on_purpose")
-class InWeights(keras.Model):
+class InWeights(Embedded):
     """Stateful on purpose: no state is taken, and `reset_state` begins a new text.
 
     The model takes no states, and goes on from its own until it is reset.
@@ -65,9 +66,7 @@ class InWeights(keras.Model):
 
     def __init__(self, batch=2):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.gru = gru_layer()
         self.memory = self.add_weight(shape=(batch, U), initializer="zeros", trainable=False, name="memory")
 
     def reset_state(self):

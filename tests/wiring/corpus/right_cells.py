@@ -4,22 +4,21 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import Embedded, zeros
 
 layers = keras.layers
 
 
 @right(name="python_loop_over_cells")
-class PythonLoop(keras.Model):
+class PythonLoop(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.cells = [layers.GRUCell(U) for _ in range(2)]
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
         if states is None:
-            states = [tf.zeros((tf.shape(inputs)[0], U)) for _ in self.cells]
+            states = [zeros(inputs) for _ in self.cells]
         states = list(states)
         outputs = []
         for t in range(x.shape[1]):
@@ -41,19 +40,16 @@ class Scan(tf.Module):
 
     def __call__(self, ids, state=None):
         x = tf.transpose(self.embedding(ids), [1, 0, 2])
-        if state is None:
-            state = tf.zeros((tf.shape(ids)[0], U))
+        state = zeros(ids) if state is None else state
         states = tf.scan(lambda h, x_t: self.cell(x_t, [h])[0], x, initializer=state)
         return self.dense(tf.transpose(states, [1, 0, 2])), states[-1]
 
 
 @right(name="stacked_rnn_cells")
-class StackedCells(keras.Model):
+class StackedCells(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn = layers.RNN([layers.LSTMCell(U), layers.GRUCell(U)], return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False, training=False):
         x, *states = self.rnn(self.embedding(inputs), initial_state=states, training=training)
@@ -75,13 +71,11 @@ class MinimalCell(layers.Layer):
 
 
 @right()
-class CustomCell(keras.Model):
+class CustomCell(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn1 = layers.RNN(MinimalCell(U), return_sequences=True, return_state=True)
         self.rnn2 = layers.RNN(MinimalCell(U), return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         a, b = states if states is not None else (None, None)
@@ -105,12 +99,10 @@ class DeepTransitionCell(layers.Layer):
 
 
 @right(declare=("mixed=rnn.cell.first", "mixed=rnn.cell.second"), name="deep_transition_declared")
-class DeepTransition(keras.Model):
+class DeepTransition(Embedded):
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
+        super().__init__(width=U)
         self.rnn = layers.RNN(DeepTransitionCell(U), return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.rnn(self.embedding(inputs), initial_state=state)
@@ -118,20 +110,16 @@ class DeepTransition(keras.Model):
 
 
 @right(expect="inconclusive", name="recurrence_by_hand")
-class ByHand(keras.Model):
+class ByHand(Embedded):
     """No layer or cell: only behaviour can be judged."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.inner = layers.Dense(U)
-        self.recurrent = layers.Dense(U)
-        self.dense = layers.Dense(V)
+        self.inner, self.recurrent = layers.Dense(U), layers.Dense(U)
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
-        if state is None:
-            state = tf.zeros((tf.shape(inputs)[0], U))
+        state = zeros(inputs) if state is None else state
         outputs = []
         for t in range(inputs.shape[1]):
             state = tf.tanh(self.inner(x[:, t]) + self.recurrent(state))

@@ -7,17 +7,16 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import Embedded, OneLSTM, gru_layer, lstm_layer
 
 layers = keras.layers
 
 
 @right()
-class ListLoop(keras.Model):
+class ListLoop(Embedded):
     def __init__(self, depth=3):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.rnns = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(depth)]
-        self.dense = layers.Dense(V)
+        self.rnns = [gru_layer() for _ in range(depth)]
 
     def call(self, inputs, states=None, return_state=False, training=False):
         x = self.embedding(inputs)
@@ -35,13 +34,11 @@ States = collections.namedtuple("States", ["bottom", "top"])
 
 
 @right(name="namedtuple")
-class NamedTuple(keras.Model):
+class NamedTuple(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.bottom = layers.SimpleRNN(U, return_sequences=True, return_state=True)
         self.top = layers.SimpleRNN(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
@@ -55,13 +52,10 @@ class NamedTuple(keras.Model):
 
 
 @right()
-class NestedLSTM(keras.Model):
+class NestedLSTM(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lstm1 = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.lstm2 = layers.LSTM(U + 2, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.lstm1, self.lstm2 = lstm_layer(), lstm_layer(units=U + 2)
 
     def call(self, inputs, states=None, return_state=False, training=False):
         x = self.embedding(inputs)
@@ -73,13 +67,7 @@ class NestedLSTM(keras.Model):
 
 
 @right()
-class SeparateArguments(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class SeparateArguments(OneLSTM):
     def call(self, x, h=None, c=None):
         given = None if h is None else [h, c]
         x, h, c = self.lstm(self.embedding(x), initial_state=given)
@@ -91,8 +79,8 @@ class ReturnsDict(keras.Model):
     def __init__(self):
         super().__init__()
         self.embed = layers.Embedding(V, E)
-        self.gru_a = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru_b = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru_a = gru_layer()
+        self.gru_b = gru_layer()
         self.out = layers.Dense(V)
 
     def call(self, tokens, states=None):
@@ -107,7 +95,7 @@ class StatesRequired(keras.Model):
     def __init__(self):
         super().__init__()
         self.embed = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.out = layers.Dense(V)
 
     def get_initial_state(self, batch_size):
@@ -123,7 +111,7 @@ class PairInput(keras.Model):
     def __init__(self):
         super().__init__()
         self.embed = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.out = layers.Dense(V)
 
     def call(self, inputs):
@@ -138,8 +126,8 @@ class Plain:
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru1 = gru_layer()
+        self.gru2 = gru_layer()
         self.head = layers.Dense(V)
 
     def __call__(self, ids, state=None):

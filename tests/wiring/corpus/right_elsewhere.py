@@ -3,17 +3,10 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.case import E, right
+from tests.wiring.corpus.parts import OneGRU
 
 layers = keras.layers
-
-
-class OneGRU(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
 
 @right(name="dropout_of_rate_zero_always_on")

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import gru_layer, lstm_layer
 
 layers = keras.layers
 
@@ -38,8 +39,8 @@ def state_inputs_and_outputs():
     ids = keras.Input((None,), dtype="int32")
     s1, s2 = keras.Input((U,), name="s1"), keras.Input((U,), name="s2")
     x = layers.Embedding(V, E)(ids)
-    x, n1 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s1)
-    x, n2 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s2)
+    x, n1 = gru_layer()(x, initial_state=s1)
+    x, n2 = gru_layer()(x, initial_state=s2)
     return keras.Model([ids, s1, s2], [layers.Dense(V)(x), n1, n2])
 
 
@@ -52,7 +53,7 @@ class Translator(keras.Model):
         self.source_embedding = layers.Embedding(V, E)
         self.target_embedding = layers.Embedding(V, E)
         self.encoder = layers.GRU(U, return_state=True)
-        self.decoder = layers.GRU(U, return_sequences=True, return_state=True)
+        self.decoder = gru_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
@@ -67,6 +68,6 @@ class Translator(keras.Model):
 def translator_graph_for_training():
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     _, h, c = layers.LSTM(U, return_state=True, name="encoder")(layers.Embedding(V, E)(source))
-    decoder = layers.LSTM(U, return_sequences=True, return_state=True, name="decoder")
+    decoder = lstm_layer(name="decoder")
     x, _, _ = decoder(layers.Embedding(V, E)(target), initial_state=[h, c])
     return keras.Model([source, target], layers.Dense(V)(x))

@@ -5,20 +5,18 @@ import numpy as np
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
-from tests.wiring.corpus.right_rates import zeros
+from tests.wiring.corpus.parts import Embedded, OneGRU, gru_layer, zeros
 
 layers = keras.layers
 
 
 @right(name="three_levels_of_lstm_cells")
-class Levels(keras.Model):
+class Levels(Embedded):
     """Level k moves where the number of tokens read is a multiple of 2 to the power of k; states in a dict."""
 
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
+        super().__init__(width=U)
         self.levels = [layers.LSTMCell(U) for _ in range(3)]
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         if states is None:
@@ -76,12 +74,10 @@ class DelayedCell(layers.Layer):
 
 
 @right(name="delayed_cell_in_a_layer")
-class Delayed(keras.Model):
+class Delayed(Embedded):
     def __init__(self, delay=3):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn = layers.RNN(DelayedCell(U, delay), return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x, *states = self.rnn(self.embedding(inputs), initial_state=states)
@@ -96,14 +92,12 @@ def delay_longer_than_the_text_of_the_check():
     return LongDelay()
 
 
-class LongDelay(keras.Model):
+class LongDelay(Embedded):
     """The upper layer goes on from its state of twelve tokens ago."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lower, self.upper = layers.GRUCell(U), layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        self.lower, self.upper = (layers.GRUCell(U), layers.GRUCell(U))
 
     def call(self, inputs, states=None, return_state=False):
         h, past = states if states is not None else (zeros(inputs), [zeros(inputs)] * 12)
@@ -190,7 +184,7 @@ class Stores:
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
 
     def __call__(self, ids, state=None):
@@ -205,14 +199,8 @@ def state_stored_in_half_precision_as_declared():
 
 
 @right(name="state_clipped_where_no_state_comes")
-class ClippedInVain(keras.Model):
+class ClippedInVain(OneGRU):
     """The h of a GRU lies between −1 and 1, so a clip there changes nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)

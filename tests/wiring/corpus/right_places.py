@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import Embedded, gru_layer, zeros
 
 layers = keras.layers
 
@@ -13,7 +14,7 @@ def graph_reads_two_streams_with_one_layer():
     """The graph's state outputs stand in the order of its state inputs."""
     ids = keras.Input((None,), dtype="int32")
     s1, s2 = keras.Input((U,)), keras.Input((U,))
-    gru = layers.GRU(U, return_sequences=True, return_state=True)
+    gru = gru_layer()
     a, n1 = gru(layers.Embedding(V, E)(ids), initial_state=s1)
     b, n2 = gru(layers.Embedding(V, E)(ids), initial_state=s2)
     return keras.Model([ids, s1, s2], [layers.Dense(V)(layers.concatenate([a, b])), n1, n2])
@@ -43,8 +44,8 @@ class CellOnTwoStreams(keras.Model):
         self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
-        zeros = tf.zeros((tf.shape(inputs)[0], U))
-        a, b = states if states is not None else (zeros, zeros)
+        zero = zeros(inputs)
+        a, b = states if states is not None else (zero, zero)
         x, y = self.left(inputs), self.right(inputs)
         outputs = []
         for t in range(inputs.shape[1]):
@@ -56,7 +57,7 @@ class CellOnTwoStreams(keras.Model):
 
 
 @right(name="each_token_is_read_twice")
-class Ponders(keras.Model):
+class Ponders(Embedded):
     """The cell reads each token twice before it answers.
 
     One chain of states runs through all readings, and the last one is handed on.
@@ -64,13 +65,11 @@ class Ponders(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.cell = layers.GRUCell(U)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
-        state = tf.zeros((tf.shape(inputs)[0], U)) if state is None else state
+        state = zeros(inputs) if state is None else state
         outputs = []
         for t in range(inputs.shape[1]):
             for _ in range(2):

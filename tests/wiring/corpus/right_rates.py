@@ -3,16 +3,13 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.case import E, U, right
+from tests.wiring.corpus.parts import Embedded, gru_layer, zeros
 
 layers = keras.layers
 
 
-def zeros(inputs, units=U):
-    return tf.zeros((tf.shape(inputs)[0], units))
-
-
-class TwoRates(keras.Model):
+class TwoRates(Embedded):
     """A cell for every token, and one whose state moves at some of them; the number of tokens read is carried.
 
     `moves` of a subclass gives the new state of the slow cell, or the old one.
@@ -22,9 +19,7 @@ class TwoRates(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.fast, self.slow = layers.GRUCell(U), layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        self.fast, self.slow = (layers.GRUCell(U), layers.GRUCell(U))
 
     def call(self, inputs, states=None, return_state=False):
         fast, slow, count = states if states is not None else (zeros(inputs), zeros(inputs), zeros(inputs, 1))
@@ -101,14 +96,12 @@ class Forgets(TwoRates):
 
 
 @right(name="word_layer_reads_the_state_of_the_letters")
-class Hierarchy(keras.Model):
+class Hierarchy(Embedded):
     """Letters by an LSTM cell that begins anew after each word; words by a GRU cell, from the letters' last state."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.letters, self.words = layers.LSTMCell(U), layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        self.letters, self.words = (layers.LSTMCell(U), layers.GRUCell(U))
 
     def call(self, inputs, states=None, return_state=False):
         h, c, word = states if states is not None else [zeros(inputs)] * 3
@@ -124,15 +117,12 @@ class Hierarchy(keras.Model):
 
 
 @right(name="slow_layer_with_a_mask")
-class MaskedLayer(keras.Model):
+class MaskedLayer(Embedded):
     """Keras keeps the state of a layer at masked tokens."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.fast = layers.GRU(U, return_sequences=True, return_state=True)
-        self.slow = layers.GRU(U, return_sequences=True, return_state=True, zero_output_for_mask=False)
-        self.dense = layers.Dense(V)
+        self.fast, self.slow = gru_layer(), gru_layer(zero_output_for_mask=False)
 
     def call(self, inputs, states=None, return_state=False):
         fast, slow = states if states is not None else (zeros(inputs), zeros(inputs))
@@ -145,15 +135,12 @@ class MaskedLayer(keras.Model):
 
 
 @right(name="slow_layer_reads_every_second_token")
-class EverySecond(keras.Model):
+class EverySecond(Embedded):
     """The slow layer reads the tokens at even places of the text in one run, and none where a call has none."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.fast = layers.GRU(U, return_sequences=True, return_state=True)
-        self.slow = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.fast, self.slow = gru_layer(), gru_layer()
 
     def call(self, inputs, states=None, return_state=False):
         fast, slow, count = states if states is not None else (zeros(inputs), zeros(inputs), zeros(inputs, 1))
@@ -188,26 +175,22 @@ class ClockworkCell(layers.Layer):
 
 
 @right(name="clockwork_cell_in_a_layer")
-class Clockwork(keras.Model):
+class Clockwork(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn = layers.RNN(ClockworkCell(U), return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x, *states = self.rnn(self.embedding(inputs), initial_state=states)
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-class Queue(keras.Model):
+class Queue(Embedded):
     """A cell that starts from the state of `dilation` tokens ago, the oldest in a queue."""
 
     def __init__(self, dilation=2):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.cell, self.dilation = layers.GRUCell(U), dilation
-        self.dense = layers.Dense(V)
+        self.cell, self.dilation = (layers.GRUCell(U), dilation)
 
     def call(self, inputs, queue=None, return_state=False):
         queue = list(queue) if queue is not None else [zeros(inputs)] * self.dilation
@@ -231,14 +214,12 @@ def queue_of_four_states():
 
 
 @right(name="queues_of_lstm_cells_in_one_tensor")
-class StackedQueues(keras.Model):
+class StackedQueues(Embedded):
     """Two layers with dilations 1 and 3; a queue is one tensor (batch, dilation, 2 × units)."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.cells = [layers.LSTMCell(U), layers.LSTMCell(U)]
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, queues=None, return_state=False):
         if queues is None:
@@ -255,14 +236,12 @@ class StackedQueues(keras.Model):
 
 
 @right(name="ring_of_three_states")
-class Ring(keras.Model):
+class Ring(Embedded):
     """The states stand in a ring; a number tells which is the oldest."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.cell = layers.SimpleRNNCell(U)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         ring, at = states if states is not None else ([zeros(inputs)] * 3, tf.constant(0))
@@ -277,15 +256,13 @@ class Ring(keras.Model):
 
 
 @right(name="query_norm_and_gate_read_the_state_first")
-class ReadFirst(keras.Model):
+class ReadFirst(Embedded):
     """An attention over the last inputs asks with the LSTM cell's h, and a gate and a norm read it, before the cell."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.query, self.gate, self.norm = layers.Dense(E), layers.Dense(E, "sigmoid"), layers.LayerNormalization()
+        self.query, self.gate, self.norm = (layers.Dense(E), layers.Dense(E, "sigmoid"), layers.LayerNormalization())
         self.cell = layers.LSTMCell(U)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         h, c, last = states if states is not None else (zeros(inputs), zeros(inputs), zeros(inputs, 2 * E))

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import Embedded, gru_layer
 
 layers = keras.layers
 
@@ -22,26 +23,20 @@ def stateful_sequential():
 
 
 @right()
-class StatefulSubclass(keras.Model):
+class StatefulSubclass(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.gru1 = layers.GRU(U, return_sequences=True, stateful=True)
         self.gru2 = layers.GRU(U, return_sequences=True, stateful=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs):
         return self.dense(self.gru2(self.gru1(self.embedding(inputs))))
 
 
-class InVariables(keras.Model):
+class InVariables(Embedded):
     def __init__(self, batch=2):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-        self.s1 = tf.Variable(tf.zeros((batch, U)), trainable=False)
+        self.gru1, self.gru2, self.s1 = gru_layer(), gru_layer(), tf.Variable(tf.zeros((batch, U)), trainable=False)
         self.s2 = tf.Variable(tf.zeros((batch, U)), trainable=False)
 
     def call(self, inputs):
@@ -68,7 +63,7 @@ class VariablesService:
 class AsNumpy:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
         self.last = None
 

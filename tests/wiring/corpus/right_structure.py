@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.case import U, right
+from tests.wiring.corpus.parts import Embedded, TwoGRU, gru_layer, lstm_layer, zeros
 
 layers = keras.layers
 
@@ -12,7 +13,7 @@ class Block(layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.norm = layers.LayerNormalization()
-        self.rnn = layers.LSTM(units, return_sequences=True, return_state=True)
+        self.rnn = lstm_layer(units=units)
 
     def call(self, x, state=None):
         y, h, c = self.rnn(self.norm(x), initial_state=state)
@@ -20,12 +21,10 @@ class Block(layers.Layer):
 
 
 @right()
-class Blocks(keras.Model):
+class Blocks(Embedded):
     def __init__(self, depth=2):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
+        super().__init__(width=U)
         self.blocks = [Block(U) for _ in range(depth)]
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
@@ -45,13 +44,11 @@ class OwnGRU(layers.GRU):
 
 
 @right(name="layer_of_ones_own")
-class OwnLayer(keras.Model):
+class OwnLayer(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.a = OwnGRU(U, return_sequences=True, return_state=True)
         self.b = OwnGRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         s, t = states or (None, None)
@@ -60,14 +57,7 @@ class OwnLayer(keras.Model):
         return (self.dense(x), (s, t)) if return_state else self.dense(x)
 
 
-class Traced(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class Traced(TwoGRU):
     @tf.function
     def call(self, inputs, states=None, return_state=False):
         a, b = states if states is not None else (None, None)
@@ -90,12 +80,10 @@ def tf_function_on_call_built_before():
 
 
 @right(name="tf_function_on_step")
-class TracedStep(keras.Model):
+class TracedStep(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.cell = layers.GRUCell(U)
-        self.dense = layers.Dense(V)
 
     @tf.function
     def step(self, x, state):
@@ -104,8 +92,7 @@ class TracedStep(keras.Model):
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
-        if state is None:
-            state = tf.zeros((tf.shape(inputs)[0], U))
+        state = zeros(inputs) if state is None else state
         outputs = []
         for t in range(inputs.shape[1]):
             y, state = self.step(x[:, t], state)
@@ -115,16 +102,12 @@ class TracedStep(keras.Model):
 
 
 @right()
-class ParallelBranches(keras.Model):
+class ParallelBranches(Embedded):
     """Two layers side by side, read by a third."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.left = layers.GRU(U, return_sequences=True, return_state=True)
-        self.right = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.top = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.left, self.right, self.top = gru_layer(), lstm_layer(), gru_layer()
 
     def call(self, inputs, states=None, return_state=False):
         a, b, c = states if states is not None else (None, None, None)

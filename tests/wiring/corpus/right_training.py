@@ -3,21 +3,10 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.case import right
+from tests.wiring.corpus.parts import TwoGRU
 
 layers = keras.layers
-
-
-class TwoGRU(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def begin(self, inputs):
-        return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
 
 
 @right(name="zoneout_in_training")

@@ -5,18 +5,16 @@ import numpy as np
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right
+from tests.wiring.corpus.parts import Embedded, OneGRU, gru_layer, lstm_layer, zeros
 
 layers = keras.layers
 
 
 @right(declare=("chunked=gru",), name="state_normalised_between_calls")
-class NormalisedState(keras.Model):
+class NormalisedState(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.norm = layers.LayerNormalization()
-        self.dense = layers.Dense(V)
+        self.gru, self.norm = gru_layer(), layers.LayerNormalization()
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
@@ -25,16 +23,9 @@ class NormalisedState(keras.Model):
 
 
 @right(declare=("chunked=gru",), name="zoneout_between_calls")
-class Zoneout(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class Zoneout(OneGRU):
     def call(self, inputs, state=None, return_state=False):
-        if state is None:
-            state = tf.zeros((tf.shape(inputs)[0], U))
+        state = zeros(inputs) if state is None else state
         x, new = self.gru(self.embedding(inputs), initial_state=state)
         state = 0.9 * new + 0.1 * state
         return (self.dense(x), state) if return_state else self.dense(x)
@@ -47,8 +38,8 @@ class Masked(keras.Model):
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E, mask_zero=True)
-        self.lstm1 = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.lstm2 = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm1 = lstm_layer()
+        self.lstm2 = lstm_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
@@ -67,8 +58,8 @@ class HalfPrecision(keras.Model):
     def __init__(self):
         super().__init__(dtype="mixed_float16")
         self.embedding = layers.Embedding(V, E, dtype="mixed_float16")
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True, dtype="mixed_float16")
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True, dtype="mixed_float16")
+        self.gru1 = gru_layer(dtype="mixed_float16")
+        self.gru2 = gru_layer(dtype="mixed_float16")
         self.dense = layers.Dense(V, dtype="float32")
 
     def call(self, inputs, states=None, return_state=False):
@@ -78,14 +69,8 @@ class HalfPrecision(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-class ThroughNumpy(keras.Model):
+class ThroughNumpy(OneGRU):
     """States leave TensorFlow between calls, as in a service that stores them."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
@@ -108,15 +93,12 @@ def through_numpy():
 
 
 @right(declare=("stateless=local",), name="one_layer_declared_stateless")
-class WindowHelper(keras.Model):
+class WindowHelper(Embedded):
     """A second layer begins anew at every call on purpose."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.memory = layers.GRU(U, return_sequences=True, return_state=True)
-        self.local = layers.GRU(U, return_sequences=True)
-        self.dense = layers.Dense(V)
+        self.memory, self.local = gru_layer(), layers.GRU(U, return_sequences=True)
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
@@ -126,12 +108,10 @@ class WindowHelper(keras.Model):
 
 
 @right(declare=("shared=gru",), name="weights_shared_over_depth_declared")
-class SharedOverDepth(keras.Model):
+class SharedOverDepth(Embedded):
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        super().__init__(width=U)
+        self.gru = gru_layer()
 
     def call(self, inputs, states=None, return_state=False):
         a, b = states if states is not None else (None, None)
@@ -142,21 +122,17 @@ class SharedOverDepth(keras.Model):
 
 
 @right(declare=("mixed=fast",), name="gated_feedback_declared")
-class Gated(keras.Model):
+class Gated(Embedded):
     """Each layer starts from its own state and a gated share of the other's."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.slow = layers.GRU(U, return_sequences=True, return_state=True)
-        self.fast = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gate = layers.Dense(U, activation="sigmoid")
-        self.dense = layers.Dense(V)
+        self.slow, self.fast, self.gate = gru_layer(), gru_layer(), layers.Dense(U, activation="sigmoid")
 
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
         if states is None:
-            states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
+            states = [zeros(inputs)] * 2
         slow, fast = states
         share = self.gate(tf.concat([slow, fast], axis=-1))
         x, new_fast = self.fast(x, initial_state=share * fast + (1 - share) * slow)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, right, wrong
+from tests.wiring.corpus.parts import Embedded, gru_layer, lstm_layer
 
 layers = keras.layers
 right = functools.partial(right, held_back=True)
@@ -23,7 +24,7 @@ class CharAndClass(keras.Model):
         self.n_classes = n_classes
         self.char_embedding = layers.Embedding(vocab_size, dim)
         self.class_embedding = layers.Embedding(n_classes, dim)
-        self.reader = layers.GRU(units, return_sequences=True, return_state=True)
+        self.reader = gru_layer(units=units)
         self.out = layers.Dense(vocab_size)
 
     def call(self, ids, states=None, return_state=False, training=False):
@@ -53,7 +54,7 @@ class Siamese(keras.Model):
         super().__init__()
         self.left_embed = layers.Embedding(V, E)
         self.right_embed = layers.Embedding(V, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm = lstm_layer()
         self.classifier = layers.Dense(V)
 
     def call(self, x, left_state=None, right_state=None):
@@ -74,7 +75,7 @@ class CharsAndBigrams(keras.Model):
         super().__init__()
         self.chars = layers.Embedding(V, E)
         self.hashed = layers.Embedding(7, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm = lstm_layer()
         self.mix = layers.Dense(U, activation="relu")
         self.logits = layers.Dense(V)
 
@@ -98,8 +99,8 @@ class TrainedOtherwise(keras.Model):
     def __init__(self, vocab=V, width=U):
         super().__init__()
         self.emb = layers.Embedding(vocab, E)
-        self.bottom = layers.GRU(width, return_sequences=True, return_state=True)
-        self.top = layers.GRU(width, return_sequences=True, return_state=True)
+        self.bottom = gru_layer(units=width)
+        self.top = gru_layer(units=width)
         self.drop = layers.Dropout(0.1)
         self.proj = layers.Dense(vocab)
 
@@ -125,7 +126,7 @@ class ChatBot:
 
     def __init__(self):
         self.embed = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.to_vocab = layers.Dense(V)
         self.last_state = None
 
@@ -159,16 +160,13 @@ class StreamReader:
 
 
 @wrong("future-leak", name="attention_without_a_causal_mask")
-class AttentiveGRU(keras.Model):
+class AttentiveGRU(Embedded):
     """Attention without a causal mask lets each position see the tokens after it."""
 
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.attention = layers.MultiHeadAttention(num_heads=2, key_dim=U // 2)
+        super().__init__(width=U)
+        self.gru, self.attention = gru_layer(), layers.MultiHeadAttention(num_heads=2, key_dim=U // 2)
         self.norm = layers.LayerNormalization()
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False, training=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state, training=training)
@@ -196,7 +194,7 @@ class LoggedStates:
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
         self.history = []
 

@@ -4,19 +4,18 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.parts import Embedded, TwoGRU, gru_layer, lstm_layer, zeros
 
 layers = keras.layers
 
 
 @wrong("shared-state", name="loop_carries_one_state")
-class LoopCarriesOne(keras.Model):
+class LoopCarriesOne(Embedded):
     """One pair of variables for every layer of the loop."""
 
     def __init__(self, depth=2):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.LSTM(U, return_sequences=True, return_state=True) for _ in range(depth)]
-        self.dense = layers.Dense(V)
+        self.stack = [lstm_layer() for _ in range(depth)]
 
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
@@ -27,15 +26,8 @@ class LoopCarriesOne(keras.Model):
 
 
 @wrong("shared-state", name="handed_over_at_the_first_call")
-class FirstCallOnly(keras.Model):
+class FirstCallOnly(TwoGRU):
     """Layer 2 starts from layer 1's state at the first call, and is right from then on."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         s1, s2 = states if states is not None else (None, None)
@@ -45,15 +37,8 @@ class FirstCallOnly(keras.Model):
 
 
 @wrong("shared-state", name="starts_from_last_output")
-class StateAsOutput(keras.Model):
+class StateAsOutput(TwoGRU):
     """Layer 2 starts from the last output of layer 1, which is its state."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         s1 = states[0] if states is not None else None
@@ -63,14 +48,7 @@ class StateAsOutput(keras.Model):
 
 
 @wrong("shared-state", name="shared_inside_tf_function")
-class InsideTfFunction(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class InsideTfFunction(TwoGRU):
     @tf.function
     def stack(self, x, state):
         x, state = self.gru1(x, initial_state=state)
@@ -78,21 +56,13 @@ class InsideTfFunction(keras.Model):
         return x, state
 
     def call(self, inputs, states=None, return_state=False):
-        if states is None:
-            states = tf.zeros((tf.shape(inputs)[0], U))
+        states = zeros(inputs) if states is None else states
         x, states = self.stack(self.embedding(inputs), states)
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
 @wrong("crossed-state", name="order_exchanged")
-class Exchanged(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class Exchanged(TwoGRU):
     def call(self, inputs, states=None, return_state=False):
         s1, s2 = states if states is not None else (None, None)
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
@@ -101,14 +71,12 @@ class Exchanged(keras.Model):
 
 
 @wrong("crossed-state", name="dict_keys_sorted")
-class SortedKeys(keras.Model):
+class SortedKeys(Embedded):
     """Values of a dict by sorted key: gru10 comes before gru9."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.GRU(U, return_sequences=True, return_state=True, name=name) for name in ("gru9", "gru10")]
-        self.dense = layers.Dense(V)
+        self.stack = [gru_layer(name=name) for name in ("gru9", "gru10")]
 
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
@@ -125,8 +93,8 @@ class FromCallTwo:
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru1 = gru_layer()
+        self.gru2 = gru_layer()
         self.dense = layers.Dense(V)
 
     def __call__(self, ids, states=None):
@@ -142,8 +110,8 @@ class FromCallTwo:
 def functional_shares_state():
     ids, given = keras.Input((None,), dtype="int32"), keras.Input((U,))
     x = layers.Embedding(V, E)(ids)
-    x, state = layers.GRU(U, return_sequences=True, return_state=True, name="lower")(x, initial_state=given)
-    x, state = layers.GRU(U, return_sequences=True, return_state=True, name="upper")(x, initial_state=state)
+    x, state = gru_layer(name="lower")(x, initial_state=given)
+    x, state = gru_layer(name="upper")(x, initial_state=state)
     return keras.Model([ids, given], [layers.Dense(V)(x), state])
 
 
@@ -152,21 +120,18 @@ def functional_outputs_exchanged():
     ids = keras.Input((None,), dtype="int32")
     s1, s2 = keras.Input((U,)), keras.Input((U,))
     x = layers.Embedding(V, E)(ids)
-    x, n1 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s1)
-    x, n2 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s2)
+    x, n1 = gru_layer()(x, initial_state=s1)
+    x, n2 = gru_layer()(x, initial_state=s2)
     return keras.Model([ids, s1, s2], [layers.Dense(V)(x), n2, n1])
 
 
 @wrong("shared-state", name="encoder_reads_the_same_text")
-class EncoderReadsTheSame(keras.Model):
+class EncoderReadsTheSame(Embedded):
     """A handoff in form only: the encoder reads the text that the decoder predicts."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.encoder = layers.GRU(U, return_state=True)
-        self.decoder = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.encoder, self.decoder = layers.GRU(U, return_state=True), gru_layer()
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)

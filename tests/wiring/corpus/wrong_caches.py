@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.parts import gru_layer, lstm_layer
 
 layers = keras.layers
 
@@ -13,8 +14,8 @@ class Parts:
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
-        self.lower = layers.GRU(U, return_sequences=True, return_state=True)
-        self.upper = layers.GRU(U, return_sequences=True, return_state=True)
+        self.lower = gru_layer()
+        self.upper = gru_layer()
         self.dense = layers.Dense(V)
         self.last = None
 
@@ -77,7 +78,7 @@ class AfterTraining(Parts):
 def states_kept_in_a_closure():
     """A call without a state starts from what the closure kept of the last call."""
     embedding, dense = layers.Embedding(V, E), layers.Dense(V)
-    lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+    lstm = lstm_layer()
     kept = None
 
     def model(ids, state=None):
@@ -98,7 +99,7 @@ class ContextKept:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
         self.conv = layers.Conv1D(U, 2, padding="valid")
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
         self.tail = None
 

@@ -3,23 +3,22 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.case import U, V, wrong
+from tests.wiring.corpus.parts import Embedded, zeros
 
 layers = keras.layers
 
 
 @wrong("shared-state", name="cells_share_a_state_in_a_loop")
-class CellsShareInLoop(keras.Model):
+class CellsShareInLoop(Embedded):
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.c1, self.c2 = layers.GRUCell(U), layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        super().__init__(width=U)
+        self.c1, self.c2 = (layers.GRUCell(U), layers.GRUCell(U))
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
         if state is None:
-            state = [tf.zeros((tf.shape(inputs)[0], U))]
+            state = [zeros(inputs)]
         outputs = []
         for t in range(inputs.shape[1]):
             y, state = self.c1(x[:, t], state)
@@ -46,18 +45,16 @@ class CrossedInScan(tf.Module):
     def __call__(self, ids, states=None):
         x = tf.transpose(self.embedding(ids), [1, 0, 2])
         if states is None:
-            states = (tf.zeros((tf.shape(ids)[0], U)), tf.zeros((tf.shape(ids)[0], U)))
+            states = (zeros(ids), zeros(ids))
         s1, s2 = tf.scan(self.step, x, initializer=states)
         return self.dense(tf.transpose(s2, [1, 0, 2])), (s1[-1], s2[-1])
 
 
 @wrong("crossed-state")
-class StackedCellsSwapped(keras.Model):
+class StackedCellsSwapped(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn = layers.RNN([layers.GRUCell(U), layers.GRUCell(U)], return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x, first, second = self.rnn(self.embedding(inputs), initial_state=states)

@@ -4,22 +4,21 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.parts import Embedded, OneGRU, TwoGRU, gru_layer, zeros
 from tests.wiring.corpus.right_transforms import Masked
 
 layers = keras.layers
 
 
 @wrong("shared-layer")
-class OneCellTwice(keras.Model):
+class OneCellTwice(Embedded):
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
+        super().__init__(width=U)
         self.cells = [layers.GRUCell(U)] * 2
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
-        states = [tf.zeros((tf.shape(inputs)[0], U))] * 2 if states is None else list(states)
+        states = [zeros(inputs)] * 2 if states is None else list(states)
         outputs = []
         for t in range(inputs.shape[1]):
             y = x[:, t]
@@ -38,14 +37,7 @@ def graph_uses_one_layer_twice():
     return keras.Model(ids, layers.Dense(V)(gru(gru(x))))
 
 
-class TwoGRU(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class Stacked(TwoGRU):
     def between(self, x):
         return x
 
@@ -57,14 +49,14 @@ class TwoGRU(keras.Model):
 
 
 @wrong("batch-leak", name="sequence_reshaped_across_the_batch")
-class ReshapedSequence(TwoGRU):
+class ReshapedSequence(Stacked):
     def between(self, x):
         shape = tf.shape(x)
         return tf.reshape(tf.transpose(x, [1, 0, 2]), shape)
 
 
 @wrong("batch-leak")
-class TimeMajorSlip(TwoGRU):
+class TimeMajorSlip(Stacked):
     """Reads (batch, time) as (time, batch) and back, which is not a transpose."""
 
     def between(self, x):
@@ -74,19 +66,16 @@ class TimeMajorSlip(TwoGRU):
 
 
 @wrong("future-leak")
-class MeanOverTime(TwoGRU):
+class MeanOverTime(Stacked):
     def between(self, x):
         return x - tf.reduce_mean(x, axis=1, keepdims=True)
 
 
 @wrong("future-leak", name="convolution_with_same_padding")
-class Convolved(keras.Model):
+class Convolved(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.conv = layers.Conv1D(E, 3, padding="same")
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.conv, self.gru = layers.Conv1D(E, 3, padding="same"), gru_layer()
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.conv(self.embedding(inputs)), initial_state=state)
@@ -94,25 +83,20 @@ class Convolved(keras.Model):
 
 
 @wrong("future-leak", name="layer_runs_backwards")
-class Backwards(keras.Model):
+class Backwards(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True, go_backwards=True)
-        self.dense = layers.Dense(V)
+        self.gru = gru_layer(go_backwards=True)
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-class ByHand(keras.Model):
+class ByHand(Embedded):
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.inner = [layers.Dense(U) for _ in range(2)]
-        self.recurrent = [layers.Dense(U) for _ in range(2)]
-        self.dense = layers.Dense(V)
+        super().__init__(width=U)
+        self.inner, self.recurrent = [layers.Dense(U) for _ in range(2)], [layers.Dense(U) for _ in range(2)]
 
     def run(self, layer, x, state):
         outputs = []
@@ -125,8 +109,7 @@ class ByHand(keras.Model):
 @wrong("future-leak", name="by_hand_layers_share_a_state")
 class ByHandShared(ByHand):
     def call(self, inputs, state=None, return_state=False):
-        if state is None:
-            state = tf.zeros((tf.shape(inputs)[0], U))
+        state = zeros(inputs) if state is None else state
         x, state = self.run(0, self.embedding(inputs), state)
         x, state = self.run(1, x, state)
         return (self.dense(x), state) if return_state else self.dense(x)
@@ -136,25 +119,23 @@ class ByHandShared(ByHand):
 class ByHandExchanged(ByHand):
     def call(self, inputs, states=None, return_state=False):
         if states is None:
-            states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
+            states = [zeros(inputs)] * 2
         x, s1 = self.run(0, self.embedding(inputs), states[0])
         x, s2 = self.run(1, x, states[1])
         return (self.dense(x), [s2, s1]) if return_state else self.dense(x)
 
 
 @wrong("unused-state", name="by_hand_state_unread")
-class StateUnread(keras.Model):
+class StateUnread(Embedded):
     """A recurrence by hand that accepts its state and begins anew."""
 
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.inner, self.recurrent = layers.Dense(U), layers.Dense(U)
-        self.dense = layers.Dense(V)
+        super().__init__(width=U)
+        self.inner, self.recurrent = (layers.Dense(U), layers.Dense(U))
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)
-        state = tf.zeros((tf.shape(inputs)[0], U))
+        state = zeros(inputs)
         outputs = []
         for t in range(x.shape[1]):
             state = tf.tanh(self.inner(x[:, t]) + self.recurrent(state))
@@ -163,13 +144,7 @@ class StateUnread(keras.Model):
         return (x, state) if return_state else x
 
 
-class TracedUnbuilt(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class TracedUnbuilt(OneGRU):
     @tf.function
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)

@@ -3,8 +3,9 @@
 import tensorflow as tf
 
 from tests.wiring.corpus.case import wrong
+from tests.wiring.corpus.parts import zeros
 from tests.wiring.corpus.right_levels import Delayed, InVariables, Levels, LongDelay, SlowScan, Stores
-from tests.wiring.corpus.right_rates import Hierarchy, Ring, zeros
+from tests.wiring.corpus.right_rates import Hierarchy, Ring
 
 
 @wrong("crossed-state", name="levels_rotated")

@@ -3,20 +3,14 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.case import U, wrong
+from tests.wiring.corpus.parts import TwoGRU
 
 layers = keras.layers
 
 
 @wrong("mixed-state", name="slice_off_by_four")
-class SliceOff(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
+class SliceOff(TwoGRU):
     def call(self, inputs, state=None, return_state=False):
         if state is None:
             state = tf.zeros((tf.shape(inputs)[0], 2 * U))
@@ -26,15 +20,8 @@ class SliceOff(keras.Model):
 
 
 @wrong("mixed-state", name="reshape_mixes_batch_and_layer")
-class ReshapedAcross(keras.Model):
+class ReshapedAcross(TwoGRU):
     """Stacked on axis 1, taken apart on axis 0."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         batch = tf.shape(inputs)[0]

@@ -4,16 +4,9 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.parts import OneGRU
 
 layers = keras.layers
-
-
-class OneGRU(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
 
 @wrong("always-random")

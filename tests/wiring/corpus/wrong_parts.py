@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.parts import Embedded, TwoGRU, lstm_layer, zeros
 
 layers = keras.layers
 
@@ -12,39 +13,32 @@ layers = keras.layers
 def graph_hands_on_h_alone():
     """The graph takes and gives h; its LSTM's c begins at zero in each call."""
     ids, h = keras.Input((None,), dtype="int32"), keras.Input((U,))
-    x, new_h, _ = layers.LSTM(U, return_sequences=True, return_state=True)(
-        layers.Embedding(V, E)(ids), initial_state=[h, keras.ops.zeros_like(h)]
-    )
+    x, new_h, _ = lstm_layer()(layers.Embedding(V, E)(ids), initial_state=[h, keras.ops.zeros_like(h)])
     return keras.Model([ids, h], [layers.Dense(V)(x), new_h])
 
 
 @wrong("dropped-state", name="upper_lstm_of_two_loses_its_c")
-class UpperLosesC(keras.Model):
+class UpperLosesC(Embedded):
     """The upper LSTM's c is not returned and begins at zero; the lower LSTM is right."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lower = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.upper = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.lower, self.upper = lstm_layer(), lstm_layer()
 
     def call(self, inputs, states=None, return_state=False):
-        zeros = tf.zeros((tf.shape(inputs)[0], U))
-        h1, c1, h2 = states if states is not None else (zeros, zeros, zeros)
+        zero = zeros(inputs)
+        h1, c1, h2 = states if states is not None else (zero, zero, zero)
         x, h1, c1 = self.lower(self.embedding(inputs), initial_state=[h1, c1])
-        x, h2, _ = self.upper(x, initial_state=[h2, zeros])
+        x, h2, _ = self.upper(x, initial_state=[h2, zero])
         return (self.dense(x), (h1, c1, h2)) if return_state else self.dense(x)
 
 
-class Stacked(keras.Model):
+class Stacked(Embedded):
     """Two LSTM cells in one RNN; the faults are in `handed_on`."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.rnn = layers.RNN([layers.LSTMCell(U), layers.LSTMCell(U)], return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         x, (h1, c1), (h2, c2) = self.rnn(self.embedding(inputs), initial_state=states)
@@ -67,15 +61,8 @@ class CExchanged(Stacked):
         return [[h1, c2], [h2, c1]]
 
 
-class OneRowReset(keras.Model):
+class OneRowReset(TwoGRU):
     """The upper state is lost where the batch has one row: a squeeze that was repaired with zeros."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         s1, s2 = states if states is not None else (None, None)

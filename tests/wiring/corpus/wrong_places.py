@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.parts import gru_layer, lstm_layer, zeros
 
 layers = keras.layers
 
@@ -14,12 +15,12 @@ class TwoStreams(keras.Model):
     def __init__(self):
         super().__init__()
         self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         if states is None:
-            states = (tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U)))
+            states = (zeros(inputs), zeros(inputs))
         a, b, states = self.wired(self.left(inputs), self.right(inputs), *states)
         logits = self.dense(tf.concat([a, b], axis=-1))
         return (logits, states) if return_state else logits
@@ -61,11 +62,11 @@ class ThreeStreams(keras.Model):
     def __init__(self):
         super().__init__()
         self.embeddings = [layers.Embedding(V, E) for _ in range(3)]
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru = gru_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
-        states = states if states is not None else [tf.zeros((tf.shape(inputs)[0], U))] * 3
+        states = states if states is not None else [zeros(inputs)] * 3
         outs, new = [], []
         for embedding, state in zip(self.embeddings, states, strict=False):
             out, n = self.gru(embedding(inputs), initial_state=state)
@@ -93,7 +94,7 @@ class ThirdDropped(keras.Model):
     def __init__(self):
         super().__init__()
         self.embeddings = [layers.Embedding(V, E) for _ in range(3)]
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm = lstm_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
@@ -110,7 +111,7 @@ def graph_exchanges_two_places():
     """The graph's state outputs stand in another order than its state inputs."""
     ids = keras.Input((None,), dtype="int32")
     s1, s2 = keras.Input((U,)), keras.Input((U,))
-    gru = layers.GRU(U, return_sequences=True, return_state=True, name="shared")
+    gru = gru_layer(name="shared")
     a, n1 = gru(layers.Embedding(V, E)(ids), initial_state=s1)
     b, n2 = gru(layers.Embedding(V, E)(ids), initial_state=s2)
     return keras.Model([ids, s1, s2], [layers.Dense(V)(layers.concatenate([a, b])), n2, n1])
@@ -122,11 +123,11 @@ class LSTMStreams(keras.Model):
     def __init__(self):
         super().__init__()
         self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm = lstm_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
-        (h1, c1), (h2, c2) = states if states is not None else [[tf.zeros((tf.shape(inputs)[0], U))] * 2] * 2
+        (h1, c1), (h2, c2) = states if states is not None else [[zeros(inputs)] * 2] * 2
         a, h1, c1 = self.lstm(self.left(inputs), initial_state=[h1, c1])
         b, h2, c2 = self.lstm(self.right(inputs), initial_state=[h2, c2])
         logits = self.dense(tf.concat([a, b], axis=-1))

@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, wrong
-from tests.wiring.corpus.right_rates import Queue, StackedQueues, TwoRates, zeros
+from tests.wiring.corpus.case import U, wrong
+from tests.wiring.corpus.parts import Embedded, OneGRU, gru_layer, zeros
+from tests.wiring.corpus.right_rates import Queue, StackedQueues, TwoRates
 
 layers = keras.layers
 
@@ -55,14 +56,12 @@ class SlowLost(Ticking):
 
 
 @wrong("shared-layer", name="one_cell_for_two_levels_at_half_the_rate")
-class OneCellTwoLevels(keras.Model):
+class OneCellTwoLevels(Embedded):
     """Two levels move at every second token, each with its own state; both are one cell."""
 
     def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.fast, self.slow = layers.GRUCell(U), [layers.GRUCell(U)] * 2
-        self.dense = layers.Dense(V)
+        super().__init__(width=U)
+        self.fast, self.slow = (layers.GRUCell(U), [layers.GRUCell(U)] * 2)
 
     def call(self, inputs, states=None, return_state=False):
         fast, low, high, count = states if states is not None else [*[zeros(inputs)] * 3, zeros(inputs, 1)]
@@ -79,14 +78,12 @@ class OneCellTwoLevels(keras.Model):
 
 
 @wrong("ignored-state", name="letters_forgotten_at_every_token")
-class ForgottenEverywhere(keras.Model):
+class ForgottenEverywhere(Embedded):
     """The letters' state was to begin anew after each word, and does at each letter, in calls of any length."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.letters, self.words = layers.GRUCell(U), layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        self.letters, self.words = (layers.GRUCell(U), layers.GRUCell(U))
 
     def call(self, inputs, states=None, return_state=False):
         letter, word = states if states is not None else [zeros(inputs)] * 2
@@ -130,14 +127,8 @@ class QueuesExchanged(StackedQueues):
         return (logits, queues[::-1]) if return_state else logits
 
 
-class Between(keras.Model):
+class Between(OneGRU):
     """One GRU; `changed` of a subclass is arithmetic on its state between two calls."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
@@ -175,15 +166,12 @@ class Shifted(Between):
 
 
 @wrong("chunk-variance", declare=("chunked=other",), name="another_layer_is_declared")
-class OtherDeclared(keras.Model):
+class OtherDeclared(Embedded):
     """Two layers' states are changed between calls; only one of them is declared."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.other = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
+        self.gru, self.other = gru_layer(), gru_layer()
 
     def call(self, inputs, states=None, return_state=False):
         a, b = states if states is not None else (None, None)

@@ -1,23 +1,11 @@
 """Wrong with training=True alone: evaluated, these models are right."""
 
 import keras
-import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.case import U, wrong
+from tests.wiring.corpus.parts import Embedded, TwoGRU, lstm_layer
 
 layers = keras.layers
-
-
-class TwoGRU(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def begin(self, inputs):
-        return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
 
 
 @wrong("shared-state", name="training_shares_the_state")
@@ -84,7 +72,7 @@ class Block(layers.Layer):
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
-        self.lstm = layers.LSTM(units, return_sequences=True, return_state=True)
+        self.lstm = lstm_layer(units=units)
 
     def call(self, x, state=None, training=False):
         x, h, c = self.lstm(x, initial_state=state)
@@ -92,14 +80,12 @@ class Block(layers.Layer):
 
 
 @wrong("swapped-slots", name="training_swaps_h_and_c_in_a_block")
-class FlagFromKeras(keras.Model):
+class FlagFromKeras(Embedded):
     """In training, the block returns its LSTM's c before its h."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.block = Block(U)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False, training=False):
         x, states = self.block(self.embedding(inputs), states)

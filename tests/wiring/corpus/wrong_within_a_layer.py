@@ -3,17 +3,10 @@
 import keras
 import tensorflow as tf
 
-from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.case import U, wrong
+from tests.wiring.corpus.parts import Embedded, OneGRU, OneLSTM, TwoGRU, gru_layer
 
 layers = keras.layers
-
-
-class OneLSTM(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
 
 @wrong("swapped-slots", name="h_and_c_swapped_on_the_way_in")
@@ -34,24 +27,14 @@ class SameTwice(OneLSTM):
 
 
 @wrong("swapped-slots", declare=("causal=false",))
-class DirectionsSwapped(keras.Model):
+class DirectionsSwapped(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.both = layers.Bidirectional(layers.GRU(U, return_sequences=True, return_state=True))
-        self.dense = layers.Dense(V)
+        self.both = layers.Bidirectional(gru_layer())
 
     def call(self, inputs, states=None, return_state=False):
         x, forward, backward = self.both(self.embedding(inputs), initial_state=states)
         return (self.dense(x), [backward, forward]) if return_state else self.dense(x)
-
-
-class OneGRU(keras.Model):
-    def __init__(self, units=U):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(units, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
 
 @wrong("misplaced-state")
@@ -119,26 +102,15 @@ class OnlyHKept(OneLSTM):
 
 
 @wrong("ignored-state", name="stateful_layer_reset_in_call")
-class StatefulReset(keras.Model):
+class StatefulReset(Embedded):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.gru = layers.GRU(U, return_sequences=True, stateful=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs):
         if self.gru.built:
             self.gru.reset_state()
         return self.dense(self.gru(self.embedding(inputs)))
-
-
-class TwoGRU(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
 
 
 @wrong("dropped-state", name="second_layer_not_carried")
@@ -159,15 +131,13 @@ class NothingReturned(TwoGRU):
 
 
 @wrong("dropped-state", name="one_of_two_is_stateful")
-class OneStateful(keras.Model):
+class OneStateful(Embedded):
     """One layer is stateful, its neighbour is not."""
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
         self.carried = layers.GRU(U, return_sequences=True, stateful=True)
         self.forgotten = layers.GRU(U, return_sequences=True)
-        self.dense = layers.Dense(V)
 
     def call(self, inputs):
         return self.dense(self.forgotten(self.carried(self.embedding(inputs))))
