@@ -49,14 +49,8 @@ class Remembers(Gru):
         return logits, self.last
 
 
-@right()
-def a_last_state_that_is_noted():
-    return made(Remembers, logs=True)
-
-
-@wrong("leftover-state")
-def a_last_state_that_begins_the_next_text():
-    return made(Remembers, logs=False)
+right(name="a_last_state_that_is_noted")(lambda: made(Remembers, logs=True))
+wrong("leftover-state", name="a_last_state_that_begins_the_next_text")(lambda: made(Remembers, logs=False))
 
 
 class Averages(Gru):
@@ -74,14 +68,8 @@ class Averages(Gru):
         return self.out(outputs), h
 
 
-@right()
-def a_mean_that_stays():
-    return made(Averages, frozen=True)
-
-
-@wrong("leftover-state")
-def a_running_mean_that_goes_on_in_evaluation():
-    return made(Averages, frozen=False)
+right(name="a_mean_that_stays")(lambda: made(Averages, frozen=True))
+wrong("leftover-state", name="a_running_mean_that_goes_on_in_evaluation")(lambda: made(Averages, frozen=False))
 
 
 class Tables(Gru):
@@ -101,14 +89,8 @@ class Tables(Gru):
         return self.out(outputs), (h, end)
 
 
-@right()
-def a_table_that_grows():
-    return made(Tables)
-
-
-@wrong("leftover-state")
-def a_table_whose_end_depends_on_the_longest_text():
-    return made(Tables, wrong=True)
+right(name="a_table_that_grows")(lambda: made(Tables))
+wrong("leftover-state", name="a_table_whose_end_depends_on_the_longest_text")(lambda: made(Tables, wrong=True))
 
 
 # Mutable defaults
@@ -123,9 +105,7 @@ class Default(Gru):
         return self.out(outputs), {"h": h}
 
 
-@right()
-def a_default_that_is_read():
-    return made(Default)
+right(name="a_default_that_is_read")(lambda: made(Default))
 
 
 @wrong("leftover-state")
@@ -157,14 +137,8 @@ def stepping(writes):
     return rnneval.from_step(step, vocab_size=V)
 
 
-@right()
-def a_step_with_a_default():
-    return stepping(writes=False)
-
-
-@wrong("leftover-state")
-def a_step_whose_default_is_written_to():
-    return stepping(writes=True)
+right(name="a_step_with_a_default")(lambda: stepping(writes=False))
+wrong("leftover-state", name="a_step_whose_default_is_written_to")(lambda: stepping(writes=True))
 
 
 # Half precision
@@ -175,24 +149,10 @@ def halved(kind, dtype, *given):
     return rnneval.from_torch(kind(*given).eval().to(dtype))
 
 
-@right()
-def a_gru_in_bfloat16():
-    return halved(Gru, torch.bfloat16)
-
-
-@wrong("chunk-variance")
-def a_gru_in_bfloat16_that_fades_by_a_hundredth():
-    return halved(Gru, torch.bfloat16, 0.99)
-
-
-@right()
-def a_gru_in_float16():
-    return halved(Gru, torch.float16)
-
-
-@wrong("chunk-variance")
-def a_gru_in_float16_that_fades_by_a_hundredth():
-    return halved(Gru, torch.float16, 0.99)
+right(name="a_gru_in_bfloat16")(lambda: halved(Gru, torch.bfloat16))
+wrong("chunk-variance", name="a_gru_in_bfloat16_that_fades_by_a_hundredth")(lambda: halved(Gru, torch.bfloat16, 0.99))
+right(name="a_gru_in_float16")(lambda: halved(Gru, torch.float16))
+wrong("chunk-variance", name="a_gru_in_float16_that_fades_by_a_hundredth")(lambda: halved(Gru, torch.float16, 0.99))
 
 
 class Casts(Gru):
@@ -203,14 +163,8 @@ class Casts(Gru):
         return logits.float(), h.float()
 
 
-@right()
-def a_gru_in_bfloat16_whose_state_is_float32():
-    return halved(Casts, torch.bfloat16)
-
-
-@wrong()
-def a_gru_in_bfloat16_whose_state_fades_by_half():
-    return halved(Casts, torch.bfloat16, 0.5)
+right(name="a_gru_in_bfloat16_whose_state_is_float32")(lambda: halved(Casts, torch.bfloat16))
+wrong(name="a_gru_in_bfloat16_whose_state_fades_by_half")(lambda: halved(Casts, torch.bfloat16, 0.5))
 
 
 # Attention memories
@@ -248,29 +202,13 @@ class Attends(nn.Module):
         return self.out(y), (k[:, first:], v[:, first:])
 
 
-@right()
-def a_memory_of_all_tokens():
-    return made(Attends)
-
-
-@wrong("chunk-variance")
-def a_memory_whose_keys_fade_at_every_call():
-    return made(Attends, factor=0.9999)
-
-
-@right()
-def a_memory_of_a_window():
-    return made(Attends, window=7)
-
-
-@wrong("chunk-variance")
-def a_memory_of_a_window_whose_keys_fade_at_every_call():
-    return made(Attends, window=7, factor=0.999)
-
-
-@wrong("chunk-variance")
-def a_memory_with_a_gap_in_long_calls():
-    return made(Attends, late=True)
+right(name="a_memory_of_all_tokens")(lambda: made(Attends))
+wrong("chunk-variance", name="a_memory_whose_keys_fade_at_every_call")(lambda: made(Attends, factor=0.9999))
+right(name="a_memory_of_a_window")(lambda: made(Attends, window=7))
+wrong("chunk-variance", name="a_memory_of_a_window_whose_keys_fade_at_every_call")(
+    lambda: made(Attends, window=7, factor=0.999)
+)
+wrong("chunk-variance", name="a_memory_with_a_gap_in_long_calls")(lambda: made(Attends, late=True))
 
 
 # Numbers that are not finite
@@ -288,14 +226,8 @@ class Normed(Gru):
         return logits / logits.std(dim=self.axis, keepdim=True), h
 
 
-@right()
-def a_spread_over_the_units():
-    return made(Normed, 2)
-
-
-@wrong("chunk-variance")
-def a_spread_over_the_tokens_of_a_call():
-    return made(Normed, 1)
+right(name="a_spread_over_the_units")(lambda: made(Normed, 2))
+wrong("chunk-variance", name="a_spread_over_the_tokens_of_a_call")(lambda: made(Normed, 1))
 
 
 class Overflows(Gru):
@@ -312,14 +244,8 @@ class Overflows(Gru):
         return logits + scale, h
 
 
-@right()
-def a_long_call_in_logarithms():
-    return made(Overflows, logs=True)
-
-
-@wrong("chunk-variance")
-def a_long_call_that_overflows():
-    return made(Overflows, logs=False)
+right(name="a_long_call_in_logarithms")(lambda: made(Overflows, logs=True))
+wrong("chunk-variance", name="a_long_call_that_overflows")(lambda: made(Overflows, logs=False))
 
 
 @right(expect="inconclusive")
@@ -364,19 +290,9 @@ class Scaled(Gru):
         return (logits / scale).round() * scale, h
 
 
-@right()
-def a_scale_of_each_token():
-    return made(Scaled, (2,))
-
-
-@wrong("batch-leak")
-def a_scale_of_each_call():
-    return made(Scaled, (0, 1, 2))
-
-
-@right(declare=("scaled=call",))
-def a_scale_of_each_call_that_is_declared():
-    return made(Scaled, (0, 1, 2))
+right(name="a_scale_of_each_token")(lambda: made(Scaled, (2,)))
+wrong("batch-leak", name="a_scale_of_each_call")(lambda: made(Scaled, (0, 1, 2)))
+right(declare=("scaled=call",), name="a_scale_of_each_call_that_is_declared")(lambda: made(Scaled, (0, 1, 2)))
 
 
 @wrong("unused-state", declare=("scaled=call",))

@@ -40,7 +40,7 @@ class TwoGRU(Embedded):
         self.gru1, self.gru2 = gru_layer(), gru_layer()
 
     def begin(self, inputs):
-        return zeros(inputs), zeros(inputs)
+        return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
 
 
 class OneLSTM(Embedded):

@@ -97,7 +97,7 @@ class LongDelay(Embedded):
 
     def __init__(self):
         super().__init__()
-        self.lower, self.upper = (layers.GRUCell(U), layers.GRUCell(U))
+        self.lower, self.upper = layers.GRUCell(U), layers.GRUCell(U)
 
     def call(self, inputs, states=None, return_state=False):
         h, past = states if states is not None else (zeros(inputs), [zeros(inputs)] * 12)

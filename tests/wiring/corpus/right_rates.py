@@ -19,7 +19,7 @@ class TwoRates(Embedded):
 
     def __init__(self):
         super().__init__()
-        self.fast, self.slow = (layers.GRUCell(U), layers.GRUCell(U))
+        self.fast, self.slow = layers.GRUCell(U), layers.GRUCell(U)
 
     def call(self, inputs, states=None, return_state=False):
         fast, slow, count = states if states is not None else (zeros(inputs), zeros(inputs), zeros(inputs, 1))
@@ -101,7 +101,7 @@ class Hierarchy(Embedded):
 
     def __init__(self):
         super().__init__()
-        self.letters, self.words = (layers.LSTMCell(U), layers.GRUCell(U))
+        self.letters, self.words = layers.LSTMCell(U), layers.GRUCell(U)
 
     def call(self, inputs, states=None, return_state=False):
         h, c, word = states if states is not None else [zeros(inputs)] * 3
@@ -190,7 +190,7 @@ class Queue(Embedded):
 
     def __init__(self, dilation=2):
         super().__init__()
-        self.cell, self.dilation = (layers.GRUCell(U), dilation)
+        self.cell, self.dilation = layers.GRUCell(U), dilation
 
     def call(self, inputs, queue=None, return_state=False):
         queue = list(queue) if queue is not None else [zeros(inputs)] * self.dilation
@@ -261,7 +261,7 @@ class ReadFirst(Embedded):
 
     def __init__(self):
         super().__init__()
-        self.query, self.gate, self.norm = (layers.Dense(E), layers.Dense(E, "sigmoid"), layers.LayerNormalization())
+        self.query, self.gate, self.norm = layers.Dense(E), layers.Dense(E, "sigmoid"), layers.LayerNormalization()
         self.cell = layers.LSTMCell(U)
 
     def call(self, inputs, states=None, return_state=False):

@@ -13,7 +13,7 @@ layers = keras.layers
 class CellsShareInLoop(Embedded):
     def __init__(self):
         super().__init__(width=U)
-        self.c1, self.c2 = (layers.GRUCell(U), layers.GRUCell(U))
+        self.c1, self.c2 = layers.GRUCell(U), layers.GRUCell(U)
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)

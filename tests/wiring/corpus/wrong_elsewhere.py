@@ -131,7 +131,7 @@ class StateUnread(Embedded):
 
     def __init__(self):
         super().__init__(width=U)
-        self.inner, self.recurrent = (layers.Dense(U), layers.Dense(U))
+        self.inner, self.recurrent = layers.Dense(U), layers.Dense(U)
 
     def call(self, inputs, state=None, return_state=False):
         x = self.embedding(inputs)

@@ -61,7 +61,7 @@ class OneCellTwoLevels(Embedded):
 
     def __init__(self):
         super().__init__(width=U)
-        self.fast, self.slow = (layers.GRUCell(U), [layers.GRUCell(U)] * 2)
+        self.fast, self.slow = layers.GRUCell(U), [layers.GRUCell(U)] * 2
 
     def call(self, inputs, states=None, return_state=False):
         fast, low, high, count = states if states is not None else [*[zeros(inputs)] * 3, zeros(inputs, 1)]
@@ -83,7 +83,7 @@ class ForgottenEverywhere(Embedded):
 
     def __init__(self):
         super().__init__()
-        self.letters, self.words = (layers.GRUCell(U), layers.GRUCell(U))
+        self.letters, self.words = layers.GRUCell(U), layers.GRUCell(U)
 
     def call(self, inputs, states=None, return_state=False):
         letter, word = states if states is not None else [zeros(inputs)] * 2

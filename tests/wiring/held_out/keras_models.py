@@ -71,49 +71,25 @@ BIAS = [9.0, -7.0, 4.0, 0.0, -12.0, 6.0, 2.0, -3.0, 8.0, -20.0, 1.0]
 """As a trained output layer has: some tokens are frequent, others are hardly ever seen."""
 
 
-@right()
-def mask_of_minus_100_at_one_id():
-    return Stack(mask=one(-100.0))
-
-
-@wrong("future-leak")
-def mask_of_minus_100_at_one_id_and_next_token_seen():
-    return Stack("sees the next token", mask=one(-100.0))
-
-
-@wrong("batch-leak")
-def mask_of_minus_100_at_one_id_and_rows_mixed():
-    return Stack("takes the mean of the rows", mask=one(-100.0))
-
-
-@right()
-def mask_of_minus_1e9_at_one_id():
-    return Stack(mask=one(-1e9))
-
-
-@wrong("future-leak")
-def mask_of_minus_1e9_at_one_id_and_next_token_seen():
-    return Stack("sees the next token", mask=one(-1e9))
-
-
-@right()
-def mask_of_minus_1e9_at_half_of_the_ids():
-    return Stack(mask=half(-1e9))
-
-
-@wrong("crossed-state")
-def mask_of_minus_1e9_at_half_of_the_ids_and_states_exchanged():
-    return Stack("exchanges", mask=half(-1e9))
-
-
-@wrong("future-leak")
-def mask_of_minus_1e9_at_half_of_the_ids_and_next_token_seen():
-    return Stack("sees the next token", mask=half(-1e9))
-
-
-@right()
-def large_bias_of_the_output():
-    return Stack(mask=BIAS)
+right(name="mask_of_minus_100_at_one_id")(lambda: Stack(mask=one(-100.0)))
+wrong("future-leak", name="mask_of_minus_100_at_one_id_and_next_token_seen")(
+    lambda: Stack("sees the next token", mask=one(-100.0))
+)
+wrong("batch-leak", name="mask_of_minus_100_at_one_id_and_rows_mixed")(
+    lambda: Stack("takes the mean of the rows", mask=one(-100.0))
+)
+right(name="mask_of_minus_1e9_at_one_id")(lambda: Stack(mask=one(-1e9)))
+wrong("future-leak", name="mask_of_minus_1e9_at_one_id_and_next_token_seen")(
+    lambda: Stack("sees the next token", mask=one(-1e9))
+)
+right(name="mask_of_minus_1e9_at_half_of_the_ids")(lambda: Stack(mask=half(-1e9)))
+wrong("crossed-state", name="mask_of_minus_1e9_at_half_of_the_ids_and_states_exchanged")(
+    lambda: Stack("exchanges", mask=half(-1e9))
+)
+wrong("future-leak", name="mask_of_minus_1e9_at_half_of_the_ids_and_next_token_seen")(
+    lambda: Stack("sees the next token", mask=half(-1e9))
+)
+right(name="large_bias_of_the_output")(lambda: Stack(mask=BIAS))
 
 
 # Updates under a condition, in the layer's own loop
@@ -155,14 +131,8 @@ class Conditional(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@right()
-def clockwork_with_its_tick_carried():
-    return Conditional(Clockwork())
-
-
-@wrong("chunk-variance")
-def clockwork_whose_tick_restarts():
-    return Conditional(Clockwork(restarts=True))
+right(name="clockwork_with_its_tick_carried")(lambda: Conditional(Clockwork()))
+wrong("chunk-variance", name="clockwork_whose_tick_restarts")(lambda: Conditional(Clockwork(restarts=True)))
 
 
 @right(name="skip_rnn")
@@ -190,9 +160,7 @@ class Skipping(keras.Model):
         return (logits, state) if return_state else logits
 
 
-@wrong("chunk-variance")
-def skip_rnn_that_never_skips_the_first_token_of_a_call():
-    return Skipping(first_always=True)
+wrong("chunk-variance", name="skip_rnn_that_never_skips_the_first_token_of_a_call")(lambda: Skipping(first_always=True))
 
 
 # Faults that depend on the data
@@ -216,29 +184,19 @@ class Guarded(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@right()
-def cleared_by_no_id():
-    return Guarded(lambda ids: ids[:, :1] < 0)
-
-
-@wrong("chunk-variance")
-def cleared_by_a_rows_own_end_of_text_only_where_it_opens_a_call():
-    return Guarded(lambda ids: ids[:, :1] == END)
-
-
-@wrong("future-leak")
-def cleared_where_id_0_is_anywhere_in_the_segment():
-    return Guarded(lambda ids: tf.reduce_any(ids == 0, axis=1)[:, None])
-
-
-@wrong("batch-leak")
-def cleared_by_an_end_of_text_in_any_row():
-    return Guarded(lambda ids: tf.reshape(tf.reduce_any(ids == END), (1, 1)))
-
-
-@wrong("batch-leak")
-def cleared_by_id_1_at_the_start_of_row_0():
-    return Guarded(lambda ids: tf.reshape(ids[0, 0] == 1, (1, 1)))
+right(name="cleared_by_no_id")(lambda: Guarded(lambda ids: ids[:, :1] < 0))
+wrong("chunk-variance", name="cleared_by_a_rows_own_end_of_text_only_where_it_opens_a_call")(
+    lambda: Guarded(lambda ids: ids[:, :1] == END)
+)
+wrong("future-leak", name="cleared_where_id_0_is_anywhere_in_the_segment")(
+    lambda: Guarded(lambda ids: tf.reduce_any(ids == 0, axis=1)[:, None])
+)
+wrong("batch-leak", name="cleared_by_an_end_of_text_in_any_row")(
+    lambda: Guarded(lambda ids: tf.reshape(tf.reduce_any(ids == END), (1, 1)))
+)
+wrong("batch-leak", name="cleared_by_id_1_at_the_start_of_row_0")(
+    lambda: Guarded(lambda ids: tf.reshape(ids[0, 0] == 1, (1, 1)))
+)
 
 
 @wrong("batch-leak")
@@ -267,9 +225,7 @@ class MaskedPadding(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@wrong("future-leak")
-def a_row_with_padding_skipped_as_a_whole():
-    return MaskedPadding(ahead=True)
+wrong("future-leak", name="a_row_with_padding_skipped_as_a_whole")(lambda: MaskedPadding(ahead=True))
 
 
 @right()
@@ -328,11 +284,5 @@ class CompiledCall(keras.Model):
         return self.dense(x)
 
 
-@right()
-def compiled_call_with_its_flag_in_a_variable():
-    return CompiledCall(flag=False)
-
-
-@wrong()
-def compiled_call_with_a_python_flag():
-    return CompiledCall(flag=True)
+right(name="compiled_call_with_its_flag_in_a_variable")(lambda: CompiledCall(flag=False))
+wrong(name="compiled_call_with_a_python_flag")(lambda: CompiledCall(flag=True))

@@ -23,19 +23,9 @@ class Cells(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@right()
-def two_cells_stacked():
-    return Cells([layers.GRUCell(U) for _ in range(2)])
-
-
-@wrong("shared-layer")
-def one_cell_stacked_twice():
-    return Cells([layers.GRUCell(U)] * 2)
-
-
-@wrong("shared-layer")
-def one_lstm_cell_stacked_twice():
-    return Cells([layers.LSTMCell(U)] * 2)
+right(name="two_cells_stacked")(lambda: Cells([layers.GRUCell(U) for _ in range(2)]))
+wrong("shared-layer", name="one_cell_stacked_twice")(lambda: Cells([layers.GRUCell(U)] * 2))
+wrong("shared-layer", name="one_lstm_cell_stacked_twice")(lambda: Cells([layers.LSTMCell(U)] * 2))
 
 
 @right(name="dropout_of_the_second_layer_in_training")
@@ -57,19 +47,11 @@ class DroppedOut(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@wrong("always-random", layer="l2")
-def dropout_of_the_second_layer_always_on():
-    return DroppedOut(always=True)
-
-
-@right()
-def dropout_between_the_layers_in_training():
-    return DroppedOut(between=True)
-
-
-@wrong("always-random", layer="drop")
-def dropout_between_the_layers_always_on():
-    return DroppedOut(between=True, always=True)
+wrong("always-random", layer="l2", name="dropout_of_the_second_layer_always_on")(lambda: DroppedOut(always=True))
+right(name="dropout_between_the_layers_in_training")(lambda: DroppedOut(between=True))
+wrong("always-random", layer="drop", name="dropout_between_the_layers_always_on")(
+    lambda: DroppedOut(between=True, always=True)
+)
 
 
 # A memory beside the GRU
@@ -95,14 +77,8 @@ class Positions(keras.Model):
         return (self.dense(x), (state, position)) if return_state else self.dense(x)
 
 
-@wrong("chunk-variance", layer=OUTSIDE)
-def position_lost_between_calls():
-    return Positions("lost")
-
-
-@wrong("chunk-variance", layer=OUTSIDE)
-def position_counted_twice():
-    return Positions("doubled")
+wrong("chunk-variance", layer=OUTSIDE, name="position_lost_between_calls")(lambda: Positions("lost"))
+wrong("chunk-variance", layer=OUTSIDE, name="position_counted_twice")(lambda: Positions("doubled"))
 
 
 @right(name="token_shift_carried")
@@ -124,9 +100,7 @@ class Shift(keras.Model):
         return (self.dense(y), (state, last)) if return_state else self.dense(y)
 
 
-@wrong("chunk-variance", layer=OUTSIDE)
-def token_shift_lost_between_calls():
-    return Shift("lost")
+wrong("chunk-variance", layer=OUTSIDE, name="token_shift_lost_between_calls")(lambda: Shift("lost"))
 
 
 @wrong("chunk-variance", layer=OUTSIDE)
@@ -157,9 +131,7 @@ class Attention(keras.Model):
         return (logits, (state, memory)) if return_state else logits
 
 
-@wrong("chunk-variance", layer=OUTSIDE)
-def attention_over_a_memory_that_is_lost():
-    return Attention("lost")
+wrong("chunk-variance", layer=OUTSIDE, name="attention_over_a_memory_that_is_lost")(lambda: Attention("lost"))
 
 
 @wrong("chunk-variance", layer=OUTSIDE)
@@ -212,34 +184,16 @@ class FilledDict(Session):
 # Half precision
 
 
-@right()
-def bfloat16_stack():
-    return Stack(dtype="bfloat16")
-
-
-@wrong("crossed-state")
-def bfloat16_stack_with_states_exchanged():
-    return Stack("exchanges", dtype="bfloat16")
-
-
-@right()
-def mixed_bfloat16_stack():
-    return Stack(dtype="mixed_bfloat16")
-
-
-@wrong("future-leak")
-def mixed_bfloat16_stack_that_sees_the_next_token():
-    return Stack("sees the next token", dtype="mixed_bfloat16")
-
-
-@right()
-def float16_stack():
-    return Stack(dtype="float16")
-
-
-@wrong("stale-state", layer="l2")
-def float16_stack_with_a_stale_state():
-    return Stack("returns the incoming state", dtype="float16")
+right(name="bfloat16_stack")(lambda: Stack(dtype="bfloat16"))
+wrong("crossed-state", name="bfloat16_stack_with_states_exchanged")(lambda: Stack("exchanges", dtype="bfloat16"))
+right(name="mixed_bfloat16_stack")(lambda: Stack(dtype="mixed_bfloat16"))
+wrong("future-leak", name="mixed_bfloat16_stack_that_sees_the_next_token")(
+    lambda: Stack("sees the next token", dtype="mixed_bfloat16")
+)
+right(name="float16_stack")(lambda: Stack(dtype="float16"))
+wrong("stale-state", layer="l2", name="float16_stack_with_a_stale_state")(
+    lambda: Stack("returns the incoming state", dtype="float16")
+)
 
 
 @right(name="bfloat16_with_a_scalar_in_the_state")
@@ -264,9 +218,9 @@ class Scaled(keras.Model):
         return (self.dense(x * keep), (state, keep)) if return_state else self.dense(x * keep)
 
 
-@wrong("dropped-state", layer="gru")
-def bfloat16_with_a_scalar_in_the_state_and_the_rest_dropped():
-    return Scaled(drops=True)
+wrong("dropped-state", layer="gru", name="bfloat16_with_a_scalar_in_the_state_and_the_rest_dropped")(
+    lambda: Scaled(drops=True)
+)
 
 
 # States exchanged, ignored, dropped, stale
@@ -303,9 +257,7 @@ class Fading(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right(declare=("chunked=rnn.cell",))
-def state_fades_between_calls_as_declared():
-    return Fading()
+right(declare=("chunked=rnn.cell",), name="state_fades_between_calls_as_declared")(Fading)
 
 
 @right(expect="fail", name="state_normalised_between_calls")
@@ -321,6 +273,4 @@ class Normalised(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right(declare=("chunked=gru",))
-def state_normalised_between_calls_as_declared():
-    return Normalised()
+right(declare=("chunked=gru",), name="state_normalised_between_calls_as_declared")(Normalised)

@@ -43,14 +43,8 @@ def clockwork(*, restarts):
     return language_model(step, lambda batch: {"layers": BEGIN(batch), "tick": np.zeros(batch, np.int64)})
 
 
-@right()
-def step_clockwork_with_its_tick_carried():
-    return clockwork(restarts=False)
-
-
-@wrong("chunk-variance")
-def step_clockwork_whose_tick_restarts():
-    return clockwork(restarts=True)
+right(name="step_clockwork_with_its_tick_carried")(lambda: clockwork(restarts=False))
+wrong("chunk-variance", name="step_clockwork_whose_tick_restarts")(lambda: clockwork(restarts=True))
 
 
 # Faults that depend on the data
@@ -79,34 +73,18 @@ def cleared_after(rows):
     return language_model(step)
 
 
-@right()
-def step_cleared_by_a_rows_own_end_of_text_from_there_on():
-    return cleared_after(lambda ids: ids == END)
-
-
-@wrong("batch-leak")
-def step_cleared_by_an_end_of_text_in_any_row():
-    return cleared_after(lambda ids: np.full(ids.shape, (ids == END).any()))
-
-
-@wrong("future-leak")
-def step_cleared_where_id_0_is_anywhere_in_the_call():
-    return cleared(lambda ids: (ids == 0).any(axis=1, keepdims=True))
-
-
-@wrong("batch-leak")
-def step_cleared_by_id_1_at_the_start_of_row_0():
-    return cleared(lambda ids: ids[:1, :1] == 1)
-
-
-@right()
-def step_cleared_by_a_rows_own_newline_from_there_on():
-    return cleared_after(lambda ids: ids == NEWLINE)
-
-
-@wrong("batch-leak")
-def step_cleared_by_a_newline_in_row_0():
-    return cleared_after(lambda ids: np.full(ids.shape, ids[0] == NEWLINE))
+right(name="step_cleared_by_a_rows_own_end_of_text_from_there_on")(lambda: cleared_after(lambda ids: ids == END))
+wrong("batch-leak", name="step_cleared_by_an_end_of_text_in_any_row")(
+    lambda: cleared_after(lambda ids: np.full(ids.shape, (ids == END).any()))
+)
+wrong("future-leak", name="step_cleared_where_id_0_is_anywhere_in_the_call")(
+    lambda: cleared(lambda ids: (ids == 0).any(axis=1, keepdims=True))
+)
+wrong("batch-leak", name="step_cleared_by_id_1_at_the_start_of_row_0")(lambda: cleared(lambda ids: ids[:1, :1] == 1))
+right(name="step_cleared_by_a_rows_own_newline_from_there_on")(lambda: cleared_after(lambda ids: ids == NEWLINE))
+wrong("batch-leak", name="step_cleared_by_a_newline_in_row_0")(
+    lambda: cleared_after(lambda ids: np.full(ids.shape, ids[0] == NEWLINE))
+)
 
 
 def sorted_rows(*, state_put_back):
@@ -121,14 +99,8 @@ def sorted_rows(*, state_put_back):
     return language_model(step)
 
 
-@right()
-def step_with_rows_sorted_and_put_back():
-    return sorted_rows(state_put_back=True)
-
-
-@wrong()
-def step_with_rows_sorted_and_the_state_not_put_back():
-    return sorted_rows(state_put_back=False)
+right(name="step_with_rows_sorted_and_put_back")(lambda: sorted_rows(state_put_back=True))
+wrong(name="step_with_rows_sorted_and_the_state_not_put_back")(lambda: sorted_rows(state_put_back=False))
 
 
 # What lies beside the layers
@@ -148,19 +120,9 @@ def with_position(fault=""):
     return language_model(step, lambda batch: {"layers": BEGIN(batch), "position": np.zeros(batch, np.int64)})
 
 
-@right()
-def step_with_its_position_carried():
-    return with_position()
-
-
-@wrong("chunk-variance")
-def step_with_its_position_lost():
-    return with_position("lost")
-
-
-@wrong("chunk-variance")
-def step_with_its_position_counted_twice():
-    return with_position("doubled")
+right(name="step_with_its_position_carried")(with_position)
+wrong("chunk-variance", name="step_with_its_position_lost")(lambda: with_position("lost"))
+wrong("chunk-variance", name="step_with_its_position_counted_twice")(lambda: with_position("doubled"))
 
 
 # A function that remembers
@@ -180,14 +142,10 @@ class Remembering:
         return logits, self.last
 
 
-@right()
-def step_that_begins_anew_without_a_state():
-    return language_model(lambda ids, state: GRUS(ids, BEGIN(len(ids)) if state is None else state), None)
-
-
-@wrong("leftover-state")
-def step_with_its_last_state_in_an_attribute():
-    return language_model(Remembering(), None)
+right(name="step_that_begins_anew_without_a_state")(
+    lambda: language_model(lambda ids, state: GRUS(ids, BEGIN(len(ids)) if state is None else state), None)
+)
+wrong("leftover-state", name="step_with_its_last_state_in_an_attribute")(lambda: language_model(Remembering(), None))
 
 
 def in_a_default(*, filled):
@@ -204,14 +162,8 @@ def in_a_default(*, filled):
     return language_model(step)
 
 
-@right()
-def step_with_a_default_list_that_is_never_read():
-    return in_a_default(filled=False)
-
-
-@wrong("leftover-state")
-def step_with_a_default_list_that_is_read_at_each_start():
-    return in_a_default(filled=True)
+right(name="step_with_a_default_list_that_is_never_read")(lambda: in_a_default(filled=False))
+wrong("leftover-state", name="step_with_a_default_list_that_is_read_at_each_start")(lambda: in_a_default(filled=True))
 
 
 # States exchanged, ignored, dropped, stale
@@ -233,29 +185,11 @@ def stacked(fault=""):
     return language_model(step)
 
 
-@right()
-def step_of_two_layers():
-    return stacked()
-
-
-@wrong("chunk-variance")
-def step_with_states_exchanged():
-    return stacked("exchanges")
-
-
-@wrong("chunk-variance")
-def step_that_ignores_a_state():
-    return stacked("ignores")
-
-
-@wrong("chunk-variance")
-def step_that_drops_a_state():
-    return stacked("drops")
-
-
-@wrong("chunk-variance")
-def step_that_returns_an_incoming_state():
-    return stacked("returns the incoming state")
+right(name="step_of_two_layers")(stacked)
+wrong("chunk-variance", name="step_with_states_exchanged")(lambda: stacked("exchanges"))
+wrong("chunk-variance", name="step_that_ignores_a_state")(lambda: stacked("ignores"))
+wrong("chunk-variance", name="step_that_drops_a_state")(lambda: stacked("drops"))
+wrong("chunk-variance", name="step_that_returns_an_incoming_state")(lambda: stacked("returns the incoming state"))
 
 
 class Dilated:

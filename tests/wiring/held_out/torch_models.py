@@ -55,49 +55,21 @@ class GRUs(nn.Module):
         return self.out(x) + self.mask, after
 
 
-@right()
-def torch_grus():
-    return language_model(GRUs)
-
-
-@wrong("chunk-variance")
-def torch_grus_with_states_exchanged():
-    return language_model(GRUs, fault="exchanges")
-
-
-@wrong("unused-state")
-def torch_grus_that_ignore_the_state():
-    return language_model(GRUs, fault="ignores")
-
-
-@wrong("chunk-variance")
-def torch_grus_that_drop_a_state():
-    return language_model(GRUs, fault="drops")
-
-
-@wrong("chunk-variance")
-def torch_grus_that_return_an_incoming_state():
-    return language_model(GRUs, fault="returns the incoming state")
-
-
-@wrong("chunk-variance")
-def torch_grus_with_rows_rolled():
-    return language_model(GRUs, fault="rolls the rows")
-
-
-@right()
-def torch_grus_with_minus_1e9_at_one_id():
-    return language_model(GRUs, mask=-1e9)
-
-
-@wrong("future-leak")
-def torch_grus_with_minus_1e9_at_one_id_and_next_token_seen():
-    return language_model(GRUs, fault="sees the next token", mask=-1e9)
-
-
-@wrong("chunk-variance")
-def torch_grus_with_minus_100_at_one_id_and_states_exchanged():
-    return language_model(GRUs, fault="exchanges", mask=-100.0)
+right(name="torch_grus")(lambda: language_model(GRUs))
+wrong("chunk-variance", name="torch_grus_with_states_exchanged")(lambda: language_model(GRUs, fault="exchanges"))
+wrong("unused-state", name="torch_grus_that_ignore_the_state")(lambda: language_model(GRUs, fault="ignores"))
+wrong("chunk-variance", name="torch_grus_that_drop_a_state")(lambda: language_model(GRUs, fault="drops"))
+wrong("chunk-variance", name="torch_grus_that_return_an_incoming_state")(
+    lambda: language_model(GRUs, fault="returns the incoming state")
+)
+wrong("chunk-variance", name="torch_grus_with_rows_rolled")(lambda: language_model(GRUs, fault="rolls the rows"))
+right(name="torch_grus_with_minus_1e9_at_one_id")(lambda: language_model(GRUs, mask=-1e9))
+wrong("future-leak", name="torch_grus_with_minus_1e9_at_one_id_and_next_token_seen")(
+    lambda: language_model(GRUs, fault="sees the next token", mask=-1e9)
+)
+wrong("chunk-variance", name="torch_grus_with_minus_100_at_one_id_and_states_exchanged")(
+    lambda: language_model(GRUs, fault="exchanges", mask=-100.0)
+)
 
 
 class LSTMs(nn.Module):
@@ -117,19 +89,9 @@ class LSTMs(nn.Module):
         return self.out(x), (low, (c, h) if self.fault == "swaps h and c" else (h, c))
 
 
-@right()
-def torch_lstms():
-    return language_model(LSTMs)
-
-
-@wrong("chunk-variance")
-def torch_lstms_with_h_and_c_swapped():
-    return language_model(LSTMs, fault="swaps h and c")
-
-
-@wrong("always-random")
-def torch_lstms_with_dropout_on():
-    return language_model(LSTMs, fault="dropout stays on")
+right(name="torch_lstms")(lambda: language_model(LSTMs))
+wrong("chunk-variance", name="torch_lstms_with_h_and_c_swapped")(lambda: language_model(LSTMs, fault="swaps h and c"))
+wrong("always-random", name="torch_lstms_with_dropout_on")(lambda: language_model(LSTMs, fault="dropout stays on"))
 
 
 class Kept(LSTMs):
@@ -143,9 +105,7 @@ class Kept(LSTMs):
         return logits, self.last
 
 
-@wrong("leftover-state")
-def torch_lstms_with_the_last_state_in_an_attribute():
-    return language_model(Kept)
+wrong("leftover-state", name="torch_lstms_with_the_last_state_in_an_attribute")(lambda: language_model(Kept))
 
 
 class Detached(LSTMs):
@@ -156,9 +116,7 @@ class Detached(LSTMs):
         return logits, self.last
 
 
-@right()
-def torch_lstms_with_a_last_state_that_is_never_read():
-    return language_model(Detached)
+right(name="torch_lstms_with_a_last_state_that_is_never_read")(lambda: language_model(Detached))
 
 
 # minGRU
@@ -195,19 +153,13 @@ class MinGRU(nn.Module):
         return self.out(all_h), after
 
 
-@right()
-def torch_min_gru():
-    return language_model(MinGRU)
-
-
-@wrong("chunk-variance")
-def torch_min_gru_that_ignores_the_state_in_parallel():
-    return language_model(MinGRU, fault="ignores the state in parallel")
-
-
-@wrong("chunk-variance")
-def torch_min_gru_that_returns_the_state_before_the_last_token():
-    return language_model(MinGRU, fault="returns the last but one")
+right(name="torch_min_gru")(lambda: language_model(MinGRU))
+wrong("chunk-variance", name="torch_min_gru_that_ignores_the_state_in_parallel")(
+    lambda: language_model(MinGRU, fault="ignores the state in parallel")
+)
+wrong("chunk-variance", name="torch_min_gru_that_returns_the_state_before_the_last_token")(
+    lambda: language_model(MinGRU, fault="returns the last but one")
+)
 
 
 # A selective scan with a short convolution
@@ -244,24 +196,16 @@ class Scan(nn.Module):
         return self.out(torch.stack(outputs, dim=1)), (padded[:, -3:], h)
 
 
-@right()
-def torch_scan():
-    return language_model(Scan)
-
-
-@wrong("chunk-variance")
-def torch_scan_whose_convolution_starts_anew():
-    return language_model(Scan, fault="starts the convolution anew in calls of several tokens")
-
-
-@wrong("chunk-variance")
-def torch_scan_that_starts_anew():
-    return language_model(Scan, fault="starts the scan anew in calls of several tokens")
-
-
-@wrong("chunk-variance")
-def torch_scan_with_a_window_that_is_one_token_old():
-    return language_model(Scan, fault="keeps a window that is one token old")
+right(name="torch_scan")(lambda: language_model(Scan))
+wrong("chunk-variance", name="torch_scan_whose_convolution_starts_anew")(
+    lambda: language_model(Scan, fault="starts the convolution anew in calls of several tokens")
+)
+wrong("chunk-variance", name="torch_scan_that_starts_anew")(
+    lambda: language_model(Scan, fault="starts the scan anew in calls of several tokens")
+)
+wrong("chunk-variance", name="torch_scan_with_a_window_that_is_one_token_old")(
+    lambda: language_model(Scan, fault="keeps a window that is one token old")
+)
 
 
 # Rows of different length
@@ -283,14 +227,8 @@ class Packed(nn.Module):
         return self.out(x[back]), state[:, back] if self.state_put_back else state
 
 
-@right()
-def torch_rows_sorted_and_put_back():
-    return language_model(Packed, state_put_back=True)
-
-
-@wrong()
-def torch_rows_sorted_and_the_state_not_put_back():
-    return language_model(Packed, state_put_back=False)
+right(name="torch_rows_sorted_and_put_back")(lambda: language_model(Packed, state_put_back=True))
+wrong(name="torch_rows_sorted_and_the_state_not_put_back")(lambda: language_model(Packed, state_put_back=False))
 
 
 # Half precision
@@ -316,14 +254,10 @@ class Bfloat16(nn.Module):
         return self.out(torch.stack(outputs, dim=1)) * scale, (h, scale)
 
 
-@right()
-def torch_bfloat16_with_a_scalar_in_the_state():
-    return language_model(Bfloat16)
-
-
-@wrong("chunk-variance")
-def torch_bfloat16_with_a_scalar_in_the_state_and_the_rest_dropped():
-    return language_model(Bfloat16, drops=True)
+right(name="torch_bfloat16_with_a_scalar_in_the_state")(lambda: language_model(Bfloat16))
+wrong("chunk-variance", name="torch_bfloat16_with_a_scalar_in_the_state_and_the_rest_dropped")(
+    lambda: language_model(Bfloat16, drops=True)
+)
 
 
 class Bfloat16GRUs(nn.Module):
@@ -337,11 +271,7 @@ class Bfloat16GRUs(nn.Module):
         return self.grus(ids, state)
 
 
-@right()
-def torch_bfloat16_grus():
-    return language_model(Bfloat16GRUs)
-
-
-@wrong("chunk-variance")
-def torch_bfloat16_grus_with_states_exchanged():
-    return language_model(Bfloat16GRUs, exchanges=True)
+right(name="torch_bfloat16_grus")(lambda: language_model(Bfloat16GRUs))
+wrong("chunk-variance", name="torch_bfloat16_grus_with_states_exchanged")(
+    lambda: language_model(Bfloat16GRUs, exchanges=True)
+)
