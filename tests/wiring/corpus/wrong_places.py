@@ -9,101 +9,85 @@ from tests.wiring.corpus.parts import gru_layer, lstm_layer, zeros
 layers = keras.layers
 
 
-class TwoStreams(keras.Model):
-    """One GRU on two streams; the faults are in `wired`."""
+class Streams(keras.Model):
+    """One layer on several streams, each with an embedding and a state: the faults are in `read` and `handed_on`."""
 
-    def __init__(self):
+    def __init__(self, rnn, streams=2):
         super().__init__()
-        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.gru = gru_layer()
-        self.dense = layers.Dense(V)
+        self.embeddings = [layers.Embedding(V, E) for _ in range(streams)]
+        self.rnn, self.dense = rnn, layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
-        if states is None:
-            states = (zeros(inputs), zeros(inputs))
-        a, b, states = self.wired(self.left(inputs), self.right(inputs), *states)
-        logits = self.dense(tf.concat([a, b], axis=-1))
-        return (logits, states) if return_state else logits
+        begin = [zeros(inputs)] * (2 if isinstance(self.rnn, layers.LSTM) else 1)
+        states = [begin] * len(self.embeddings) if states is None else states
+        outputs, states = self.read([embedding(inputs) for embedding in self.embeddings], states)
+        logits = self.dense(tf.concat(outputs, axis=-1))
+        return (logits, self.handed_on(states)) if return_state else logits
+
+    def read(self, texts, states):
+        runs = [self.rnn(x, initial_state=state) for x, state in zip(texts, states, strict=True)]
+        return [output for output, *_ in runs], [state for _, *state in runs]
+
+    def handed_on(self, states):
+        return states
 
 
-@wrong("crossed-state", name="two_places_exchanged")
-class Exchanged(TwoStreams):
-    """Each place continues from the state of the other."""
+class Rotated(Streams):
+    """Each place continues from the state of the next."""
 
-    def wired(self, x, y, s1, s2):
-        a, n1 = self.gru(x, initial_state=s1)
-        b, n2 = self.gru(y, initial_state=s2)
-        return a, b, (n2, n1)
+    def handed_on(self, states):
+        return [*states[1:], states[0]]
 
 
-@wrong("shared-state", name="second_place_starts_where_the_first_ended")
-class Chained(TwoStreams):
+@wrong("crossed-state")
+def two_places_exchanged():
+    return Rotated(gru_layer())
+
+
+@wrong("crossed-state")
+def three_places_rotated():
+    return Rotated(gru_layer(), 3)
+
+
+class Chained(Streams):
     """The second stream starts from the first stream's state at the end of the same segment."""
 
-    def wired(self, x, y, s1, s2):
-        a, n1 = self.gru(x, initial_state=s1)
-        b, n2 = self.gru(y, initial_state=n1)
-        return a, b, (n1, n2)
+    def read(self, texts, states):
+        a, *first = self.rnn(texts[0], initial_state=states[0])
+        b, *second = self.rnn(texts[1], initial_state=first)
+        return (a, b), (first, second)
 
 
-@wrong("ignored-state", name="second_place_ignores_its_state")
-class SecondIgnored(TwoStreams):
-    """The second stream's state is returned and given back, and still it begins at zero."""
-
-    def wired(self, x, y, s1, s2):
-        a, n1 = self.gru(x, initial_state=s1)
-        b, n2 = self.gru(y)
-        return a, b, (n1, n2)
+@wrong("shared-state")
+def second_place_starts_where_the_first_ended():
+    return Chained(gru_layer())
 
 
-class ThreeStreams(keras.Model):
-    """One GRU on three streams, states in a list."""
+class LastIgnored(Streams):
+    """The last stream's state is returned and given back, and still it begins at zero."""
 
-    def __init__(self):
-        super().__init__()
-        self.embeddings = [layers.Embedding(V, E) for _ in range(3)]
-        self.gru = gru_layer()
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        states = states if states is not None else [zeros(inputs)] * 3
-        outs, new = [], []
-        for embedding, state in zip(self.embeddings, states, strict=False):
-            out, n = self.gru(embedding(inputs), initial_state=state)
-            outs.append(out)
-            new.append(n)
-        logits = self.dense(tf.concat(outs, axis=-1))
-        return (logits, self.handed_on(new)) if return_state else logits
+    def read(self, texts, states):
+        return super().read(texts, [*states[:-1], None])
 
 
-@wrong("crossed-state", name="three_places_rotated")
-class Rotated(ThreeStreams):
-    """The list is turned by one, so that each of the three places gets the next one's state."""
-
-    def handed_on(self, new):
-        return [*new[1:], new[0]]
+@wrong("ignored-state")
+def second_place_ignores_its_state():
+    return LastIgnored(gru_layer())
 
 
-@wrong("dropped-state", name="third_place_dropped")
-class ThirdDropped(keras.Model):
-    """One LSTM on three streams; the state of the third is not kept.
-
-    The third stream begins at zero in each call, and its state is not returned.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.embeddings = [layers.Embedding(V, E) for _ in range(3)]
-        self.lstm = lstm_layer()
-        self.dense = layers.Dense(V)
+class LastDropped(LastIgnored):
+    """The last stream begins at zero in each call, and its state is not returned."""
 
     def call(self, inputs, states=None, return_state=False):
-        first, second = states if states is not None else (None, None)
-        a, *first = self.lstm(self.embeddings[0](inputs), initial_state=first)
-        b, *second = self.lstm(self.embeddings[1](inputs), initial_state=second)
-        c = self.lstm(self.embeddings[2](inputs))[0]
-        logits = self.dense(tf.concat([a, b, c], axis=-1))
-        return (logits, (first, second)) if return_state else logits
+        return super().call(inputs, None if states is None else [*states, None], return_state)
+
+    def handed_on(self, states):
+        return states[:-1]
+
+
+@wrong("dropped-state")
+def third_place_dropped():
+    return LastDropped(lstm_layer(), 3)
 
 
 @wrong("crossed-state")
@@ -117,29 +101,17 @@ def graph_exchanges_two_places():
     return keras.Model([ids, s1, s2], [layers.Dense(V)(layers.concatenate([a, b])), n2, n1])
 
 
-class LSTMStreams(keras.Model):
-    """One LSTM on two streams."""
-
-    def __init__(self):
-        super().__init__()
-        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.lstm = lstm_layer()
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        (h1, c1), (h2, c2) = states if states is not None else [[zeros(inputs)] * 2] * 2
-        a, h1, c1 = self.lstm(self.left(inputs), initial_state=[h1, c1])
-        b, h2, c2 = self.lstm(self.right(inputs), initial_state=[h2, c2])
-        logits = self.dense(tf.concat([a, b], axis=-1))
-        return (logits, self.handed_on(h1, c1, h2, c2)) if return_state else logits
-
-
-@wrong("crossed-state", name="only_c_exchanged_between_places")
-class CellsExchanged(LSTMStreams):
+class CellsExchanged(Streams):
     """Each place keeps its h, and gets the c of the other place."""
 
-    def handed_on(self, h1, c1, h2, c2):
+    def handed_on(self, states):
+        (h1, c1), (h2, c2) = states
         return [[h1, c2], [h2, c1]]
+
+
+@wrong("crossed-state")
+def only_c_exchanged_between_places():
+    return CellsExchanged(lstm_layer())
 
 
 @wrong("shared-state", name="stateful_layer_reads_two_streams")
