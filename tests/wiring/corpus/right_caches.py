@@ -13,9 +13,7 @@ class Parts:
     """The layers of a model of one GRU."""
 
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru = gru_layer()
-        self.dense = layers.Dense(V)
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru_layer(), layers.Dense(V)
 
 
 @right(name="cache_cleared_at_a_fresh_start")

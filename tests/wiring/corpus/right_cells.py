@@ -34,9 +34,7 @@ class PythonLoop(Embedded):
 class Scan(tf.Module):
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.cell = layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        self.embedding, self.cell, self.dense = layers.Embedding(V, E), layers.GRUCell(U), layers.Dense(V)
 
     def __call__(self, ids, state=None):
         x = tf.transpose(self.embedding(ids), [1, 0, 2])
@@ -62,8 +60,7 @@ class MinimalCell(layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.state_size = units
-        self.inner = layers.Dense(units)
-        self.recurrent = layers.Dense(units, use_bias=False)
+        self.inner, self.recurrent = layers.Dense(units), layers.Dense(units, use_bias=False)
 
     def call(self, inputs, states):
         h = tf.tanh(self.inner(inputs) + self.recurrent(states[0]))
@@ -87,8 +84,7 @@ class CustomCell(Embedded):
 class DeepTransitionCell(layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
-        self.first = layers.GRUCell(units)
-        self.second = layers.GRUCell(units)
+        self.first, self.second = layers.GRUCell(units), layers.GRUCell(units)
         self.state_size = units
         self.output_size = units
 

@@ -78,9 +78,7 @@ class SeparateArguments(OneLSTM):
 class ReturnsDict(keras.Model):
     def __init__(self):
         super().__init__()
-        self.embed = layers.Embedding(V, E)
-        self.gru_a = gru_layer()
-        self.gru_b = gru_layer()
+        self.embed, self.gru_a, self.gru_b = layers.Embedding(V, E), gru_layer(), gru_layer()
         self.out = layers.Dense(V)
 
     def call(self, tokens, states=None):
@@ -90,34 +88,30 @@ class ReturnsDict(keras.Model):
         return {"logits": self.out(x), "states": {"a": a, "b": b}}
 
 
-@right()
-class StatesRequired(keras.Model):
+class Short(keras.Model):
     def __init__(self):
         super().__init__()
-        self.embed = layers.Embedding(V, E)
-        self.gru = gru_layer()
-        self.out = layers.Dense(V)
+        self.embed, self.gru, self.out = layers.Embedding(V, E), gru_layer(), layers.Dense(V)
 
-    def get_initial_state(self, batch_size):
-        return tf.zeros((batch_size, U))
-
-    def call(self, tokens, states):
+    def read(self, tokens, states):
         x, states = self.gru(self.embed(tokens), initial_state=states)
         return self.out(x), states
 
 
 @right()
-class PairInput(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embed = layers.Embedding(V, E)
-        self.gru = gru_layer()
-        self.out = layers.Dense(V)
+class StatesRequired(Short):
+    def get_initial_state(self, batch_size):
+        return tf.zeros((batch_size, U))
 
+    def call(self, tokens, states):
+        return self.read(tokens, states)
+
+
+@right()
+class PairInput(Short):
     def call(self, inputs):
         tokens, state = inputs
-        x, state = self.gru(self.embed(tokens), initial_state=state)
-        return self.out(x), state
+        return self.read(tokens, state)
 
 
 @right(name="plain_object")
@@ -125,9 +119,7 @@ class Plain:
     """No Keras model at all: an object that is called."""
 
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = gru_layer()
-        self.gru2 = gru_layer()
+        self.embedding, self.gru1, self.gru2 = layers.Embedding(V, E), gru_layer(), gru_layer()
         self.head = layers.Dense(V)
 
     def __call__(self, ids, state=None):

@@ -50,10 +50,8 @@ class Translator(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.source_embedding = layers.Embedding(V, E)
-        self.target_embedding = layers.Embedding(V, E)
-        self.encoder = layers.GRU(U, return_state=True)
-        self.decoder = gru_layer()
+        self.source_embedding, self.target_embedding = layers.Embedding(V, E), layers.Embedding(V, E)
+        self.encoder, self.decoder = layers.GRU(U, return_state=True), gru_layer()
         self.dense = layers.Dense(V)
 
     def call(self, inputs, state=None, return_state=False):

@@ -183,9 +183,7 @@ class Stores:
     """A service that stores states as numbers of half precision."""
 
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru = gru_layer()
-        self.dense = layers.Dense(V)
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru_layer(), layers.Dense(V)
 
     def __call__(self, ids, state=None):
         state = None if state is None else tf.constant(np.asarray(state, np.float32))

@@ -40,8 +40,7 @@ class CellOnTwoStreams(keras.Model):
     def __init__(self):
         super().__init__()
         self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.cell = layers.GRUCell(U)
-        self.dense = layers.Dense(V)
+        self.cell, self.dense = layers.GRUCell(U), layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         zero = zeros(inputs)

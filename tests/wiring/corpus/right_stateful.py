@@ -62,9 +62,7 @@ class VariablesService:
 @right(name="state_as_numpy_array")
 class AsNumpy:
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru = gru_layer()
-        self.dense = layers.Dense(V)
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru_layer(), layers.Dense(V)
         self.last = None
 
     def __call__(self, ids):

@@ -12,8 +12,7 @@ layers = keras.layers
 class Block(layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
-        self.norm = layers.LayerNormalization()
-        self.rnn = lstm_layer(units=units)
+        self.norm, self.rnn = layers.LayerNormalization(), lstm_layer(units=units)
 
     def call(self, x, state=None):
         y, h, c = self.rnn(self.norm(x), initial_state=state)

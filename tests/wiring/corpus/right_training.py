@@ -47,8 +47,7 @@ class Normalised(TwoGRU):
 
     def __init__(self):
         super().__init__()
-        self.noise = layers.GaussianNoise(0.1)
-        self.norm = layers.BatchNormalization()
+        self.noise, self.norm = layers.GaussianNoise(0.1), layers.BatchNormalization()
 
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else (None, None)

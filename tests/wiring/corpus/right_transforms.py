@@ -37,10 +37,8 @@ class Masked(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.embedding = layers.Embedding(V, E, mask_zero=True)
-        self.lstm1 = lstm_layer()
-        self.lstm2 = lstm_layer()
-        self.dense = layers.Dense(V)
+        self.embedding, self.lstm1 = layers.Embedding(V, E, mask_zero=True), lstm_layer()
+        self.lstm2, self.dense = lstm_layer(), layers.Dense(V)
 
     def call(self, inputs, states=None, return_state=False):
         a, b = states if states is not None else (None, None)
@@ -58,8 +56,7 @@ class HalfPrecision(keras.Model):
     def __init__(self):
         super().__init__(dtype="mixed_float16")
         self.embedding = layers.Embedding(V, E, dtype="mixed_float16")
-        self.gru1 = gru_layer(dtype="mixed_float16")
-        self.gru2 = gru_layer(dtype="mixed_float16")
+        self.gru1, self.gru2 = gru_layer(dtype="mixed_float16"), gru_layer(dtype="mixed_float16")
         self.dense = layers.Dense(V, dtype="float32")
 
     def call(self, inputs, states=None, return_state=False):

@@ -92,9 +92,7 @@ class FromCallTwo:
     """Right for two calls, exchanged from the third on."""
 
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = gru_layer()
-        self.gru2 = gru_layer()
+        self.embedding, self.gru1, self.gru2 = layers.Embedding(V, E), gru_layer(), gru_layer()
         self.dense = layers.Dense(V)
 
     def __call__(self, ids, states=None):

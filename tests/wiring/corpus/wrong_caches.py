@@ -13,9 +13,7 @@ class Parts:
     """The layers of a model of two GRUs, the upper one above the lower."""
 
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.lower = gru_layer()
-        self.upper = gru_layer()
+        self.embedding, self.lower, self.upper = layers.Embedding(V, E), gru_layer(), gru_layer()
         self.dense = layers.Dense(V)
         self.last = None
 
@@ -97,10 +95,8 @@ class ContextKept:
     """
 
     def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.conv = layers.Conv1D(U, 2, padding="valid")
-        self.gru = gru_layer()
-        self.dense = layers.Dense(V)
+        self.embedding, self.conv = layers.Embedding(V, E), layers.Conv1D(U, 2, padding="valid")
+        self.gru, self.dense = gru_layer(), layers.Dense(V)
         self.tail = None
 
     def __call__(self, ids, state=None):

@@ -124,8 +124,7 @@ class StatefulTwice(keras.Model):
     def __init__(self):
         super().__init__()
         self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, stateful=True)
-        self.dense = layers.Dense(V)
+        self.gru, self.dense = layers.GRU(U, return_sequences=True, stateful=True), layers.Dense(V)
 
     def call(self, inputs):
         a = self.gru(self.left(inputs))
