@@ -263,9 +263,8 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
     results = {"repeat": repeat}
     if repeat.verdict == "fail":
         why = "equal calls give different logits, so nothing else can be compared"
-        results = (
-            dict.fromkeys(always, tests.inconclusive(why)) | results | ({"fresh": repeat} if tests.remembers else {})
-        )
+        fresh = {"fresh": repeat} if tests.remembers else {}
+        results = dict.fromkeys(always, tests.inconclusive(why)) | results | fresh
     else:  # `fresh` last: what it leaves behind cannot be put back
         results |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
     return {name: results[name] for name in TESTS if name in results}
@@ -456,9 +455,8 @@ class _Tests:
         if tests.compare("", self.base, tests.base).largest == 0:
             return self.result("training=True against training=False: no difference", 0.0)
         if tests.compare("", tests.base, tests.read(self.ids, self.plan.calls)).position is not None:
-            return self.inconclusive(
-                "with training=True equal calls differ, so looking ahead cannot be told from noise"
-            )
+            why = "equal calls differ, so looking ahead cannot be told from noise"
+            return self.inconclusive(f"with training=True {why}")
         if tests.batch().verdict != "pass":
             return self.inconclusive("with training=True rows depend on each other (means over the batch?)")
         result = tests.causal()

@@ -39,7 +39,7 @@ from rnneval.models.keras.layers import (
     recurrent_units,
     sublayers,
 )
-from rnneval.models.keras.state_tap import record_runs
+from rnneval.models.keras.state_tap import UnitRun, record_runs
 from rnneval.models.protocol import CARRIED, IDS, ONE_HOT, SCALED, about_transformer, input_kind_of
 
 _STATE_NAME = re.compile(r"((initial|hidden|rnn|prev)_)?states?|hiddens?|memory|carry|cache|hx?|h0")
@@ -422,7 +422,7 @@ class LayerStatesAdapter(Adapter):
         return Answer(logits, tuple(leaf for run in runs for leaf in run.after))
 
 
-def _require_one_place(run: Any, tokens: int) -> None:
+def _require_one_place(run: UnitRun, tokens: int) -> None:
     """Refuse a layer that runs again in one call, at a place whose state cannot be told from that of the first."""
     is_stateful = getattr(run.unit.layer, "stateful", False)
     if run.turn == 1 or (not is_stateful and run.steps == tokens):

@@ -58,8 +58,6 @@ class _RunOp:
 
 
 _Tape = list[_RunOp]
-_Watched = Callable[[Any], Any]
-"""The numbers of an output → the part that must agree; None where the output has no such part."""
 
 
 def locate(ready: Ready, oracles: Mapping[str, TestResult], seed: int) -> dict[str, Spot]:
@@ -160,19 +158,18 @@ def _equal(a: Any, b: Any) -> bool:
     return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")  # NaN is one number
 
 
-def _all(values: Any) -> Any:
-    return values
-
-
 def _first_difference(
-    one: _Tape, other: _Tape, watched: _Watched = _all, alike: Callable[[Any, Any], bool] = _equal
+    one: _Tape,
+    other: _Tape,
+    watched: Callable[[Any], Any] | None = None,
+    alike: Callable[[Any, Any], bool] = _equal,
 ) -> _RunOp | None:
-    """Return the first op that is another one, or of whose outputs the watched part differs."""
+    """Return the first op that is another one, or whose outputs differ; `watched` gives the part that must agree."""
     for op, again in zip(one, other, strict=False):
         for pair in zip(op.numbers, again.numbers, strict=False):
-            a, b = (None if values is None else watched(values) for values in pair)
-            both = a is not None and b is not None
-            if (both and not alike(a, b)) or (a is None) != (b is None):
+            a, b = (values if values is None or watched is None else watched(values) for values in pair)
+            comparable = a is not None and b is not None
+            if not alike(a, b) if comparable else a is not b:
                 return again
         if op.name != again.name:
             return again

@@ -221,9 +221,8 @@ class Walk:
         variable = self._variables.get(id(inputs[0])) if inputs else None
         if name.startswith("Assign") and name.endswith("VariableOp"):
             value = self.trail(inputs[1])
-            self._variables[id(inputs[0])] = (
-                value if name == "AssignVariableOp" else self._sum(variable or Trail(), value)
-            )
+            replaced = name == "AssignVariableOp"
+            self._variables[id(inputs[0])] = value if replaced else self._sum(variable or Trail(), value)
             self._kept.append(inputs[0])
             return
         if name == "ReadVariableOp":

@@ -1,7 +1,7 @@
 """What is known of each model of the corpus, beside its builder.
 
-Models are written as people write them, a class or a graph and a small builder, so that the static linter can be tried
-on the same sources.
+Models are written as people write them, a class (of what they share in `parts`) or a graph, so that the linter can be
+tried on the same sources.
 """
 
 import re
