@@ -1,4 +1,4 @@
-"""States of any library as nests of arrays, and their packing into one vector per row and back.
+"""States of any library as nests of arrays, and what carries them from call to call: a vector for each row.
 
 A *nest* is an array or a number, or holds nests: a tuple, list, dict, named tuple, dataclass, or another object with
 attributes that hold arrays. None holds nothing, and an attribute without arrays stays as it is. No library is imported
@@ -8,11 +8,13 @@ here: an array is made again by the module that its own type comes from.
 import copy
 import dataclasses
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import cached_property
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +37,9 @@ def is_array(value: Any) -> bool:
 
 def leaves_of(nest: Any) -> dict[str, Any]:
     """Return the leaves of a nest by path, in a fixed order; a nest with a leaf that is no array is not packed."""
-    found: dict[str, Any] = {}
-    _walk(nest, found.__setitem__, lambda *_: None)
-    return found
+    leaves: dict[str, Any] = {}
+    _walk(nest, leaves.__setitem__, lambda *_: None)
+    return leaves
 
 
 def form_of(nest: Any) -> str:
@@ -155,7 +157,7 @@ def made_like(array: NDArray[Any], like: Any) -> Any:
     return made.to(device=like.device, dtype=like.dtype) if hasattr(made, "to") else made
 
 
-# Packing
+# Carrying
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,29 +199,81 @@ class StateLeaf:
         return np.asarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis), order="C")
 
 
+class Phase(IntEnum):
+    """The last number of a vector that cannot show the initial state otherwise."""
+
+    INITIAL = 0
+    BEGUN = 1  # the row has read a token
+
+
+class StateCarrier(ABC):
+    """Conversion of the states between calls into vectors, `(rows, D)`, and back; each type of state has one."""
+
+    leaves: tuple[StateLeaf, ...]
+    """Arrays of the state, as far as they are known."""
+    is_nest: bool
+    """Whether the state is a nest of arrays, all of which are known."""
+
+    @property
+    def mixable(self) -> bool:
+        """Whether rows of one call may start at different times."""
+        return False
+
+    @property
+    @abstractmethod
+    def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
+        """Return the type in which each array of the state is observed."""
+
+    @abstractmethod
+    def start(self) -> Vectors:
+        """Return the vector of the initial state, `(D,)`."""
+
+    @abstractmethod
+    def pack(self, state: Any, rows: int) -> Vectors:
+        """Return the vectors of a state that a call returned."""
+
+    @abstractmethod
+    def unpack(self, vectors: Vectors) -> Any:
+        """Return the state of vectors that may go into one call."""
+
+    def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
+        """Return the rows of each call: all of them in one."""
+        return [np.arange(len(vectors))]
+
+    def fresh(self) -> Self:
+        """Return a carrier for another reading, which shares no state with this one."""
+        return self
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Packing:
-    """Conversion of states into vectors, `(rows, D)`, and back.
+class Packing(StateCarrier):
+    """States whose numbers are the vectors.
 
     With counters they are records `(rows,)` with the fields `numbers`, `(D,)`, and `counters`, which are carried and
     not compared: two readings of a text agree although they count differently.
     """
 
+    begin: Callable[[int], Any] = field(repr=False)  # makes the initial state of some rows
     example: Any = field(repr=False)  # a state that the model returned
     leaves: tuple[StateLeaf, ...]
-    initial: Callable[[int], Any] | None = field(repr=False)
-    """Makes the initial state, where it is unlike every state that is returned; it has no vector of its own then."""
     separate: bool = False  # whether the model reads one row at a time
+    marks_start: bool = False  # whether the last number is a phase, as no vector has the form of the initial state
+    is_nest: bool = field(default=True, init=False)
+
+    @property
+    def mixable(self) -> bool:
+        """Whether rows of one call may start at different times."""
+        return not self.separate
 
     @cached_property
     def columns(self) -> Mapping[StateLeaf, slice]:
         """The columns of each leaf among the numbers, or among the counters."""
-        ends, found = {"state": 0, "counter": 0}, {}
+        ends, columns = {"state": 0, "counter": 0}, {}
         for leaf in self.leaves:
             if leaf.kind != "constant":
-                found[leaf] = slice(ends[leaf.kind], ends[leaf.kind] + leaf.size)
+                columns[leaf] = slice(ends[leaf.kind], ends[leaf.kind] + leaf.size)
                 ends[leaf.kind] += leaf.size
-        return found
+        return columns
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -227,24 +281,22 @@ class Packing:
         sizes = {kind: sum(leaf.size for leaf in self.leaves if leaf.kind == kind) for kind in ("state", "counter")}
         exact = ("float16", "float32", "complex64", "bool")
         wide = any(leaf.dtype.name not in exact for leaf in self.leaves if leaf.kind == "state")
-        numbers = ("numbers", np.float64 if wide else np.float32, (sizes["state"] + (self.initial is not None),))
+        numbers = ("numbers", np.float64 if wide else np.float32, (sizes["state"] + self.marks_start,))
         return np.dtype([numbers, ("counters", np.int64, (sizes["counter"],))])
 
-    def start(self, begin: Callable[[int], Any]) -> Vectors:
-        """Return the packed row of the initial state; zeros where it has no vector of its own.
+    @property
+    def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
+        """Return the type of all packed numbers, for each array."""
+        return dict.fromkeys(self.leaves, self.dtype["numbers"].base)
 
-        The last column of such zeros is 0 too; it is 1 in every other row.
-        """
-        if self.initial is None:
-            packed: Vectors = self.pack(begin(1), 1)[0]
+    def start(self) -> Vectors:
+        """Return the vector of the initial state; zeros, the last of them its phase, where it has no other."""
+        if not self.marks_start:
+            packed: Vectors = self.pack(self.begin(1), 1)[0]
             return packed
-        record = np.zeros(1, self.dtype)[0]
+        record = np.zeros(1, self.dtype)[0]  # the last number is Phase.INITIAL
         row: Vectors = record if record["counters"].size else record["numbers"]
         return row
-
-    def observed_type(self, _: StateLeaf) -> np.dtype[Any]:
-        """Return the type in which an array of the state is observed: that of all packed numbers."""
-        return self.dtype["numbers"].base
 
     def pack(self, state: Any, rows: int) -> Vectors:
         """Pack a state; refuse another form than in the first calls, or other shapes."""
@@ -252,7 +304,8 @@ class Packing:
         if form != first:
             raise CheckpointError(f"step returned a state of the form {first}, and now {form}: always give one form")
         packed = np.empty(rows, self.dtype)
-        packed["numbers"][:, -1:] = 1  # this is no initial state; else a leaf's
+        if self.marks_start:
+            packed["numbers"][:, -1] = Phase.BEGUN
         for leaf, value in zip(self.leaves, leaves_of(state).values(), strict=True):
             array = as_array(value, leaf.path)
             wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
@@ -268,8 +321,8 @@ class Packing:
     def unpack(self, vectors: Vectors) -> Any:
         """Make a state of packed rows that may go into one call."""
         fields = _by_kind(vectors)
-        if self.initial is not None and fields["state"][0, -1] < 0.5:
-            return self.initial(len(vectors))
+        if self.marks_start and fields["state"][0, -1] == Phase.INITIAL:
+            return self.begin(len(vectors))
         arrays = (
             leaf.like
             if leaf.kind == "constant"
@@ -284,7 +337,7 @@ class Packing:
         if self.separate:
             return list(rows[:, None])
         shared = [fields[leaf.kind][:, columns] for leaf, columns in self.columns.items() if leaf.axis is None]
-        if self.initial is not None:
+        if self.marks_start:
             shared.append(fields["state"][:, -1:])
         if not shared:
             return [rows]
@@ -292,35 +345,38 @@ class Packing:
         return [np.flatnonzero(of_row.reshape(-1) == kind) for kind in range(len(kinds))]
 
 
-class OpaqueState:
-    """The last state of one document, as the model returned it, in place of packed vectors.
+class OpaqueState(StateCarrier):
+    """A state that is carried as the model returned it: the last one of a single document.
 
-    A vector `(1,)` only tells the initial state, 0, from the last one, 1: rows begin together, and one state is kept.
+    A vector holds nothing but the phase, `(1,)`: rows begin together, and one state is kept.
     """
 
-    def __init__(self, begin: Callable[[int], Any]) -> None:
+    def __init__(self, begin: Callable[[int], Any], leaves: tuple[StateLeaf, ...] | None = None) -> None:
+        """Take the function that makes the initial state, and the arrays of a nest."""
         self._begin, self._last = begin, None
+        self.is_nest, self.leaves = leaves is not None, leaves or ()
 
-    def start(self, _: Callable[[int], Any]) -> Vectors:
+    @property
+    def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
+        """Return the type of each array."""
+        return {leaf: leaf.dtype for leaf in self.leaves}
+
+    def start(self) -> Vectors:
         """Return the vector of the initial state."""
-        return np.zeros(1, np.float32)
-
-    def observed_type(self, leaf: StateLeaf) -> np.dtype[Any]:
-        """Return the type in which an array of the state is observed: its own."""
-        return leaf.dtype
+        return np.full(1, Phase.INITIAL, np.float32)
 
     def pack(self, state: Any, rows: int) -> Vectors:
         """Keep a state, and return the vectors that stand for it."""
         self._last = state
-        return np.ones((rows, 1), np.float32)
+        return np.full((rows, 1), Phase.BEGUN, np.float32)
 
     def unpack(self, vectors: Vectors) -> Any:
         """Return the state that was kept, or the initial one."""
-        return self._last if vectors.any() else self._begin(len(vectors))
+        return self._last if (vectors == Phase.BEGUN).any() else self._begin(len(vectors))
 
-    def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
-        """Return the rows of each call: all of them."""
-        return [np.arange(len(vectors))]
+    def fresh(self) -> Self:
+        """Return a carrier that keeps no state yet."""
+        return type(self)(self._begin, self.leaves if self.is_nest else None)
 
 
 def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:

@@ -59,7 +59,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         failed.discard("repeat")
     in_order = sorted(TESTS, key=lambda name: [*FAULTS].index(TESTS[name].fault))
     findings = [_finding(lm, name, oracles[name], declared) for name in in_order if name in failed]
-    untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
+    untested = [] if lm.carrier.is_nest else ["whether each part of the state is used: it is carried as it is"]
     inside, right_by_token = None, False
     step = step_of(lm)
     if step is not None and step.keeps_all:
@@ -201,7 +201,7 @@ def _subject(lm: StepLM, seed: int, half: str = "", *, scaled: bool = False) -> 
         seed=seed,
         half=half,
     )
-    if lm.leaves is None:
+    if not lm.carrier.is_nest:
         return subject
     full = EPSILON if step is None or lm.checkpoint.dtype != "float64" else float(np.finfo(np.float64).eps)
     unit = HALF_TYPES.get(half, full)

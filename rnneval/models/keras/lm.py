@@ -50,7 +50,7 @@ from rnneval.models.protocol import (
     require_ids,
     require_next_token,
 )
-from rnneval.models.step import relative_difference
+from rnneval.models.step_function import relative_difference
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary, given_vocabulary, vocabulary_of_lookup

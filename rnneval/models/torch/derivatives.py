@@ -125,7 +125,7 @@ def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Te
 
 def _parts(lm: StepLM) -> tuple[TorchStep, Packing]:
     """Return the step and the packing of a model that the caller knows to have both."""
-    return cast("TorchStep", lm.function.step), cast("Packing", lm.packing)
+    return cast("TorchStep", lm.function.step), cast("Packing", lm.carrier)
 
 
 def _loss(logits: torch.Tensor, targets: np.ndarray) -> torch.Tensor:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError, UsageError, type_and_message
 from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
-from rnneval.models.step import StepLM, from_step, has_default
+from rnneval.models.step import StepLM, from_step
+from rnneval.models.step_function import has_default
 from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 

@@ -59,8 +59,8 @@ def test_types_of_pytorch_in_a_cache_object(name):
         return torch.ones(*ids.shape, V) * after.float()[:, :1, None], Cache(after.to(dtype), cache.seen + ids.shape[1])
 
     lm = from_step(step, lambda batch: Cache(torch.zeros(batch, 2, dtype=dtype), 0), vocab_size=V)
-    assert [(leaf.path, leaf.kind) for leaf in lm.packing.leaves] == [("state.h", "state"), ("state.seen", "counter")]
+    assert [(leaf.path, leaf.kind) for leaf in lm.carrier.leaves] == [("state.h", "state"), ("state.seen", "counter")]
     _, after = step(IDS, Cache(torch.zeros(3, 2, dtype=dtype), 0))
-    back = lm.packing.unpack(lm.packing.pack(after, 3))
+    back = lm.carrier.unpack(lm.carrier.pack(after, 3))
     assert torch.equal(back.h, after.h)
     assert (back.h.dtype, back.seen) == (dtype, 20)

@@ -123,5 +123,5 @@ def test_pytorch(taken, tmp_path):
         return np.array(out)
 
     require_equal(lm, loop)
-    assert [leaf.path for leaf in lm.packing.leaves] == ["state[0]", "state[1]"]
-    assert [(leaf.axis, leaf.shape) for leaf in lm.packing.leaves] == [(1, (2, 6))] * 2
+    assert [leaf.path for leaf in lm.carrier.leaves] == ["state[0]", "state[1]"]
+    assert [(leaf.axis, leaf.shape) for leaf in lm.carrier.leaves] == [(1, (2, 6))] * 2

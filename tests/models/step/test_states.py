@@ -88,7 +88,7 @@ def test_batch_axes_are_found_wherever_they_are():
         return logits, (np.repeat(last[:, None], 4, axis=1), np.broadcast_to(last, (2, 3, len(last))))
 
     lm = from_step(step, vocab_size=V)
-    assert [(leaf.axis, leaf.shape) for leaf in lm.packing.leaves] == [(0, (4,)), (2, (2, 3))]
+    assert [(leaf.axis, leaf.shape) for leaf in lm.carrier.leaves] == [(0, (4,)), (2, (2, 3))]
     assert len(lm.start()) == 4 + 6 + 1  # the last column tells an initial state, which is None, from others
     nats, states, _ = read(lm, IDS, segment=4)
     assert np.array_equal(nats, read(PLAIN, IDS, segment=4)[0])
@@ -114,18 +114,18 @@ def counting(scalar, *, matters=False, by=None):
 @pytest.mark.parametrize("scalar", [False, True])
 def test_counters_are_carried_and_not_compared_unless_they_matter(scalar):
     lm = from_step(*counting(scalar), vocab_size=V)
-    assert [leaf.kind for leaf in lm.packing.leaves] == ["state", "counter"]
+    assert [leaf.kind for leaf in lm.carrier.leaves] == ["state", "counter"]
     assert lm.assumptions == ("state['n'] counts tokens or calls and changes no prediction: it is not compared",)
     state = {"h": np.zeros(2), "n": 7_654_321_000_001 if scalar else np.array([3, 7_654_321_000_001])}
-    vectors = lm.packing.pack(state, 2)
-    restored = lm.packing.unpack(vectors)
+    vectors = lm.carrier.pack(state, 2)
+    restored = lm.carrier.unpack(vectors)
     assert np.array_equal(restored["n"], state["n"])
     assert type(restored["n"]) is type(state["n"])
-    assert np.array_equal(numbers_of(vectors), numbers_of(lm.packing.pack({**state, "n": state["n"] + 5}, 2)))
+    assert np.array_equal(numbers_of(vectors), numbers_of(lm.carrier.pack({**state, "n": state["n"] + 5}, 2)))
     of_calls = from_step(*counting(scalar, by=1), vocab_size=V)
-    assert [leaf.kind for leaf in of_calls.packing.leaves] == ["state", "counter"]
+    assert [leaf.kind for leaf in of_calls.carrier.leaves] == ["state", "counter"]
     matters = from_step(*counting(scalar, matters=True), vocab_size=V)
-    assert [leaf.kind for leaf in matters.packing.leaves] == ["state", "state"]
+    assert [leaf.kind for leaf in matters.carrier.leaves] == ["state", "state"]
 
 
 @pytest.mark.parametrize("matters", [False, True])
@@ -137,7 +137,7 @@ def test_rows_with_different_scalars_are_read_in_calls_of_their_own(matters):
     rows = np.stack([IDS[0, 5:11], IDS[2, :6], IDS[1, 5:11], IDS[3, :6]])
     nats, states, _ = read(lm, rows, segment=5, starts=mixed)
     assert np.abs(nats - np.stack([whole[0, 5:10], whole[2, :5], whole[1, 5:10], whole[3, :5]])).max() < 1e-12
-    assert [lm.packing.unpack(states[row : row + 1])["n"] for row in range(4)] == [10, 5, 10, 5]
+    assert [lm.carrier.unpack(states[row : row + 1])["n"] for row in range(4)] == [10, 5, 10, 5]
 
 
 def test_one_row_at_a_time():
