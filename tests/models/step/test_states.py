@@ -9,7 +9,8 @@ import pytest
 
 import rnneval
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.models.state import form_of, numbers_of
+from rnneval.models.protocol import Shape
+from rnneval.models.state import OpaqueState, form_of, numbers_of
 from rnneval.models.step import from_step
 from tests.models.step.models import SelectiveSSM, V, gru_stack, gru_weights
 from tests.models.step.reading import read
@@ -151,6 +152,41 @@ def test_one_row_at_a_time():
     assert np.array_equal(read(lm, IDS, segment=4)[0], read(PLAIN, IDS, segment=4)[0])
     with pytest.raises(CheckpointError, match=r"too many values to unpack.*give batched=False"):
         from_step(step, lambda _: np.zeros(2), vocab_size=V)
+
+
+class Forgetful(OpaqueState):
+    """A mutant: each call begins anew."""
+
+    def unpack(self, vectors):
+        return super().unpack(np.zeros_like(vectors))
+
+
+class Shared(OpaqueState):
+    """A mutant: all readings have one state."""
+
+    def fresh(self):
+        return self
+
+
+@pytest.mark.parametrize(("carrier", "is_right"), [(OpaqueState, True), (Forgetful, False), (Shared, False)])
+def test_each_reading_carries_its_own_opaque_state(carrier, is_right):
+    """The state is a number as text; two documents are read in turns, a segment of each."""
+
+    def step(ids, state):
+        logits, h = running_mean(ids, np.array([float.fromhex(state)]))
+        return logits, h[0].hex()
+
+    lm = from_step(step, lambda _: (0.0).hex(), vocab_size=V)
+    assert (type(lm.carrier), lm.mixable, lm.leaves) == (OpaqueState, False, ())
+    lm = dataclasses.replace(lm, carrier=carrier(lm.function.begin))
+    scorers = [lm.scorer(Shape(rows=1, segment=5)) for _ in range(2)]
+    vectors, nats = [lm.start()[None]] * 2, np.empty((2, 20))
+    for start in range(0, 20, 5):
+        for document, scorer in enumerate(scorers):
+            piece = IDS[document : document + 1, start : start + 6]
+            step_result = scorer.score(piece[:, :-1], piece[:, 1:], vectors[document], 1)
+            nats[document, start : start + 5], vectors[document] = step_result.predicted.nats[0], step_result.states
+    assert np.array_equal(nats, read(PLAIN, IDS[:2], segment=5)[0]) == is_right
 
 
 # Refusals
