@@ -1,13 +1,14 @@
 """Loading weights into a built model. Weights that are missing or left over are an error that names them.
 
-Four kinds of files have four ways: Keras 3 loads its own; the layers of Keras 2 meet those of the model by name or in
-their order; the object graph of a TensorFlow checkpoint is walked beside the model; of a name-based checkpoint of
-TensorFlow 1 (`tf.train.Saver`) cells are matched by order, and other weights by shape.
+Each format has its loader in `_LOADERS`. Keras 3 loads its own files; the layers of Keras 2 meet those of the model by
+name or in their order; the object graph of a TensorFlow checkpoint, or of a SavedModel, is walked beside the model; of
+a name-based checkpoint of TensorFlow 1 (`tf.train.Saver`) cells are matched by order, and other weights by shape.
 """
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -25,9 +26,31 @@ from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
 
-Notes = tuple[tuple[str, ...], tuple[str, ...]]  # assumptions, and warnings: a sentence each
 
-Found = dict[int, str]  # variable, by its `id`, → key in a TensorFlow checkpoint
+class LoadNotes(NamedTuple):
+    """What a user should know of weights that were loaded: a sentence each."""
+
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class CheckpointArrays(NamedTuple):
+    """What a TensorFlow checkpoint holds for a model."""
+
+    arrays: dict[int, Any]  # by the `id` of the variable
+    unused: list[str]  # names of weights that no variable takes
+    notes: LoadNotes
+    missing_hint: str = ""  # a likely cause of missing weights
+
+
+class SigmoidSince(Enum):
+    """The release that made sigmoid the default of gates, after the one that wrote a file."""
+
+    KERAS_2_3 = "Keras 2.3"
+    TENSORFLOW_2 = "TensorFlow 2"
+
+
+VariableKeys = dict[int, str]  # variable, by its `id`, → key in a TensorFlow checkpoint
 
 _NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
 # Errors of TensorFlow's reader for a damaged file: C++ statuses become built-in exceptions.
@@ -39,6 +62,7 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ROLES_OF_KERAS = frozenset(
     ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
 )
+_BEFORE_2_3 = re.compile(r"[01]\.|2\.[0-2]\.")  # of a release of Keras, such as 2.2.4-tf
 _ANOTHER = "the builder makes another model than the one that was saved"
 _IN_THE_BUILDER = (
     "in the builder's code, write `from rnneval.models.keras import keras2_hard_sigmoid` and give the layers "
@@ -46,22 +70,34 @@ _IN_THE_BUILDER = (
 )
 
 
-def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> Notes:
-    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions, warnings.
+def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> LoadNotes:
+    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's.
 
     `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
     """
-    if artefact.format == "weights-h5":
-        load_hdf5(model, artefact.place, shown=artefact.path)
-        with h5py.File(artefact.place, "r") as file:
-            unnamed = "vars" in file and "name" not in file["vars"].attrs
-        return (), changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ()
-    if artefact.format == "keras2-weights-h5":
-        match = load_keras2_weights(model, artefact.place, shown=artefact.path)
-        version = version_of(artefact.place)
-        # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
-        return match.notes, changed_functions(model, f"Keras {version or '2'}", "3" if match.rearranged else version)
-    return _load_tensorflow(model, artefact, mapped)
+    return _LOADERS[artefact.format](model, artefact, mapped or {})
+
+
+def _load_weights_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
+    load_hdf5(model, artefact.place, shown=artefact.path)
+    with h5py.File(artefact.place, "r") as file:
+        unnamed = "vars" in file and "name" not in file["vars"].attrs
+    return LoadNotes(warnings=changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ())
+
+
+def _load_keras2_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
+    match = load_keras2_weights(model, artefact.place, shown=artefact.path)
+    version = version_of(artefact.place)
+    # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
+    since = None if match.rearranged else _sigmoid_since(version)
+    return LoadNotes(match.notes, changed_functions(model, f"Keras {version or '2'}", since))
+
+
+def _sigmoid_since(version: str) -> SigmoidSince | None:
+    """Return the release that changed the default of gates after a version; None if it has the new one."""
+    if version and not _BEFORE_2_3.match(version):
+        return None
+    return SigmoidSince.TENSORFLOW_2 if version.endswith("-tf") else SigmoidSince.KERAS_2_3
 
 
 def keras2_hard_sigmoid(x: Any) -> Any:
@@ -76,26 +112,28 @@ def keras2_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def changed_functions(model: Any, writer: str, version: str = "3") -> tuple[str, ...]:
-    """Return warnings if layers use another function than that which the weights were likely trained with."""
+def changed_functions(model: Any, writer: str, since: SigmoidSince | None = None) -> tuple[str, ...]:
+    """Return warnings if layers use another function than that which the weights were likely trained with.
+
+    `since` is the release that made sigmoid the default of gates, if the writer is older.
+    """
     gates = (keras.layers.GRUCell, keras.layers.LSTMCell)
-    old = not version or version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2."))
     hard, plain = [], []
     for path, layer in walk_below(model):
         for part in cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,):
             name, settings = key_of(layer, path), ("activation", "recurrent_activation")
             hard += [f"{name} ({s})" for s in settings if getattr(part, s, None) is keras.activations.hard_sigmoid]
-            if old and isinstance(part, gates) and part.recurrent_activation is keras.activations.sigmoid:
+            if since and isinstance(part, gates) and part.recurrent_activation is keras.activations.sigmoid:
                 plain.append(name)
-    found, wrote = [], f"{writer} wrote the weights, and"
+    warnings, wrote = [], f"{writer} wrote the weights, and"
     if hard:
-        said = f"is Keras 3's, x / 6 + 0.5; {wrote} in Keras 2 it was 0.2 x + 0.5"
-        found.append(f"hard_sigmoid of {_listed(hard)} {said}: {_IN_THE_BUILDER}")
-    if plain:
-        since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
-        said = f"are computed by sigmoid; {wrote} {since} the default was hard_sigmoid, 0.2 x + 0.5"
-        found.append(f"the gates of {_listed(plain)} {said}: unless it was trained with sigmoid, {_IN_THE_BUILDER}")
-    return tuple(found)
+        change = f"is Keras 3's, x / 6 + 0.5; {wrote} in Keras 2 it was 0.2 x + 0.5"
+        warnings.append(f"hard_sigmoid of {_listed(hard)} {change}: {_IN_THE_BUILDER}")
+    if since and plain:
+        change = f"are computed by sigmoid; {wrote} before {since.value} the default was hard_sigmoid, 0.2 x + 0.5"
+        unless = "unless it was trained with sigmoid"
+        warnings.append(f"the gates of {_listed(plain)} {change}: {unless}, {_IN_THE_BUILDER}")
+    return tuple(warnings)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
@@ -149,42 +187,45 @@ def _is_weight(variable: Any) -> bool:
 # TensorFlow checkpoints
 
 
-def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None) -> Notes:
-    """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
+def _load_checkpoint(model: Any, artefact: Artefact, mapped: Mapping[str, Any]) -> LoadNotes:
+    """Assign what the object graph or the names of a TensorFlow checkpoint match, if that is all of the model."""
+    path = artefact.path
+    try:
+        reader = checkpoint_reader(artefact)
+        by_graph = reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+        held = _matched_by_graph(model, reader) if by_graph else _matched_by_name(model, reader, path, mapped)
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{path}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}") from error
+    variables, arrays = [variable for variable in model_variables(model) if _is_weight(variable)], held.arrays
+    missing = [variable_name(variable) for variable in variables if id(variable) not in arrays]
+    shapes = ((variable_name(v), arrays[id(v)].shape, tuple(v.shape)) for v in variables if id(v) in arrays)
+    _require_match(path, missing, len(variables), held.unused, shapes, or_else=held.missing_hint)
+    for variable in variables:
+        variable.assign(arrays[id(variable)])
+    return held.notes
+
+
+def _matched_by_graph(model: Any, reader: Any) -> CheckpointArrays:
+    """Walk the checkpoint's object graph and the model side by side, by attribute names.
 
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
     optimizer; the graph that is stored with them has every path.
     """
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-    path, unsaved = artefact.path, ""
-    notes: Notes = ((), ())
-    try:
-        reader = checkpoint_reader(artefact)
-        if reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
-            graph = trackable_object_graph_pb2.TrackableObjectGraph()
-            graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
-            children = [{child.local_name: child.node_id for child in node.children} for node in graph.nodes]
-            values = [[a.checkpoint_key for a in node.attributes] for node in graph.nodes]
-            keys = [next((key for key in own if key.endswith(_VALUE)), None) for own in values]
-            root, found = _best_match(children, keys, model)
-            arrays = {key: reader.get_tensor(name) for key, name in found.items()}
-            unused = _unused(children, keys, root, found.values())
-            unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
-            if any({"state_spec", "keras_api"} & set(names) for names in children):  # the children of Keras 2
-                notes = (), changed_functions(model, "Keras 2")
-        else:
-            arrays, unused, said = _matched_by_name(model, reader, path, mapped or {})
-            notes = said, ()
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{path}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}") from error
-    variables = [variable for variable in model_variables(model) if _is_weight(variable)]
-    missing = [variable_name(variable) for variable in variables if id(variable) not in arrays]
-    shapes = ((variable_name(v), arrays[id(v)].shape, tuple(v.shape)) for v in variables if id(v) in arrays)
-    _require_match(path, missing, len(variables), unused, shapes, or_else=unsaved)
-    for variable in variables:
-        variable.assign(arrays[id(variable)])
-    return notes
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+    children = [{child.local_name: child.node_id for child in node.children} for node in graph.nodes]
+    values = [[a.checkpoint_key for a in node.attributes] for node in graph.nodes]
+    keys = [next((key for key in of_node if key.endswith(_VALUE)), None) for of_node in values]
+    root, names = _best_match(children, keys, model)
+    by_keras2 = any({"state_spec", "keras_api"} & set(of_node) for of_node in children)
+    return CheckpointArrays(
+        arrays={variable: reader.get_tensor(name) for variable, name in names.items()},
+        unused=_unused(children, keys, root, names.values()),
+        notes=LoadNotes(warnings=changed_functions(model, "Keras 2") if by_keras2 else ()),
+        missing_hint="tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or ",
+    )
 
 
 def checkpoint_reader(artefact: Artefact) -> Any:
@@ -200,23 +241,25 @@ def checkpoint_reader(artefact: Artefact) -> Any:
     return reader
 
 
-def _best_match(children: Sequence[Mapping[str, int]], keys: Sequence[str | None], model: Any) -> tuple[int, Found]:
+def _best_match(
+    children: Sequence[Mapping[str, int]], keys: Sequence[str | None], model: Any
+) -> tuple[int, VariableKeys]:
     """Return the object that matches the model best, the root or one of its children, and variable (`id`) → key."""
     wanted = {id(variable) for variable in model_variables(model) if _is_weight(variable)}
-    matches: list[tuple[int, Found]] = []
+    matches: list[tuple[int, VariableKeys]] = []
     for root in (0, *(node for name, node in children[0].items() if name not in NO_WEIGHTS)):
-        found: Found = {}
-        queue, seen = [(root, model)], set[tuple[int, int]]()
+        matched: VariableKeys = {}
+        queue, visited = [(root, model)], set[tuple[int, int]]()
         while queue:
             node, value = queue.pop(0)
-            if (node, id(value)) not in seen:
-                seen.add((node, id(value)))
+            if (node, id(value)) not in visited:
+                visited.add((node, id(value)))
                 key = keys[node]
                 if key is not None and id(value) in wanted:
-                    found.setdefault(id(value), key)
+                    matched.setdefault(id(value), key)
                 named = [(name, child) for name, child in children[node].items() if name not in _BY_PLACE]
-                queue += [(child, held) for name, child in named for held in _held_by(value, name)]
-        matches.append((root, found))
+                queue += [(child, value_below) for name, child in named for value_below in _held_by(value, name)]
+        matches.append((root, matched))
     return max(matches, key=lambda match: len(match[1]))
 
 
@@ -224,16 +267,16 @@ def _unused(
     children: Sequence[Mapping[str, int]], keys: Sequence[str | None], root: int, used: Collection[str]
 ) -> list[str]:
     """Return the paths of the weights that no variable took; states of stateful layers are no weights."""
-    states = {node for held in children for name, node in held.items() if name == "states"}
+    states = {node for of_node in children for name, node in of_node.items() if name == "states"}
     known = {None, *used, *(keys[below] for node in states for below in (node, *children[node].values()))}
-    queue, seen, names = [(root, "")], {root}, []
+    queue, visited, names = [(root, "")], {root}, []
     while queue:
         node, path = queue.pop(0)
         if keys[node] not in known:
             names.append(path)
         for name, child in children[node].items():
-            if child not in seen and name not in _NOT_THE_MODELS:
-                seen.add(child)
+            if child not in visited and name not in _NOT_THE_MODELS:
+                visited.add(child)
                 queue.append((child, f"{path}/{name}".lstrip("/")))
     return names
 
@@ -335,12 +378,10 @@ _CELL = re.compile(
 _KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 
 
-def _matched_by_name(
-    model: Any, reader: Any, path: Path, given: Mapping[str, Any]
-) -> tuple[dict[int, Any], list[str], tuple[str, ...]]:
-    """Return an array for each variable, by its `id`, the names that no variable takes, and assumptions."""
-    mapped = {end: str(name) for end, name in given.items() if end != "forget_bias"}
-    forget_bias = float(given.get("forget_bias", 1.0))  # 1 is the default of the cells; no checkpoint has it
+def _matched_by_name(model: Any, reader: Any, path: Path, weight_map: Mapping[str, Any]) -> CheckpointArrays:
+    """Match cells by their order, and other weights as the map says, or by shape."""
+    mapped = {end: str(name) for end, name in weight_map.items() if end != "forget_bias"}
+    forget_bias = float(weight_map.get("forget_bias", 1.0))  # 1 is the default of the cells; no checkpoint has it
     left = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if s and not _OF_TRAINING.search(n)}
     cells: dict[str, dict[str, Any]] = {}  # the arrays of each cell by their roles
     kinds: dict[str, str] = {}
@@ -356,20 +397,20 @@ def _matched_by_name(
             f"{path} has the cells {', '.join(f'{scope} ({kinds[scope]})' for scope in order)}; the model has "
             f"{', '.join(f'{unit.name} ({unit.kind})' for unit in units) or 'none'}: make the builder's layers the same"
         )
-    found: dict[int, Any] = {}
+    arrays: dict[int, Any] = {}
     for scope, unit in zip(order, units, strict=False):
         weights = (unit.cell.kernel, unit.cell.recurrent_kernel, unit.cell.bias)
-        arrays = _as_keras(kinds[scope], cells[scope], int(weights[0].shape[0]), forget_bias)
-        found |= {id(weight): array for weight, array in zip(weights, arrays, strict=True)}
-    others = [v for v in model_variables(model) if id(v) not in found and _is_weight(v)]
+        matrices = _as_keras(kinds[scope], cells[scope], int(weights[0].shape[0]), forget_bias)
+        arrays |= {id(weight): matrix for weight, matrix in zip(weights, matrices, strict=True)}
+    others = [v for v in model_variables(model) if id(v) not in arrays and _is_weight(v)]
     names = _names_of(path, others, left, mapped)
-    found |= {id(variable): reader.get_tensor(name) for variable, name in zip(others, names, strict=True)}
+    arrays |= {id(variable): reader.get_tensor(name) for variable, name in zip(others, names, strict=True)}
     met = "; ".join(f"{scope} is {unit.name}" for scope, unit in zip(order, units, strict=False))
-    said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if order else []
+    assumptions = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if order else []
     if "LSTM" in kinds.values():
         default = 'the default of its cells, which no checkpoint holds (--weight-map: "forget_bias")'
-        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in given else default}")
-    return found, [name for name in left if name not in names], tuple(said)
+        assumptions.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in weight_map else default}")
+    return CheckpointArrays(arrays, [name for name in left if name not in names], LoadNotes(tuple(assumptions)))
 
 
 def _as_keras(kind: str, held: Mapping[str, Any], inputs: int, forget_bias: float) -> tuple[Any, Any, Any]:
@@ -404,3 +445,11 @@ def _names_of(
             '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
         )
     return [names[0] for names in fitting]
+
+
+_LOADERS: Mapping[str, Callable[[Any, Artefact, Mapping[str, Any]], LoadNotes]] = {
+    "weights-h5": _load_weights_h5,
+    "keras2-weights-h5": _load_keras2_h5,
+    "tf-checkpoint": _load_checkpoint,
+    "saved-model": _load_checkpoint,
+}
