@@ -37,26 +37,6 @@ def test_logits_and_losses(made) -> None:
     np.testing.assert_allclose(scored(lm, ids).predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_one_hot_rows(name, tmp_path) -> None:
-    path, stack = stack_file(tmp_path / "model.h5", name, one_hot=True)
-    lm, ids = open_numpy(path), ids_of(2, 30)
-    assert lm.input_kind == "one-hot"
-    np.testing.assert_allclose(scored(lm, ids).predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
-
-
-def test_a_state_is_carried(made) -> None:
-    lm, _ = made
-    ids = ids_of(4, 40)
-    whole = scored(lm, ids)
-    first = scored(lm, ids[:, :14])
-    second = scored(lm, ids[:, 13:], first.states)
-    both = np.concatenate([first.predicted.nats, second.predicted.nats], axis=1)
-    np.testing.assert_allclose(both, whole.predicted.nats, atol=1e-6)
-    np.testing.assert_allclose(second.states, whole.states, atol=1e-6)
-    assert np.abs(scored(lm, ids[:, 13:]).predicted.nats - second.predicted.nats).max() > 1e-3
-
-
 def test_gates_in_another_place_are_seen(tmp_path) -> None:
     """A mutant: two gates' weights are exchanged in the file, and the loop keeps the right ones."""
     for name, (kind, _) in KINDS.items():

@@ -7,30 +7,21 @@ import rnneval
 from rnneval.models.step import from_step
 from tests.models.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights, nats_of
 from tests.models.step.reading import read
-from tests.oracles import Layer
+from tests.oracles import Layer, Stack
 
 IDS = np.random.default_rng(5).integers(0, V, (4, 91), dtype=np.int32)
 
 
-def gru_loop(weights, ids):
-    layers = [Layer(kind="GRU", kernel=k, recurrent=r, bias=b) for k, r, b in weights["layers"]]
-    states, out = [layer.zeros() for layer in layers], []
-    for token in ids:
-        x = weights["embedding"][token]
-        for k, layer in enumerate(layers):
-            x, states[k] = layer.step(x, states[k])
-        out.append(x @ weights["out"][0] + weights["out"][1])
-    return np.array(out)
-
-
 WEIGHTS = gru_weights()
+LAYERS = tuple(Layer(kind="GRU", kernel=k, recurrent=r, bias=b) for k, r, b in WEIGHTS["layers"])
+STACK = Stack(embedding=WEIGHTS["embedding"], layers=LAYERS, kernel=WEIGHTS["out"][0], bias=WEIGHTS["out"][1])
 NAMES = ("gru", "linear attention", "selective state space")
 
 
 def made(name, dtype=np.float32):
     """The model of this name, and its loop."""
     if name == "gru":
-        return from_step(*gru_stack(WEIGHTS, dtype), vocab_size=V), lambda ids: gru_loop(WEIGHTS, ids)
+        return from_step(*gru_stack(WEIGHTS, dtype), vocab_size=V), STACK.logits
     model = {"linear attention": LinearAttention, "selective state space": SelectiveSSM}[name](dtype=dtype)
     return from_step(model.step, model.initial_state, vocab_size=V), model.loop
 
@@ -111,19 +102,3 @@ def test_rows_change_nothing_with_counters_of_either_kind(text):
         assert run.total_nats == plain.total_nats
         assert run.streams.forgetting_length == plain.streams.forgetting_length  # the counters are not compared
     assert plain.streams.forgetting_length is not None
-
-
-def test_a_leak_is_not_valid_and_states_are_summarised_on_request(text):
-    leak = LinearAttention(fault="leak")
-    run = rnneval.evaluate(from_step(leak.step, leak.initial_state, vocabulary=VOCABULARY), text, states=False)
-    assert not run.valid
-    assert "future-leak" in {finding.rule for finding in run.wiring.findings}
-    made = SelectiveSSM(dtype=np.float64)
-    lm = from_step(made.step, made.initial_state, vocabulary=VOCABULARY, every_token=True)
-    run = rnneval.evaluate(lm, text, check=False)
-    state, norms = made.initial_state(1), []
-    for token in TEXT[:-1]:
-        _, state = made.step(np.array([[token]]), state)
-        norms.append(np.linalg.norm(state["ssm"]))
-    assert abs(run.states["state.ssm"].norm_mean - np.mean(norms)) < 1e-6
-    assert set(run.states) == {"state.conv", "state.ssm"}

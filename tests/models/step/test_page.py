@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rnneval.evaluate.check import check
-from tests.models.step.models import nats_of
+from tests.models.step.models import LinearAttention, nats_of
 from tests.models.step.reading import read
-from tests.oracles import Layer
+from tests.oracles import Layer, Stack
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PAGES = (DOCS / "backends.md", DOCS / "reference" / "step-functions.md")
@@ -64,16 +64,9 @@ def test_numpy(taken, tmp_path):
     lm = taken("numpy_model.py").build(tmp_path / "gru.npz", vocabulary=TOKENS)
     w = {name: array.astype(np.float64) for name, array in w.items()}
 
-    def loop(ids):
-        bias = np.stack([np.zeros(3 * units), w["bias"]])
-        layer = Layer(kind="GRU", kernel=w["kernel"], recurrent=w["recurrent"], bias=bias)
-        state, out = layer.zeros(), []
-        for token in ids:
-            y, state = layer.step(w["embedding"][token], state)
-            out.append(y @ w["out"])
-        return np.array(out)
-
-    require_equal(lm, loop)
+    bias = np.stack([np.zeros(3 * units), w["bias"]])
+    layer = Layer(kind="GRU", kernel=w["kernel"], recurrent=w["recurrent"], bias=bias)
+    require_equal(lm, Stack(embedding=w["embedding"], layers=(layer,), kernel=w["out"], bias=np.zeros(v)).logits)
     assert lm.checkpoint.path == str(tmp_path / "gru.npz")
 
 
@@ -83,15 +76,10 @@ def test_linear_attention(taken, tmp_path):
     np.savez(tmp_path / "attention.npz", **w)
     lm = taken("linear_attention.py").build(tmp_path / "attention.npz", vocabulary=TOKENS)
 
-    def loop(ids):
-        state, out = np.zeros((width, width)), []
-        for token in ids:
-            x = w["embedding"][token].astype(np.float64)
-            state = 0.95 * state + np.outer(x @ w["key"], x @ w["value"])
-            out.append(x @ w["query"] @ state @ w["out"])
-        return np.array(out)
-
-    require_equal(lm, loop)
+    model = LinearAttention()
+    model.width, model.decay, model.e, model.o = width, 0.95, w["embedding"].astype(np.float64), w["out"]
+    model.q, model.k, model.v = w["query"], w["key"], w["value"]
+    require_equal(lm, model.loop)
 
 
 @pytest.mark.torch
@@ -104,24 +92,16 @@ def test_pytorch(taken, tmp_path):
     lm = module.build(tmp_path / "model.pt", vocabulary=TOKENS, units=6)
     w = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in model.state_dict().items()}
 
-    def loop(ids):
-        layers = [
-            Layer(
-                kind="LSTM",  # gates in the order of Keras: i, f, c, o
-                kernel=w[f"lstm.weight_ih_l{k}"].T,
-                recurrent=w[f"lstm.weight_hh_l{k}"].T,
-                bias=w[f"lstm.bias_ih_l{k}"] + w[f"lstm.bias_hh_l{k}"],
-            )
-            for k in range(2)
-        ]
-        states, out = [layer.zeros() for layer in layers], []
-        for token in ids:
-            x = w["embedding.weight"][token]
-            for k, layer in enumerate(layers):
-                x, states[k] = layer.step(x, states[k])
-            out.append(w["out.weight"] @ x + w["out.bias"])
-        return np.array(out)
-
-    require_equal(lm, loop)
+    layers = tuple(
+        Layer(
+            kind="LSTM",  # gates in the order of Keras: i, f, c, o
+            kernel=w[f"lstm.weight_ih_l{k}"].T,
+            recurrent=w[f"lstm.weight_hh_l{k}"].T,
+            bias=w[f"lstm.bias_ih_l{k}"] + w[f"lstm.bias_hh_l{k}"],
+        )
+        for k in range(2)
+    )
+    embedding, kernel = w["embedding.weight"], w["out.weight"].T
+    require_equal(lm, Stack(embedding=embedding, layers=layers, kernel=kernel, bias=w["out.bias"]).logits)
     assert [leaf.path for leaf in lm.carrier.leaves] == ["state[0]", "state[1]"]
     assert [(leaf.axis, leaf.shape) for leaf in lm.carrier.leaves] == [(1, (2, 6))] * 2
