@@ -113,7 +113,7 @@ class RowReader:
             group = None if start is None else SegmentGroup(reading.span, start)
             segments.append(Segment(reading, at, records[row, :count], group))
         if self._watch is not None and readings[0].kind != "aside":
-            self._watch.see(segments, stepped.seen)
+            self._watch.see(segments, stepped.trajectories)
         return segments
 
     def _goes_on(self, segment: Segment) -> bool:

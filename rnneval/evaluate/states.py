@@ -15,7 +15,7 @@ from rnneval.arrays import Doubles, Ints, Singles
 from rnneval.evaluate.watch import Segment, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
-from rnneval.models.protocol import LayerState, Layout, Seen, Sees, Trajectory
+from rnneval.models.protocol import LayerState, Layout, Sees, Trajectories, Trajectory
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
 
@@ -96,7 +96,7 @@ class StateWatch(Watch):
         """The states whose units are compared with one another."""
         return [slot for slot in self.slots.values() if slot.units <= LARGEST]
 
-    def see(self, segments: Sequence[Segment], trajectories: Seen | None) -> None:
+    def see(self, segments: Sequence[Segment], trajectories: Trajectories | None) -> None:
         """Add the sums of each row's segment to its group, and take the samples."""
         super().see(segments, trajectories)
         assert trajectories is not None  # noqa: S101 - states are observed
@@ -123,7 +123,7 @@ class StateWatch(Watch):
             if part[0] < part[1]:
                 self.by_position[name][at + -at % every] = vectors[slice(*part)]
 
-    def _also(self, segments: Sequence[Segment], trajectories: Seen, first: Ints, counts: Ints) -> Doubles:
+    def _also(self, segments: Sequence[Segment], trajectories: Trajectories, first: Ints, counts: Ints) -> Doubles:
         """Return a subclass's own sums of each row, `(rows, n)`, which stand behind those of the states."""
         return np.zeros((len(segments), 0))
 

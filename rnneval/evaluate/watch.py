@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints
 from rnneval.evaluate.span import SpanReading
-from rnneval.models.protocol import Place, Seen, Sees
+from rnneval.models.protocol import Place, Sees, Trajectories
 
 NONE: Ints = np.zeros(0, np.int64)
 
@@ -90,7 +90,7 @@ class Watch:
         self._groups: dict[SegmentGroup | None, GroupSums] = {}  # None: all segments that are read only once
         self._rests: dict[int, GroupSums] = {}  # by chunk, of all its spans but the first
 
-    def see(self, segments: Sequence[Segment], trajectories: Seen | None) -> None:
+    def see(self, segments: Sequence[Segment], trajectories: Trajectories | None) -> None:
         """Take rows of a step, and what was observed of them: None where only losses are."""
         for reading, first, records, _ in segments:
             # A target that is itself a boundary belongs to the segment that ends there.

@@ -113,10 +113,10 @@ class GatedCell:
         """Return each gate `(n, units)`, and ln of the one that keeps."""
         into = gates.preactivations(self.weights, inputs, before)
         function = gates.sigmoid if self.activation is None else self.activation
-        found: dict[str, Any] = {self._named(name): function(a) for name, a in into.items()}
+        values: dict[str, Any] = {self._named(name): function(a) for name, a in into.items()}
         if self.activation is None:
-            return found, gates.log_sigmoid(into[gates.KEEPS[self.weights.kind]])
-        return found, np.log(np.maximum(found[self.keeps], np.finfo(np.float32).tiny))
+            return values, gates.log_sigmoid(into[gates.KEEPS[self.weights.kind]])
+        return values, np.log(np.maximum(values[self.keeps], np.finfo(np.float32).tiny))
 
 
 @dataclass(kw_only=True)
@@ -135,7 +135,7 @@ class Trajectory(NamedTuple):
     before: NDArray[Any]  # (rows, units)
 
 
-class Seen(NamedTuple):
+class Trajectories(NamedTuple):
     """Observations of a step; the arrays may have more rows and tokens than were asked for."""
 
     layout: Layout
@@ -148,7 +148,7 @@ class Stepped(NamedTuple):
 
     predicted: Predicted
     states: Vectors  # the state after the step, `(rows, D)`
-    seen: Seen | None = None  # None if only losses are observed
+    trajectories: Trajectories | None = None  # None if only losses are observed
 
 
 class Scorer(Protocol):
@@ -286,7 +286,7 @@ def require_carried(lm: LanguageModel, what: str) -> None:
         raise UsageError(f"{said}; rnneval evaluate measures it")
 
 
-def require_finite(weights: Iterable[tuple[str, Any]], shown: str = "") -> None:
+def require_finite(weights: Iterable[tuple[str, Any]], place: str = "") -> None:
     """Refuse weights, names and arrays, of which a number is not finite; arrays of whole numbers pass.
 
     >>> require_finite([("gru/bias", np.array([0.0, np.nan, -np.inf]))], "model.keras")
@@ -296,35 +296,35 @@ def require_finite(weights: Iterable[tuple[str, Any]], shown: str = "") -> None:
 take an earlier checkpoint
     """
     faults = []
-    for name, given in weights:
-        values = np.asarray(given)
+    for name, weight in weights:
+        values = np.asarray(weight)
         if values.dtype.kind in "fV":  # bfloat16 is of kind V
             numbers = values if values.dtype.kind == "f" else values.astype(np.float32)
-            found = (np.isnan(numbers).sum(), "NaN"), (np.isinf(numbers).sum(), "infinite")
-            if counts := [f"{count} {what}" for count, what in found if count]:
+            faulty = (np.isnan(numbers).sum(), "NaN"), (np.isinf(numbers).sum(), "infinite")
+            if counts := [f"{count} {what}" for count, what in faulty if count]:
                 faults.append(f"weight {name} has {' and '.join(counts)}")
     if faults:
         listed = "; ".join(faults[:_MOST_NAMED]) + "; …" * (len(faults) > _MOST_NAMED)
-        where = f"{shown}: " if shown else ""
+        where = f"{place}: " if place else ""
         raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
 
 
-def require_ids(ids: NDArray[Any], known: int) -> None:
-    """Refuse ids that are negative or not below `known`."""
-    outside = np.argwhere((ids < 0) | (ids >= known))
+def require_ids(ids: NDArray[Any], size: int) -> None:
+    """Refuse ids that are negative or not below `size`."""
+    outside = np.argwhere((ids < 0) | (ids >= size))
     if len(outside):
         first = tuple(outside[0].tolist())
         seen = f"{len(outside):,} ids that the model does not have, the first {ids[first]} at {first}"
-        raise UsageError(f"{seen}: its ids run from 0 to {known - 1:,}")
+        raise UsageError(f"{seen}: its ids run from 0 to {size - 1:,}")
 
 
-def input_kind_of(shape: Sequence[int | None] | None, width: int, shown: str = "") -> str:
+def input_kind_of(shape: Sequence[int | None] | None, width: int, place: str = "") -> str:
     """Return the form in which a model with so many outputs reads a token, by the shape of its input."""
     if shape is None or len(shape) != 3:
         return IDS
     if shape[2] in (1, width):
         return SCALED if shape[2] == 1 else ONE_HOT
-    seen = f"{shown}its input has rows of {shape[2]} numbers and its output {width}"
+    seen = f"{place}its input has rows of {shape[2]} numbers and its output {width}"
     raise CheckpointError(f"{seen}: one-hot rows are as long as the output: put an Embedding into the model")
 
 
@@ -337,10 +337,10 @@ def input_in_words(kind: str, width: int) -> str:
     }[kind]
 
 
-def require_next_token(known: int, width: int, shown: str = "") -> None:
-    """Refuse a model that reads `known` different ids and has one output, or many more ids than outputs."""
-    if width < 2 or known > 2 * width:
-        seen = f"{shown}it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position"
+def require_next_token(inputs: int, width: int, place: str = "") -> None:
+    """Refuse a model that reads `inputs` different ids and has one output, or many more ids than outputs."""
+    if width < 2 or inputs > 2 * width:
+        seen = f"{place}it reads {inputs:,} different ids and gives {width:,} number{'s' * (width != 1)} a position"
         raise CheckpointError(f"{seen}: a classifier or a tagger, and no model of the next token")
 
 

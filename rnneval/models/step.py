@@ -33,10 +33,10 @@ from rnneval.models.protocol import (
     LayerState,
     Layout,
     Predicted,
-    Seen,
     Sees,
     Shape,
     Stepped,
+    Trajectories,
     Trajectory,
     Vectors,
 )
@@ -261,19 +261,19 @@ class StepScorer:
         order = np.argsort(np.concatenate(groups))
         read = [self._read(ids[rows], targets[rows], states[rows]) for rows in groups]
 
-        def joined(*parts: NDArray[Any]) -> NDArray[Any]:
-            return np.concatenate(parts)[order]
+        def joined(*arrays: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate(arrays)[order]
 
         predicted = Predicted(*map(joined, *(part.predicted for part in read)))
         after = joined(*(part.states for part in read))
         if self._layout is None:
             return Stepped(predicted, after)
-        seen = [part.seen for part in read if part.seen is not None]
+        parts = [part.trajectories for part in read if part.trajectories is not None]
         trajectories = {
-            key: Trajectory(*map(joined, *(one.states[key] for one in seen))) for key in self._layout.states
+            key: Trajectory(*map(joined, *(one.states[key] for one in parts))) for key in self._layout.states
         }
-        inputs = {name: joined(*(one.inputs[name] for one in seen)) for name in self._layout.cells}
-        return Stepped(predicted, after, Seen(self._layout, trajectories, inputs))
+        inputs = {name: joined(*(one.inputs[name] for one in parts)) for name in self._layout.cells}
+        return Stepped(predicted, after, Trajectories(self._layout, trajectories, inputs))
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
         """Read rows in one call, or token by token where arrays are observed."""
@@ -283,17 +283,17 @@ class StepScorer:
         predicted: list[Predicted] = []
         nothing: Any = nullcontext(lambda: ({}, {}))
         with nothing if self._observer is None else self._observer.watching() as watched:
-            for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
+            for some, next_ids in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
                 logits, state = self._lm.function(some, state)
-                predicted.append(score_logits(logits, wanted))
+                predicted.append(score_logits(logits, next_ids))
                 observed.append(self._observed(state, rows))
         states, inputs = watched()
         for key in self._leaves:
             before, *after = (values[key] for values in observed)
             states[key] = Trajectory(np.stack(after, axis=1), before)
         scored = Predicted(*(np.concatenate(column, axis=1) for column in zip(*predicted, strict=True)))
-        seen = None if self._layout is None else Seen(self._layout, states, inputs)
-        return Stepped(scored, self._carrier.pack(state, rows), seen)
+        trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs)
+        return Stepped(scored, self._carrier.pack(state, rows), trajectories)
 
     def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
         """Return the states that are observed, `(rows, units)`; zeros where an initial state has none."""

@@ -63,14 +63,14 @@ def is_module(model: Any) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def no_model(given: Any) -> str | None:
+def no_model(value: Any) -> str | None:
     """Return in words what was given in place of a model, and what to give; None if it may be a model."""
-    if isinstance(given, str | os.PathLike):
-        return f"a path: open it first, rnneval.open({os.fspath(given)!r})"
-    if isinstance(given, type):
-        return f"the class {given.__name__}: give a model that it made, such as {given.__name__}(…)"
-    if inspect.isroutine(given):
-        return f"a function: if it is a step, rnneval.from_step({given.__name__}, initial_state, vocabulary=…)"
-    if not callable(given):
-        return f"a {type(given).__name__}: give a Keras model, a PyTorch module, or what rnneval.open returns"
+    if isinstance(value, str | os.PathLike):
+        return f"a path: open it first, rnneval.open({os.fspath(value)!r})"
+    if isinstance(value, type):
+        return f"the class {value.__name__}: give a model that it made, such as {value.__name__}(…)"
+    if inspect.isroutine(value):
+        return f"a function: if it is a step, rnneval.from_step({value.__name__}, initial_state, vocabulary=…)"
+    if not callable(value):
+        return f"a {type(value).__name__}: give a Keras model, a PyTorch module, or what rnneval.open returns"
     return None

@@ -23,7 +23,7 @@ from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import StateWatch, places, sampling
 from rnneval.evaluate.watch import NONE, Segment
 from rnneval.metrics.diagnostics import findings, gates, sums
-from rnneval.models.protocol import LanguageModel, LayerState, Place, Seen, Sees
+from rnneval.models.protocol import LanguageModel, LayerState, Place, Sees, Trajectories
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
 from rnneval.paths import require_apart
@@ -138,7 +138,7 @@ class TraceWatch(StateWatch):
         self.series: list[Series] = []
         self.by_position["lines"] = {}  # lines of the table, a column for each series, by the position of the first
 
-    def _also(self, segments: Sequence[Segment], trajectories: Seen, first: Ints, counts: Ints) -> Doubles:
+    def _also(self, segments: Sequence[Segment], trajectories: Trajectories, first: Ints, counts: Ints) -> Doubles:
         """Record the positions of the stride, and return the sums over them."""
         row, time = places(first, counts, self.stride)
         slots = {}  # each state at these places, and the one before, `(n, units)`
@@ -153,7 +153,11 @@ class TraceWatch(StateWatch):
         return np.array([np.concatenate([np.zeros(0), *self._sums_of_gates(gated, part)]) for part in parts])
 
     def _gates_at(
-        self, trajectories: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
+        self,
+        trajectories: Trajectories,
+        row: NDArray[np.int64],
+        time: NDArray[np.int64],
+        slots: dict[str, tuple[Any, Any]],
     ) -> dict[tuple[str, str], tuple[Any, Any]]:
         """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
         activations = {}

@@ -89,12 +89,12 @@ def through_time(
         missing.update(seen.missing)
         nudged = {run.unit.at(run.turn) for run in seen.runs}
         gradients = tape.gradient(loss, list(nudges.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        found: dict[str, Any] = {}
+        by_slot: dict[str, Any] = {}
         for unit, gradient in zip(nudges, gradients, strict=True):
             parts = tf.split(gradient, list(unit.sizes), axis=-1)
             if unit in nudged:
-                found |= {slot.key: tf.norm(part, axis=-1) for slot, part in zip(states_of(unit), parts, strict=True)}
-        return found
+                by_slot |= {slot.key: tf.norm(part, axis=-1) for slot, part in zip(states_of(unit), parts, strict=True)}
+        return by_slot
 
     norms: dict[str, list[Doubles]] = {}
     for start in range(0, len(places), _ROWS):

@@ -39,10 +39,10 @@ from rnneval.models.protocol import (
     LanguageModel,
     Layout,
     Predicted,
-    Seen,
     Sees,
     Shape,
     Stepped,
+    Trajectories,
     Trajectory,
     Vectors,
     input_in_words,
@@ -183,9 +183,9 @@ class KerasScorer:
         filled = ((0, shape[0] - rows), (0, shape[1] - time))
         ids, targets = (np.pad(array, filled, mode="edge") for array in (ids, targets))
         states = np.pad(states, (filled[0], (0, 0)))
-        given = tf.constant(states) if self._lm.mixable else self._kept if states.any() else ()
+        carried = tf.constant(states) if self._lm.mixable else self._kept if states.any() else ()
         try:
-            predicted, after, tensors = self._steps[shape](tf.constant(ids), tf.constant(targets), given)
+            predicted, after, tensors = self._steps[shape](tf.constant(ids), tf.constant(targets), carried)
         except Exception as error:
             where = f"{type(self._lm.model).__name__} was run as a graph on ids of shape {ids.shape}, and raised"
             raise CheckpointError(f"{where} {type_and_message(error)}") from error
@@ -196,28 +196,28 @@ class KerasScorer:
             self._kept, states = after, np.ones_like(states)
         # Without a copy of these large arrays. Time comes first in the states.
         trajectories, inputs = tf.nest.map_structure(lambda tensor: np.asarray(memoryview(tensor)), tensors)
-        found = {key: Trajectory(own.transpose(1, 0, 2), before) for key, (own, before) in trajectories.items()}
-        seen = None if self._sees == "losses" else Seen(self._layout, found, inputs)
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), states, seen)
+        paths = {key: Trajectory(after.transpose(1, 0, 2), before) for key, (after, before) in trajectories.items()}
+        observed = None if self._sees == "losses" else Trajectories(self._layout, paths, inputs)
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), states, observed)
 
-    def _graph(self, ids: Any, targets: Any, given: Any) -> Any:
+    def _graph(self, ids: Any, targets: Any, carried: Any) -> Any:
         """Return the scores of the targets, the state, and the tensors that are seen: states and inputs by name."""
         lm = self._lm
-        state = lm.unpack(given) if lm.mixable else given
-        with nullcontext() if self._sees == "losses" else record_runs(lm.units, every_step=True) as found:
+        state = lm.unpack(carried) if lm.mixable else carried
+        with nullcontext() if self._sees == "losses" else record_runs(lm.units, every_step=True) as runs:
             logits, after = lm.step(ids, state)
-        seen: Any = ({}, {}) if found is None else self._observed(found, ids.shape[1])
-        return scored(logits, targets), lm.pack(after) if lm.mixable else after, seen
+        tensors: Any = ({}, {}) if runs is None else self._observed(runs, ids.shape[1])
+        return scored(logits, targets), lm.pack(after) if lm.mixable else after, tensors
 
-    def _observed(self, found: Recorded, time: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _observed(self, runs: Recorded, time: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return states and inputs by name, and describe them in the layout."""
         states: dict[str, Any] = {}
         inputs: dict[str, Any] = {}
         layout = self._layout
-        for unit, run in found.by_unit(time).items():
-            for slot, own, before in zip(states_of(unit), run.states, run.before, strict=True):
+        for unit, run in runs.by_unit(time).items():
+            for slot, after, before in zip(states_of(unit), run.states, run.before, strict=True):
                 layout.states[slot.key] = slot
-                states[slot.key] = (tf.transpose(own, [1, 0, 2]), before)  # undoes the loop's own: neither is run
+                states[slot.key] = (tf.transpose(after, [1, 0, 2]), before)  # undoes the loop's own: neither is run
             if self._sees == "gates":
                 with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
                     layout.cells[unit.name], reason = gated_cells(unit)
@@ -225,7 +225,7 @@ class KerasScorer:
                     layout.missing[f"{unit.name}, gates"] = reason
                 if layout.cells[unit.name]:
                     inputs[unit.name] = run.inputs
-        layout.missing |= found.missing
+        layout.missing |= runs.missing
         return states, inputs
 
 

@@ -81,12 +81,12 @@ def open_keras(artefact: Artefact, options: OpenOptions) -> RecurrentLM:
 
 def _made_beside(made: Mapping[str, Any], width: int) -> Vocabulary | None:
     """Return the one vocabulary of that size among the lookup layers that the builder's code made."""
-    found: dict[str, Vocabulary] = {}
+    vocabularies: dict[str, Vocabulary] = {}
     for name, layer in made.items():
         if is_lookup(layer) and (vocabulary := vocabulary_of_lookup(layer)).size == width:
             source = f"{type(layer).__name__} {name} of the builder's code"
-            found[vocabulary.sha256] = replace(vocabulary, source=source)
-    return found.popitem()[1] if len(found) == 1 else None
+            vocabularies[vocabulary.sha256] = replace(vocabulary, source=source)
+    return vocabularies.popitem()[1] if len(vocabularies) == 1 else None
 
 
 def load_model(artefact: Artefact, options: OpenOptions) -> Any:
@@ -127,13 +127,13 @@ def _built(artefact: Artefact, builder: Builder, given: Vocabulary | None, optio
     return Loaded(model=model, vocabulary=given, notes=notes, warnings=changed, made=made, texts=texts)
 
 
-def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if given is None or isinstance(given, Mapping):
-        return given
+def _map(weight_map: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if weight_map is None or isinstance(weight_map, Mapping):
+        return weight_map
     try:
-        return msgspec.json.decode(read_regular(given, _MOST_MAP_BYTES), type=dict[str, str | float])
+        return msgspec.json.decode(read_regular(weight_map, _MOST_MAP_BYTES), type=dict[str, str | float])
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
-        raise UsageError(f"--weight-map {given}: {error}: a JSON map of names is needed") from error
+        raise UsageError(f"--weight-map {weight_map}: {error}: a JSON map of names is needed") from error
 
 
 def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:

@@ -251,18 +251,18 @@ class Recorded:
 
     def by_unit(self, time: int) -> dict[RecurrentUnit, UnitRun]:
         """Return a trajectory of `time` tokens for each place of each unit; a place without one goes to `missing`."""
-        found: dict[RecurrentUnit, UnitRun] = {}
+        whole: dict[RecurrentUnit, UnitRun] = {}
         units = placed(self.runs, [run.states[0].shape[1] or time for run in self.runs], time)
         for unit in dict.fromkeys(units):
-            first, *more = runs = [run for run, own in zip(self.runs, units, strict=True) if own == unit]
+            first, *more = runs = [run for run, of_run in zip(self.runs, units, strict=True) if of_run == unit]
             if reason := _why_none(runs, time):
                 self.missing[unit.name] = reason
             elif more:  # it is called step by step
                 states = tuple(tf.concat(part, axis=1) for part in zip(*(run.states for run in runs), strict=True))
-                found[unit] = first._replace(inputs=tf.concat([run.inputs for run in runs], axis=1), states=states)
+                whole[unit] = first._replace(inputs=tf.concat([run.inputs for run in runs], axis=1), states=states)
             else:
-                found[unit] = first
-        return found
+                whole[unit] = first
+        return whole
 
 
 @contextmanager
@@ -279,7 +279,7 @@ def record_runs(
     time, units)`; the last axis holds the units of h, then those of c. A key `unit.at(k)` of both is the unit's k-th
     run in the block, which is its place k only if every run reads all tokens.
     """
-    seen, states, added, turns = Recorded(), given or {}, nudges or {}, Counter[RecurrentUnit]()
+    recorded, states, added, turns = Recorded(), given or {}, nudges or {}, Counter[RecurrentUnit]()
 
     def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
         turns[unit] += 1
@@ -291,21 +291,21 @@ def record_runs(
         if every_step and unit.is_layer:
             odd = [s for s in before if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
             if odd:  # not rows of numbers
-                seen.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
+                recorded.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
                 return proceed(run)
             if unit in added and (nudge is None or run.steps != nudge.shape[1]):
-                seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
+                recorded.missing[unit.name] = "it is called step by step: nothing can be added to its state"
                 return proceed(run)
         result = proceed(replace(run, every_step=every_step, nudge=nudge))
         inputs, after = run.inputs if unit.is_layer else run.inputs[:, None], leaves_of(result.state)
-        seen.runs.append(UnitRun(unit, turns[unit], run.steps, before, after, inputs, result.states))
+        recorded.runs.append(UnitRun(unit, turns[unit], run.steps, before, after, inputs, result.states))
         return result if own is None else _with_masked_outputs(run, before[0], result)
 
     with ExitStack() as stack:
         for unit in units:
             if unit.place == 1:  # the other places are the same layer, which is tapped once
                 stack.enter_context(tap(unit.layer, partial(observe, unit)))
-        yield seen
+        yield recorded
 
 
 def _with_masked_outputs(run: LayerRun, before: Any, result: LayerResult) -> LayerResult:
@@ -322,17 +322,17 @@ def _with_masked_outputs(run: LayerRun, before: Any, result: LayerResult) -> Lay
 
 def placed(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[RecurrentUnit, ...]:
     """Return for each run in a call over `tokens` tokens its unit at the place where it ran; run k read `steps[k]`."""
-    found: dict[int, RecurrentUnit] = {}
+    units: dict[int, RecurrentUnit] = {}
 
-    def linked(own: Sequence[int], earlier: int, later: int) -> bool:
+    def linked(indices: Sequence[int], earlier: int, later: int) -> bool:
         """Return whether a run begins with a state that an earlier one returned, the very tensor."""
-        return any(a is b for a in runs[own[earlier]].after for b in runs[own[later]].before)
+        return any(a is b for a in runs[indices[earlier]].after for b in runs[indices[later]].before)
 
     for unit in dict.fromkeys(run.unit for run in runs):
-        own = [k for k, run in enumerate(runs) if run.unit == unit]
-        places = places_of([steps[k] for k in own], tokens, partial(linked, own))
-        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
-    return tuple(found[k] for k in range(len(runs)))
+        indices = [k for k, run in enumerate(runs) if run.unit == unit]
+        places = places_of([steps[k] for k in indices], tokens, partial(linked, indices))
+        units |= {k: unit.at(place) for k, place in zip(indices, places, strict=True)}
+    return tuple(units[k] for k in range(len(runs)))
 
 
 def _why_none(runs: Sequence[UnitRun], time: int) -> str | None:

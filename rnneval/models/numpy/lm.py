@@ -226,10 +226,10 @@ def _read_weights(entries: Sequence[Entry], model: FullModel, shown: str) -> tup
     """Read the weights of every layer, compare them with what the configuration asks for, and return assumptions."""
     notes: tuple[str, ...] = ()
     stored = (_by_layer if model.path.suffix == ".h5" else _by_path)(entries, model, shown)
-    found: list[Weights] = []
+    layers: list[Weights] = []
     inputs = 0  # how many numbers the layer before gives for each token
     for entry, given in zip(entries, stored, strict=True):
-        if not found and given and given[0].ndim:  # the kernel of the first layer alone says it
+        if not layers and given and given[0].ndim:  # the kernel of the first layer alone says it
             inputs = given[0].shape[0]
         wanted = _shapes(entry, inputs)
         if entry.kind in SLOTS and len(given) == 3 and is_cudnn(given[2].shape, wanted["bias"]):
@@ -241,9 +241,9 @@ def _read_weights(entries: Sequence[Entry], model: FullModel, shown: str) -> tup
                 seen = f"has a {role} of type {array.dtype} and shape {array.shape}"
                 raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) {seen}: {wanted[role]} is needed")
         require_finite(((f"{entry.name}/{role}", array) for role, array in arrays.items()), shown)
-        found.append({role: np.ascontiguousarray(array, np.float32) for role, array in arrays.items()})
+        layers.append({role: np.ascontiguousarray(array, np.float32) for role, array in arrays.items()})
         inputs = entry.get("units") or entry.get("output_dim") or inputs
-    return found, notes
+    return layers, notes
 
 
 def _shapes(entry: Entry, inputs: int = 0) -> dict[str, tuple[int, ...]]:
@@ -280,7 +280,7 @@ def _by_path(entries: Sequence[Entry], model: FullModel, shown: str) -> list[lis
 def _by_layer(entries: Sequence[Entry], model: FullModel, shown: str) -> list[list[NDArray[Any]]]:
     """Read weights of an `.h5` file, where each layer has a group with its name."""
     stored = {layer.name: layer.weights for layer in read_layers(model.weights, shown=Path(shown))}
-    found = []
+    layers = []
     for entry in entries:
         roles = list(_shapes(entry))
         held = stored.pop(entry.path, ()) if roles else ()
@@ -289,7 +289,7 @@ def _by_layer(entries: Sequence[Entry], model: FullModel, shown: str) -> list[li
         for role, weight in zip(roles, held, strict=True):
             if weight.role in {"kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta"} - {role}:
                 raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) has a {weight.role} for its {role}")
-        found.append([weight.values for weight in held])
+        layers.append([weight.values for weight in held])
     if stored:
         raise NotForNumpyError(f"the file has weights of layers that its configuration lacks: {', '.join(stored)}")
-    return found
+    return layers

@@ -21,7 +21,7 @@ from rnneval.models.numpy.chain import SLOTS, Entry, NotForNumpyError, RowFuncti
 from rnneval.models.numpy.loops import GateInputs, RecurrentLoop
 from rnneval.models.numpy.products import aligned_empty, one_blas_thread
 from rnneval.models.numpy.timewise import Dense, through, timewise
-from rnneval.models.protocol import Layout, Predicted, Seen, Sees, Shape, Stepped, Trajectory, Vectors
+from rnneval.models.protocol import Layout, Predicted, Sees, Shape, Stepped, Trajectories, Trajectory, Vectors
 from rnneval.models.scoring import score_in_place
 
 Ids = NDArray[np.int32]
@@ -220,10 +220,10 @@ class NumpyScorer:
             for whole, values in zip(scores, score_in_place(logits, targets[some]), strict=True):
                 whole[some] = values
 
-    def _observed(self, before: list[list[Floats]], paths: Traces) -> Seen:
+    def _observed(self, before: list[list[Floats]], paths: Traces) -> Trajectories:
         """Return what the layers did from the states before, rows first."""
         parts = zip(self._layout.states, chain(*paths.states), chain(*before), strict=True)
         trajectories = {key: Trajectory(states.swapaxes(0, 1), start) for key, states, start in parts}
         layers = zip(self._layout.cells.items(), paths.inputs, strict=True)
         inputs = {layer: values.swapaxes(0, 1) for (layer, cells), values in layers if cells}
-        return Seen(self._layout, trajectories, inputs)
+        return Trajectories(self._layout, trajectories, inputs)

@@ -58,7 +58,7 @@ def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     ids = ids_of(11, 30)
     monkeypatch.setattr(lm.network, "rows", 4)
     found = scored(lm, ids, sees="states")
-    assert found.seen.states["lower.h"].states.shape[0] == 11
+    assert found.trajectories.states["lower.h"].states.shape[0] == 11
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
 
 
@@ -66,7 +66,7 @@ def test_trajectories(made) -> None:
     lm, stack = made
     ids = ids_of(2, 20)
     found = scored(lm, ids, sees="gates")
-    seen = found.seen
+    seen = found.trajectories
     for row in range(2):
         states = [stack.run(ids[row, : t + 1])[1] for t in range(19)]
         for layer, name in enumerate(("lower", "upper")):

@@ -299,7 +299,7 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
     lm = from_step(model.step, model.initial_state, vocab_size=V, every_token=True)
     ids = IDS[:2, :12]
     nats, _, steps = read(lm, ids, segment=11, sees="states")
-    seen = steps[0].seen
+    seen = steps[0].trajectories
     assert {key: state.units for key, state in seen.layout.states.items()} == {"state.conv": 12, "state.ssm": 12}
     state = model.initial_state(2)
     for t in range(11):
@@ -309,10 +309,10 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
     assert not seen.states["state.ssm"].before.any()
     plain = from_step(model.step, model.initial_state, vocab_size=V)
     assert np.abs(read(plain, ids, segment=11)[0] - nats).max() < 1e-12
-    unseen = read(plain, ids, segment=11, sees="gates")[2][0].seen
+    unseen = read(plain, ids, segment=11, sees="gates")[2][0].trajectories
     assert list(unseen.layout.missing) == ["any gate", "any state"]
     assert "--segment 1" in unseen.layout.missing["any state"]
-    assert read(plain, ids, segment=11)[2][0].seen is None
+    assert read(plain, ids, segment=11)[2][0].trajectories is None
 
 
 def test_probabilities_are_refused():
