@@ -220,9 +220,9 @@ class StateCarrier(ABC):
         return False
 
     @property
-    @abstractmethod
     def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
-        """Return the type in which each array of the state is observed."""
+        """Return the type in which each array of the state is observed: its own."""
+        return {leaf: leaf.dtype for leaf in self.leaves}
 
     @abstractmethod
     def start(self) -> Vectors:
@@ -355,11 +355,6 @@ class OpaqueState(StateCarrier):
         """Take the function that makes the initial state, and the arrays of a nest."""
         self._begin, self._last = begin, None
         self.is_nest, self.leaves = leaves is not None, leaves or ()
-
-    @property
-    def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
-        """Return the type of each array."""
-        return {leaf: leaf.dtype for leaf in self.leaves}
 
     def start(self) -> Vectors:
         """Return the vector of the initial state."""

@@ -50,8 +50,6 @@ class SigmoidSince(Enum):
     TENSORFLOW_2 = "TensorFlow 2"
 
 
-VariableKeys = dict[int, str]  # variable, by its `id`, → key in a TensorFlow checkpoint
-
 _NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
 # Errors of TensorFlow's reader for a damaged file: C++ statuses become built-in exceptions.
 _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError, tf.errors.OpError)
@@ -86,11 +84,11 @@ def _load_weights_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> Lo
 
 
 def _load_keras2_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
-    match = load_keras2_weights(model, artefact.place, shown=artefact.path)
+    assumptions, rearranged = load_keras2_weights(model, artefact.place, shown=artefact.path)
     version = version_of(artefact.place)
     # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
-    since = None if match.rearranged else _sigmoid_since(version)
-    return LoadNotes(match.notes, changed_functions(model, f"Keras {version or '2'}", since))
+    since = None if rearranged else _sigmoid_since(version)
+    return LoadNotes(assumptions, changed_functions(model, f"Keras {version or '2'}", since))
 
 
 def _sigmoid_since(version: str) -> SigmoidSince | None:
@@ -243,12 +241,12 @@ def checkpoint_reader(artefact: Artefact) -> Any:
 
 def _best_match(
     children: Sequence[Mapping[str, int]], keys: Sequence[str | None], model: Any
-) -> tuple[int, VariableKeys]:
+) -> tuple[int, dict[int, str]]:
     """Return the object that matches the model best, the root or one of its children, and variable (`id`) → key."""
     wanted = {id(variable) for variable in model_variables(model) if _is_weight(variable)}
-    matches: list[tuple[int, VariableKeys]] = []
+    matches: list[tuple[int, dict[int, str]]] = []
     for root in (0, *(node for name, node in children[0].items() if name not in NO_WEIGHTS)):
-        matched: VariableKeys = {}
+        matched: dict[int, str] = {}
         queue, visited = [(root, model)], set[tuple[int, int]]()
         while queue:
             node, value = queue.pop(0)
@@ -300,20 +298,11 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 # Keras 2
 
 
-class Keras2Match(NamedTuple):
-    """Assumptions under which the layers of a file of Keras 2 were matched with those of the model."""
+def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[tuple[str, ...], bool]:
+    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `shown`.
 
-    in_order: bool  # their names differ
-    rearranged: bool  # from the layout of cuDNN's own layers
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The assumptions of the record, a sentence each."""
-        return (IN_ORDER,) * self.in_order + (REARRANGED,) * self.rearranged
-
-
-def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> Keras2Match:
-    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `shown`."""
+    Return assumptions, and whether weights had the layout of cuDNN's own layers.
+    """
     stored, in_order, rearranged = read_layers(path, shown=shown), False, False
     weighted = _weighted_layers(model)
     named = dict(weighted)
@@ -348,7 +337,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> Keras2Match:
     _require_match(shown, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
     for _, array, variable in pairs:
         variable.assign(np.asarray(array, np.float32))
-    return Keras2Match(in_order, rearranged)
+    return (IN_ORDER,) * in_order + (REARRANGED,) * rearranged, rearranged
 
 
 def _weighted_layers(model: Any) -> list[tuple[str, list[Any]]]:
