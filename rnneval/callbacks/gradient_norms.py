@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.callbacks.gradient_table import NO_NORM, STATISTICS, Column, GradientTable
+from rnneval.callbacks.histories import chosen
 from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 
@@ -205,7 +206,7 @@ class GradientNorms(HookedCallback):
             with watched.watching():
                 found = function(iterator)
             numbers = self.collect()
-            return found | self.chosen(numbers) if isinstance(found, dict) else found
+            return found | chosen(numbers, self._logs) if isinstance(found, dict) else found
 
         return collecting
 

@@ -24,6 +24,9 @@ from rnneval.records import table_written
 Key = tuple[str, str, str]  # layer, variable or state, and statistic of a number
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
+LOGS = ("main", "all", "none")
+"""Values of `logs=`: libraries print every entry of `logs` in a progress line, and pass them to other callbacks."""
+MAIN = ("grad_norm", "update_ratio", "heldout_perplexity")
 
 
 class Parts:
@@ -81,6 +84,18 @@ class Parts:
         with table_written(place, self._schema) as writer:
             writer.write_table(table)
         self._next += 1
+
+
+def require_logs(logs: str) -> None:
+    """Refuse an unknown choice of the numbers to put into `logs`."""
+    if logs not in LOGS:
+        raise UsageError(f"logs={logs!r} is not known: give one of {', '.join(LOGS)}")
+
+
+def chosen(numbers: Mapping[str, float], logs: str) -> dict[str, float]:
+    """Return the numbers to put into `logs`."""
+    names = {"main": MAIN, "all": tuple(numbers), "none": ()}[logs]
+    return {name: numbers[name] for name in names if name in numbers}
 
 
 def _is_part(path: Path, described: Mapping[str, str]) -> bool:

@@ -1,28 +1,124 @@
-"""Gradient norms in training with PyTorch: a plain loop, Lightning, or the Trainer of transformers.
+"""Gradients and states in training with PyTorch: a plain loop, Lightning, or the Trainer of transformers.
 
 Gradients are measured where autograd has put them into `param.grad`, before anything clips them, and again where the
 optimizer has made its step; the weights are compared before and after it. The hooks are public ones of PyTorch, and are
 taken off at the end. Numbers stay on the device until some steps are fetched together.
 """
 
+import math
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from rnneval.callbacks.gradient_table import NO_NORM, STATISTICS, Column, GradientTable
+from rnneval.callbacks.state_table import StateNormsOptions, StateTable
 from rnneval.errors import UsageError
+from rnneval.models.protocol import LanguageModel
+from rnneval.models.torch.module import StepOfModule, from_torch, require_module
+from rnneval.models.wrapping import language_model
+from rnneval.options import by_keyword
+from rnneval.records.run import Run
+from rnneval.text import Paths
 
 _FETCHED = 16  # steps whose numbers are fetched from the device together
+_PART = 1e-6  # of an epoch: Trainer adds up its share by step, and rounds
 _COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of parameters
 
 
-class GradientNorms:
+class _History:
+    """A history that a plain loop, Lightning and the Trainer of transformers write alike."""
+
+    _unit: ClassVar[str]  # "step" or "epoch": at its end the libraries call `_end`
+
+    def __enter__(self) -> Self:
+        raise NotImplementedError
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the model as it was, and write what is left."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the model as it was, and write what is left; a second call does nothing."""
+        raise NotImplementedError
+
+    def _end(self, epoch: Callable[[], int]) -> dict[str, float]:
+        """End a step or an epoch, whose number `epoch` returns; return the numbers for the library's logs."""
+        raise NotImplementedError
+
+    @classmethod
+    def for_trainer(cls, *arguments: Any, **options: Any) -> Any:
+        """Return a `TrainerCallback` of transformers, which watches the model that the Trainer trains.
+
+        Numbers for the logs get a line of `state.log_history`, and stand in the next `logs` that callbacks behind this
+        one are given.
+
+        Args:
+            arguments: The arguments of the class behind `model`.
+            options: Its keyword arguments.
+
+        Raises:
+            UsageError: transformers is not installed.
+        """
+        watching: Callable[..., Any] = cls
+
+        def begins(self: Any, *_: Any, model: torch.nn.Module, **__: Any) -> None:
+            self.norms, self.numbers = watching(model, *arguments, **options).__enter__(), {}
+
+        def ends_unit(self: Any, _: Any, state: Any, *__: Any, **___: Any) -> None:
+            self.numbers = self.norms._end(lambda: math.ceil(state.epoch - _PART))
+            if self.numbers:
+                state.log_history.append({**self.numbers, "epoch": state.epoch, "step": state.global_step})
+
+        def logged(self: Any, *_: Any, logs: dict[str, Any], **__: Any) -> None:
+            logs |= self.numbers
+            self.numbers = {}
+
+        def ends(self: Any, *_: Any, **__: Any) -> None:
+            self.norms.close()
+
+        methods = {"on_train_begin": begins, f"on_{cls._unit}_end": ends_unit, "on_log": logged, "on_train_end": ends}
+        return type(f"{cls.__name__}Callback", (_imported("transformers").TrainerCallback,), methods)()
+
+    @classmethod
+    def for_lightning(cls, *arguments: Any, **options: Any) -> Any:
+        """Return a `Callback` of Lightning, which watches the LightningModule that is trained.
+
+        Numbers for the logs are logged as `log_dict` does it, so that others can monitor them.
+
+        Args:
+            arguments: The arguments of the class behind `model`.
+            options: Its keyword arguments.
+
+        Raises:
+            UsageError: Lightning is not installed.
+        """
+        watching: Callable[..., Any] = cls
+
+        def begins(self: Any, _: Any, module: Any) -> None:
+            self.norms = watching(module, *arguments, **options).__enter__()
+
+        def ends_unit(self: Any, trainer: Any, module: Any, *_: Any) -> None:
+            if numbers := self.norms._end(lambda: trainer.current_epoch + 1):
+                module.log_dict(numbers, prog_bar=True)
+
+        def ends(self: Any, *_: Any) -> None:
+            self.norms.close()
+
+        unit = {"step": "batch", "epoch": "epoch"}[cls._unit]
+        methods = {"on_train_start": begins, f"on_train_{unit}_end": ends_unit, "on_train_end": ends}
+        base = _imported("lightning.pytorch", "pytorch_lightning").Callback
+        return type(f"{cls.__name__}Callback", (base,), methods)()
+
+
+class GradientNorms(_History):
     """Write the norms of gradients of every training step: by parameter, by module and for the whole model.
 
     - `grad_norm`: L2 norm of the gradient before clipping, a loss scale taken out (give `scaler`). That of the model is
@@ -52,6 +148,8 @@ class GradientNorms:
         With the Trainer of transformers, `callbacks=[GradientNorms.for_trainer("grads.parquet")]`; with Lightning,
         `Trainer(callbacks=[GradientNorms.for_lightning("grads.parquet")])`.
     """
+
+    _unit = "step"
 
     def __init__(
         self,
@@ -110,10 +208,6 @@ class GradientNorms:
                 self._handles.append(parameter.requires_grad_().register_post_accumulate_grad_hook(hook))
                 parameter.requires_grad_(requires_grad)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the hooks off, and write the steps that are left."""
-        self.close()
 
     def close(self) -> None:
         """Take the hooks off, and write the steps that are left; a second call does nothing."""
@@ -188,59 +282,111 @@ class GradientNorms:
             self._table.add(self._columns, np.arange(self._steps - len(values), self._steps) + 1, values)
             self._pending = []
 
-    @classmethod
-    def for_trainer(cls, path: str | os.PathLike[str], **options: Any) -> Any:
-        """Return a `TrainerCallback` of transformers, which watches the model that the Trainer trains.
+    def _end(self, epoch: Callable[[], int]) -> dict[str, float]:
+        self.step()
+        return {}
+
+
+class StateNorms(_History):
+    """Evaluate the model on held-out text after each epoch, exactly, with the state carried.
+
+    For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
+    of a run record. `path` becomes a folder of Parquet files, one for each epoch, as that of the callback for Keras.
+    The wiring is checked once, when the training begins; with check=False nothing is checked.
+
+    Training goes on as without the callback: modules are put back into their modes, and no random number generator is
+    advanced. A number that an epoch does not have, because weights or losses are not finite, is written as NaN.
+
+    Example:
+        `with StateNorms(model, "states.parquet", "held_out.txt", vocabulary=tokens) as norms:`, and after each epoch
+        `norms.epoch()`. With the Trainer of transformers,
+        `callbacks=[StateNorms.for_trainer("states.parquet", "held_out.txt", vocabulary=tokenizer)]`; with Lightning,
+        `Trainer(callbacks=[StateNorms.for_lightning("states.parquet", "held_out.txt", vocabulary=tokens)])`.
+    """
+
+    _unit = "epoch"
+
+    @by_keyword(StateNormsOptions)
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        path: str | os.PathLike[str],
+        text: Paths | None = None,
+        *,
+        wrap: StepOfModule | None = None,
+        options: StateNormsOptions,
+    ) -> None:
+        """Prepare a history.
 
         Args:
+            model: The module that is trained, as `rnneval.wrap` takes it.
             path: The folder to be made.
-            options: Keyword arguments of `GradientNorms`.
+            text: Held-out text: one or more files; or give `string`.
+            wrap: Function of (module, ids, state) that returns logits and the new state, as `step` of
+                `rnneval.from_torch`, for a module that is called in another way.
+            options: Keyword arguments, each a field of `StateNormsOptions`.
 
         Raises:
-            UsageError: transformers is not installed.
+            VocabularyError: the vocabulary cannot be read (or, when the block begins: none was given).
+            TextError: the text is missing, empty or not UTF-8.
+            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
+            UsageError: the model is no module, an option is not known, or its value is not allowed.
         """
-        base = _imported("transformers").TrainerCallback
-        return _callback(
-            base, cls, path, options, {"begins": "on_train_begin", "stepped": "on_step_end", "ends": "on_train_end"}
-        )
+        require_module(model, "callbacks.torch.StateNorms", "give the module that is trained")
+        self._model, self._wrap, self._epochs = model, wrap, 0
+        self._table = StateTable(path, text, options)
 
-    @classmethod
-    def for_lightning(cls, path: str | os.PathLike[str], **options: Any) -> Any:
-        """Return a `Callback` of Lightning, which watches the LightningModule that is trained.
+    @property
+    def runs(self) -> list[Run]:
+        """The run record of every epoch whose weights are finite."""
+        return self._table.runs
 
-        Args:
-            path: The folder to be made.
-            options: Keyword arguments of `GradientNorms`.
+    def __enter__(self) -> Self:
+        """Check the wiring of the model."""
+        with _undisturbed(self._model):
+            if (lm := self._language_model()) is not None:
+                self._table.check(lm)
+        return self
 
-        Raises:
-            UsageError: Lightning is not installed.
+    def close(self) -> None:
+        """Do nothing: each epoch was written at its end."""
+
+    def epoch(self, number: int | None = None) -> dict[str, float]:
+        """End an epoch: evaluate the model, write its numbers, and return those that `logs` asks for.
+
+        `number` is that of the epoch, by default the next one.
         """
-        base = _imported("lightning.pytorch", "pytorch_lightning").Callback
-        return _callback(
-            base,
-            cls,
-            path,
-            options,
-            {"begins": "on_train_start", "stepped": "on_train_batch_end", "ends": "on_train_end"},
-        )
+        self._epochs = self._epochs + 1 if number is None else number
+        with _undisturbed(self._model):
+            return self._table.add(self._epochs, self._language_model())
+
+    def _end(self, epoch: Callable[[], int]) -> dict[str, float]:
+        return self.epoch(epoch())
+
+    def _language_model(self) -> LanguageModel | None:
+        """Return the model as it is now; None if a weight is not finite: it cannot be evaluated."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self._model.parameters()):
+            return None
+        if self._wrap is not None:
+            return from_torch(self._model, self._wrap, vocabulary=self._table.vocabulary)
+        return language_model(self._model, self._table.vocabulary, "StateNorms")
 
 
-def _callback(base: Any, kind: type[GradientNorms], path: Any, options: dict[str, Any], names: dict[str, str]) -> Any:
-    """Return a callback of a training library whose methods of these names watch, end a step, and write the rest."""
-
-    def begins(self: Any, *given: Any, model: Any = None, **_: Any) -> None:
-        trained = model if model is not None else next(each for each in given if isinstance(each, torch.nn.Module))
-        self.norms = kind(trained, path, **options).__enter__()
-
-    def stepped(self: Any, *_: Any, **__: Any) -> None:
-        self.norms.step()
-
-    def ends(self: Any, *_: Any, **__: Any) -> None:
-        self.norms.close()
-
-    methods: dict[str, Callable[..., None]] = {"begins": begins, "stepped": stepped, "ends": ends}
-    made = type("GradientNormsCallback", (base,), {names[role]: method for role, method in methods.items()})
-    return made()
+@contextmanager
+def _undisturbed(model: torch.nn.Module) -> Iterator[None]:
+    """Put the modes of modules and the states of all generators of random numbers back when the block ends."""
+    modes = {module: module.training for module in model.modules()}
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type != "cpu"}
+    kind = next((device.type for device in devices), "cuda")
+    plain, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a model itself may draw from
+    try:
+        with torch.random.fork_rng([device.index or 0 for device in devices], device_type=kind):
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(arrays)  # noqa: NPY002
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _imported(*modules: str) -> Any:

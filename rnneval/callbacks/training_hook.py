@@ -12,11 +12,8 @@ from typing import Any
 
 import keras
 
-from rnneval.errors import UsageError
+from rnneval.callbacks.histories import require_logs
 
-LOGS = ("main", "all", "none")
-"""Values of `logs=`: Keras prints every entry of `logs` in its progress line, and passes them to other callbacks."""
-MAIN = ("grad_norm", "update_ratio", "heldout_perplexity")
 _NAME = "make_train_function"
 
 
@@ -25,14 +22,8 @@ class HookedCallback(keras.callbacks.Callback):
 
     def __init__(self, logs: str) -> None:
         super().__init__()
-        if logs not in LOGS:
-            raise UsageError(f"logs={logs!r} is not known: give one of {', '.join(LOGS)}")
+        require_logs(logs)
         self._logs = logs
-
-    def chosen(self, numbers: Mapping[str, float]) -> dict[str, float]:
-        """Return the numbers to put into `logs`."""
-        wanted = {"main": MAIN, "all": tuple(numbers), "none": ()}[self._logs]
-        return {name: numbers[name] for name in wanted if name in numbers}
 
     def set_model(self, model: Any) -> None:
         """Add the hook for the fit that begins."""
