@@ -26,6 +26,7 @@ Vectors = NDArray[np.floating[Any]]
 They are float64 only where an array of the state is not float32, since float64 holds every smaller type exactly.
 """
 
+TINY = 1e-30  # the smallest growth of a tangent in one step that is told apart from none
 _MOST_NAMED = 5  # weights that are not finite and are named, at most
 
 CARRIED: Mapping[int, str] = {

@@ -1,19 +1,16 @@
 """`rnneval.gradients`: gradients on held-out text, by variable and back through time."""
 
-from types import ModuleType
-
 import msgspec
 import numpy as np
 
-from rnneval.errors import CheckpointError, TextError, UsageError
+from rnneval.errors import CheckpointError, TextError
 from rnneval.evaluate.check import wiring_warnings
-from rnneval.evaluate.diagnostics.probes import spread
+from rnneval.evaluate.diagnostics.probes import derivatives_of, spread
 from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.run import held_out
 from rnneval.evaluate.watch import Watch
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.protocol import LanguageModel
-from rnneval.models.torch import step_of
 from rnneval.models.wrapping import language_model
 from rnneval.options import GradientOptions, by_keyword
 from rnneval.records.run import (
@@ -43,7 +40,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
     """
     lm = language_model(lm, options.vocabulary, "gradients")
-    derivatives = _derivatives_of(lm)
+    derivatives = derivatives_of(lm, "gradients are followed")
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
     findings.require_known(options.thresholds or {})
@@ -84,19 +81,3 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         )
     signs = findings.find(options.thresholds or {}, gradients=record, truncation=truncation)
     return msgspec.structs.replace(record, findings=signs)
-
-
-def _derivatives_of(lm: LanguageModel) -> ModuleType:
-    """Return the functions that follow gradients in the library of a model."""
-    if lm.backend == "keras":
-        from rnneval.models.keras import derivatives
-
-        return derivatives
-    if step_of(lm) is not None:
-        from rnneval.models.torch import derivatives as of_torch
-
-        return of_torch
-    raise UsageError(
-        f"gradients are followed by Keras and by PyTorch, and the backend of this model is {lm.backend}: open a saved "
-        "model with backend='keras', or give a module to rnneval.from_torch; a step function has none to show"
-    )

@@ -8,16 +8,20 @@ the layers below fixed (Benettin et al., Meccanica 15, 1980; Pecora, Carroll, Ph
 A tangent vector needs time to turn into the direction that grows most, thousands of tokens where the two largest
 exponents are close. Each row therefore carries two tangents that begin in independent random directions, and walks on
 until they agree; only the last `TOKENS` tokens are averaged. What the two still differ by is part of the error. The
-Jacobian of a stack is block-triangular, so the exponent of the stack is the largest of its layers'.
+Jacobian of a stack is block-triangular, so the exponent of the stack is the largest of its layers'. A module of PyTorch
+may be no stack: tangents of all of its state together are carried beside those of its layers.
 """
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.models.protocol import IdSource, LanguageModel, Place, Shape
+from rnneval.errors import UsageError
+from rnneval.models.protocol import TINY, IdSource, LanguageModel, Place, Shape
+from rnneval.models.torch import step_of
 from rnneval.records.run import ContextCurve, Exponent, Warning  # noqa: A004 - the record's own word
 
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lengths of context, in tokens
@@ -31,6 +35,7 @@ _FURTHER = 500  # tokens walked before the tangents are compared again
 _SETTLED = 0.25  # the tangents have settled where their difference is at most this share of the spread over the text
 _ROUNDING = 1e-6  # differences of growth below this are rounding of float32, in nats per token
 _CLUSTERS = 8
+TANGENTS = "--lyapunov: tangents are carried"
 
 
 def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count: int, seed: int) -> NDArray[np.int64]:
@@ -79,16 +84,30 @@ def context_curve(
     )
 
 
+def derivatives_of(lm: LanguageModel, what: str) -> ModuleType:
+    """Return the functions that follow gradients and tangents in the library of a model; `what` begins a refusal."""
+    if lm.backend == "keras":
+        from rnneval.models.keras import derivatives
+
+        return derivatives
+    if step_of(lm) is not None:
+        from rnneval.models.torch import derivatives as of_torch
+
+        return of_torch
+    raise UsageError(
+        f"{what} by Keras and by PyTorch, and the backend of this model is {lm.backend}: open a saved "
+        "model with backend='keras', or give a module to rnneval.from_torch; a step function has none to show"
+    )
+
+
 def exponents(
     lm: Any, ids: IdSource, places: Sequence[Place], tokens: int
 ) -> tuple[dict[str, Exponent], list[Warning]]:
-    """Estimate the largest Lyapunov exponent of each layer of a model of Keras, and of the stack; and say what lacks.
+    """Estimate the largest Lyapunov exponent of each layer and of the stack; and say what lacks.
 
     In a row from each place, at most `tokens` tokens are walked: a multiple of 50, more than `SETTLING`.
     """
-    from rnneval.models.keras.derivatives import TINY, TangentWalk
-
-    walk = TangentWalk(lm, ids, places)
+    walk = derivatives_of(lm, TANGENTS).TangentWalk(lm, ids, places)
     measured = min(TOKENS, tokens - SETTLING)
     walk.on(SETTLING + measured)
     while True:
@@ -109,7 +128,7 @@ def exponents(
         if not unsettled or walk.walked >= tokens:
             break
         walk.on(min(_FURTHER, tokens - walk.walked))
-    if by_layer and not missing:
+    if by_layer and not missing and "stack" not in by_layer:
         by_layer["stack"] = max(by_layer.values(), key=lambda exponent: exponent.value)
     warnings = [
         Warning(code="no-lyapunov", message=f"no Lyapunov exponent of {name}: {reason}")

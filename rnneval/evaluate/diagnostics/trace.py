@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints
-from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, TOKENS
 from rnneval.evaluate.plan import SEGMENT
@@ -70,8 +69,8 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     """
     source = text_given(text, options.string)
     lm = language_model(lm, options.vocabulary, "trace")
-    if options.lyapunov and lm.backend != "keras":
-        raise UsageError(f"--lyapunov needs the layers of Keras, and this model runs on {lm.backend}: --backend keras")
+    if options.lyapunov:
+        probes.derivatives_of(lm, probes.TANGENTS)
     findings.require_known(options.thresholds or {})
     require_apart({"out": options.out}, inputs_of(lm, source))
     with held_out(lm, "trace", source, options) as (encoded, _, read):
@@ -112,7 +111,9 @@ def _lyapunov(
     if places:
         return probes.exponents(lm, text, places, tokens)
     short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
-    reason = short if lm.mixable else "the model's start stands for no state that it returns"
+    one_row = "it reads one row at a time, or its state grows with the text: no row can begin in the middle"
+    no_start = one_row if lm.backend == "step" else "the model's start stands for no state that it returns"
+    reason = short if lm.mixable else no_start
     return {}, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")]
 
 

@@ -21,10 +21,9 @@ from rnneval.metrics.gradient_norms import decay_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
 from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, record_runs
-from rnneval.models.protocol import IdSource, Place
+from rnneval.models.protocol import TINY, IdSource, Place
 from rnneval.records.run import ThroughTime, VariableGradient
 
-TINY = 1e-30  # the smallest growth of one step that is told apart from none
 _ROWS = 16  # tokens whose losses are differentiated in one backward pass
 _SEGMENT = 50
 

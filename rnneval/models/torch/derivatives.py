@@ -1,22 +1,32 @@
-"""Gradients of PyTorch models on held-out text: by parameter, and back through time.
+"""Derivatives of PyTorch models on held-out text: by parameter, back through time, and along tangents of the state.
 
 The definitions are those of `rnneval.models.keras.derivatives`. Back through time, the model is called token by token,
 and a number that is zero is added to each array of the state after each token: its gradient is that of the state.
+Tangents are carried by PyTorch's forward mode, which `torch.func.jvp` uses; a complex number is a pair of real ones.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.autograd import forward_ad
 
+from rnneval.arrays import Doubles
 from rnneval.errors import CheckpointError, in_one_line
 from rnneval.metrics.gradient_norms import decay_of
-from rnneval.models.protocol import IdSource, Place
-from rnneval.models.state import Packing, filled, leaves_of
+from rnneval.models.protocol import TINY, IdSource, Place, Vectors
+from rnneval.models.state import Packing, as_array, filled, leaves_of, made_like, numbers_of
 from rnneval.models.step import StepLM
 from rnneval.models.torch.module import TorchStep
+from rnneval.models.torch.recurrent import uncompiled
 from rnneval.records.run import ThroughTime, VariableGradient
+
+_NUDGE = 1e-3  # of the norm of a state: the change that shows whether PyTorch sees how the state acts
+_HIDDEN = 0.5  # of such a change: one that PyTorch's tangent misses is no rounding, and no kink of a function
 
 
 def variable_gradients(
@@ -99,10 +109,121 @@ def _backwards(lm: StepLM, ids: np.ndarray, state: object) -> dict[str, np.ndarr
         gradients = _gradients(_loss(logits, ids[None, -1:]), [nudge for _, nudge in flat])
     norms: dict[str, list[float]] = {}
     for (path, _), gradient in zip(flat, gradients, strict=True):
-        names = lm.names.get(path) or (".".join(lm.named(path)),)
+        names = _names(lm, path)
         for name, part in zip(names, gradient if len(names) > 1 else [gradient], strict=True):
             norms.setdefault(name, []).append(float(_exact(part).norm()))
     return {path: np.array(each) for path, each in norms.items()}
+
+
+class TangentWalk:
+    """Rows of a model and, for each layer and all of them together, two tangent vectors a row."""
+
+    def __init__(self, lm: StepLM, text: IdSource, places: Sequence[Place]) -> None:
+        self._step, self._packing = _parts(lm)
+        self._text, self._places = text, places
+        self._states: Vectors = np.stack([place.state for place in places])
+        self._moving = {
+            leaf.path: (leaf, columns)
+            for leaf, columns in self._packing.columns.items()
+            if leaf.kind == "state" and leaf.dtype.kind in "fc" and leaf.size and leaf.axis is not None
+        }
+        size = numbers_of(self._states).shape[1]
+        inside: dict[str, Doubles] = {}  # by layer: 1 for the numbers of its state, 0 for others
+        for path, (_, columns) in self._moving.items():
+            layer = _names(lm, path)[0].rpartition(".")[0]
+            inside.setdefault(layer, np.zeros(size))[columns] = 1
+        if len(inside) > 1:
+            inside["stack"] = np.sum([*inside.values()], axis=0)
+        self._layers = [*inside]
+        self._inside = np.repeat([*inside.values()], 2, axis=0)[:, None]  # (2 · layers, 1, D)
+        start = np.random.default_rng(0).standard_normal((1, len(places), size))
+        other = np.random.default_rng(1).standard_normal((1, len(places), size))
+        both = np.tile(np.concatenate([start, other]), (len(inside), 1, 1)) * self._inside
+        self._vectors = both / np.linalg.norm(both, axis=2, keepdims=True)
+        self._logs: list[Doubles] = []  # by token, `(2 · layers, rows)`
+        self.missing = {} if inside else {"the state": "it has no arrays of real or complex numbers"}
+        self.walked = 0
+
+    def on(self, steps: int) -> None:
+        """Walk further, unless a call failed."""
+        at = [place.at + self.walked for place in self._places]
+        ids = np.stack([self._text.ids(first, first + steps) for first in at])
+        self.walked += steps
+        try:
+            with self._step.evaluating(), uncompiled(), _without_onednn():
+                for token in range(0 if self.missing else steps):
+                    self._carry(ids[:, token : token + 1])
+        except (RuntimeError, CheckpointError) as error:
+            self.missing["any layer"] = f"PyTorch cannot carry tangents through this model: {in_one_line(error)}"
+
+    def growth(self, steps: int) -> dict[str, Doubles]:
+        """Return ln of each layer's growth at the last `steps` tokens, `(2, rows, steps)`."""
+        if self.missing:
+            return {}
+        logs = np.stack(self._logs[-steps:], axis=2)
+        return dict(zip(self._layers, logs.reshape(-1, 2, *logs.shape[1:]), strict=True))
+
+    def _carry(self, ids: NDArray[np.int32]) -> None:
+        """Carry states and tangents over one token of each row, and note how the tangents grow."""
+        after, moved = self._states.copy(), np.zeros_like(self._vectors)
+        for rows in self._packing.groups(self._states):
+            after[rows], moved[:, rows] = self._moved(ids[rows], self._states[rows], self._vectors[:, rows])
+        moved *= self._inside
+        if not self._logs:
+            self._require_visible(ids, moved)
+        norm = np.maximum(np.linalg.norm(moved, axis=2), TINY)
+        self._logs.append(np.log(norm))
+        self._states, self._vectors = after, moved / norm[:, :, None]
+
+    def _moved(self, ids: NDArray[np.int32], states: Vectors, vectors: Doubles) -> tuple[Vectors, Doubles]:
+        """Return the states `(rows,)` after a token, and the tangents `(n, rows, D)`, in one call."""
+        count, rows, size = vectors.shape
+        tangents, moved = vectors.reshape(-1, size), np.zeros((count * rows, size))
+        state = self._packing.unpack(np.concatenate([states] * count))
+        leaves = leaves_of(state)
+        with forward_ad.dual_level():
+            for path, (leaf, columns) in self._moving.items():
+                tangent = made_like(leaf.unpacked(tangents[:, columns]), leaf.like)
+                leaves[path] = forward_ad.make_dual(leaves[path], tangent)
+            _, after = self._step.read(np.tile(ids, (count, 1)), filled(state, iter(leaves.values())))
+            returned = leaves_of(after)
+            for path, (leaf, columns) in self._moving.items():
+                if (tangent := forward_ad.unpack_dual(returned[path]).tangent) is not None:
+                    moved[:, columns] = leaf.packed(as_array(tangent, path))
+            return self._packing.pack(after, len(moved))[:rows], moved.reshape(vectors.shape)
+
+    def _require_visible(self, ids: NDArray[np.int32], moved: Doubles) -> None:
+        """Refuse a model that hides from PyTorch how its state acts: a small change moves it in another direction."""
+        ends = []
+        for sign in (1, -1):
+            states = np.stack([self._states] * len(moved))
+            numbers = numbers_of(states)
+            sizes = _NUDGE * np.maximum(np.linalg.norm(numbers_of(self._states), axis=1), _NUDGE)[:, None]
+            numbers += (sign * sizes * self._vectors).astype(numbers.dtype)
+            after = np.empty_like(states)
+            for each, of_each in zip(states, after, strict=True):
+                for rows in self._packing.groups(each):
+                    _, state = self._step.read(ids[rows], self._packing.unpack(each[rows]))
+                    of_each[rows] = self._packing.pack(state, len(rows))
+            ends.append(numbers_of(after).astype(np.float64))
+        changes = (ends[0] - ends[1]) / (2 * sizes) * self._inside
+        missed = np.linalg.norm(changes - moved, axis=2) > _HIDDEN * np.maximum(np.linalg.norm(changes, axis=2), _NUDGE)
+        if missed.all(axis=1).any():
+            raise CheckpointError("a change of its state acts otherwise than its derivative says, as after detach()")
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Leave out oneDNN, whose LSTM has no forward mode, while a block runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the same switch has a part for GPUs that are not there
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
+def _names(lm: StepLM, path: str) -> tuple[str, ...]:
+    """Return the names of an array of the state: one, or one for each layer of a module that returned it."""
+    return lm.names.get(path) or (".".join(lm.named(path)),)
 
 
 def _has_gradient(tensor: torch.Tensor) -> bool:
