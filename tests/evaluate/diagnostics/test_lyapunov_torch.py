@@ -139,7 +139,7 @@ class InNumpy(Linear):
 def measured(model, rows=2, steps=STEPS):
     lm = rnneval.wrap(model)
     rng = np.random.default_rng(1)
-    starts = [lm.packing.pack(lm.step(np.full((1, k + 1), 1, "i4"), None)[1], 1)[0] for k in range(rows)]
+    starts = [lm.packing.pack(lm.step(np.full((1, k % 2 + 1), 1, "i4"), None)[1], 1)[0] for k in range(rows)]
     for start in starts:
         numbers = start["numbers"] if start.dtype.names else start
         numbers += rng.normal(0, 0.05, numbers.shape)
