@@ -83,7 +83,8 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
         walk = max(longest // 2, min(TOKENS + SETTLING, longest - SEGMENT - 3))
         walk = min(TOKENS + probes.MOST_SETTLING, walk) // 50 * 50
-        if options.lyapunov and walk > SETTLING and lm.mixable:
+        begins_inside = lm.mixable or getattr(lm, "packing", None) is not None
+        if options.lyapunov and walk > SETTLING and begins_inside:
             targets = probes.spread(starts + 1, stops, walk + SEGMENT + 1, probes.ROWS, options.seed)
         watch = TraceWatch(encoded, options.stride or sampling(encoded.tokens), targets=targets, tokens=tokens)
         run = msgspec.structs.replace(read(watch), gates=watch.gate_summaries() or None)
@@ -95,7 +96,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
                 message = "no context curve: the text is too short, or the model's start cannot be given"
                 warnings.append(Warning(code="no-context", message=message))
         if options.lyapunov:
-            exponents, reasons = _lyapunov(lm, encoded, [*watch.by_position["places"].values()], walk)
+            exponents, reasons = _lyapunov(lm, encoded, [*watch.by_position["places"].values()], walk, begins_inside)
             run = msgspec.structs.replace(run, lyapunov=exponents or None)
             warnings += reasons
         if options.out is not None:
@@ -106,14 +107,14 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
 
 
 def _lyapunov(
-    lm: LanguageModel, text: EncodedText, places: list[Place], tokens: int
+    lm: LanguageModel, text: EncodedText, places: list[Place], tokens: int, begins_inside: bool
 ) -> tuple[dict[str, Exponent], list[Warning]]:
     if places:
         return probes.exponents(lm, text, places, tokens)
     short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
-    one_row = "it reads one row at a time, or its state grows with the text: no row can begin in the middle"
-    no_start = one_row if lm.backend == "step" else "the model's start stands for no state that it returns"
-    reason = short if lm.mixable else no_start
+    grows = "its state grows with the text, or is no nest of arrays: no row can begin in the middle"
+    no_start = grows if lm.backend == "step" else "the model's start stands for no state that it returns"
+    reason = short if begins_inside else no_start
     return {}, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")]
 
 

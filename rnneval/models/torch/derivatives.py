@@ -176,7 +176,10 @@ class TangentWalk:
         self._states, self._vectors = after, moved / norm[:, :, None]
 
     def _moved(self, ids: NDArray[np.int32], states: Vectors, vectors: Doubles) -> tuple[Vectors, Doubles]:
-        """Return the states `(rows,)` after a token, and the tangents `(n, rows, D)`, in one call."""
+        """Return the states `(rows,)` after a token, and the tangents `(n, rows, D)`, in one call if that can be."""
+        if self._packing.separate and len(vectors) > 1:
+            calls = [self._moved(ids, states, vector[None]) for vector in vectors]
+            return calls[0][0], np.concatenate([tangent for _, tangent in calls])
         count, rows, size = vectors.shape
         tangents, moved = vectors.reshape(-1, size), np.zeros((count * rows, size))
         state = self._packing.unpack(np.concatenate([states] * count))

@@ -107,6 +107,14 @@ class Lstm(torch.nn.Module):
         return self.out(outputs), state
 
 
+class OneRow(Turning):
+    """Reads one row at a time."""
+
+    def forward(self, ids, state=None):
+        logits, state = super().forward(ids[:1], state)
+        return logits, state
+
+
 class Detached(Linear):
     def next(self, s):
         return super().next(s.detach())
@@ -146,7 +154,7 @@ def measured(model, rows=2, steps=STEPS):
     return exponents(lm, Ids(), [Place(at=1_000 * k, state=start) for k, start in enumerate(starts)], steps)
 
 
-@pytest.mark.parametrize(("model", "value"), [(Linear, np.log(0.9)), (Turning, np.log(0.95))])
+@pytest.mark.parametrize(("model", "value"), [(Linear, np.log(0.9)), (Turning, np.log(0.95)), (OneRow, np.log(0.95))])
 def test_a_linear_recurrence_has_the_log_of_its_largest_factor(model, value):
     found, warnings = measured(model())
     assert not warnings
@@ -206,6 +214,25 @@ def test_where_there_is_no_tangent_one_line_says_why(model, reason):
     assert (found, warning.code) == ({}, "no-lyapunov")
     assert reason in warning.message
     assert "\n" not in warning.message
+
+
+class Remembering(torch.nn.Module):
+    """Its state is all that it has read."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(len(LETTERS), len(LETTERS))
+
+    def forward(self, ids, state=None):
+        before = self.embedding(ids) if state is None else torch.cat([state, self.embedding(ids)], 1)
+        return before.cumsum(1)[:, -ids.shape[1] :], before
+
+
+def test_a_memory_that_grows_has_no_exponent():
+    text = "".join(np.random.default_rng(0).choice(list(LETTERS), 300))
+    run = rnneval.trace(Remembering(), vocabulary=list(LETTERS), string=text, check=False, lyapunov=True)
+    (warning,) = (each for each in run.warnings if each.code == "no-lyapunov")
+    assert "its state grows with the text" in warning.message
 
 
 def test_trace_writes_and_refuses():
