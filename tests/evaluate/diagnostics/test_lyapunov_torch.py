@@ -108,11 +108,11 @@ class Lstm(torch.nn.Module):
 
 
 class OneRow(Turning):
-    """Reads one row at a time."""
+    """Goes on with one row alone, as RWKV of transformers does: of several its logits have another shape."""
 
     def forward(self, ids, state=None):
-        logits, state = super().forward(ids[:1], state)
-        return logits, state
+        logits, after = super().forward(ids, state)
+        return (logits if state is None or len(ids) == 1 else logits.repeat(1, 2, 1)), after
 
 
 class Detached(Linear):
