@@ -122,8 +122,10 @@ def test_no_class_name_stands_for_two_things() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, set()).add(_name(path))
-    # One callback, for Keras and for PyTorch.
+    # One for Keras and one for PyTorch, which do the same.
     assert places.pop("GradientNorms") == {"rnneval/callbacks/gradient_norms.py", "rnneval/callbacks/torch.py"}
+    assert places.pop("StateNorms") == {"rnneval/callbacks/state_norms.py", "rnneval/callbacks/torch.py"}
+    assert places.pop("TangentWalk") == {f"rnneval/models/{each}/derivatives.py" for each in ("keras", "torch")}
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 

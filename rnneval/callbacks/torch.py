@@ -297,11 +297,9 @@ class StateNorms(_History):
     Training goes on as without the callback: modules are put back into their modes, and no random number generator is
     advanced. A number that an epoch does not have, because weights or losses are not finite, is written as NaN.
 
-    Example:
-        `with StateNorms(model, "states.parquet", "held_out.txt", vocabulary=tokens) as norms:`, and after each epoch
-        `norms.epoch()`. With the Trainer of transformers,
-        `callbacks=[StateNorms.for_trainer("states.parquet", "held_out.txt", vocabulary=tokenizer)]`; with Lightning,
-        `Trainer(callbacks=[StateNorms.for_lightning("states.parquet", "held_out.txt", vocabulary=tokens)])`.
+    Call `epoch` after each epoch in a `with` block. With the Trainer of transformers,
+    `callbacks=[StateNorms.for_trainer("states.parquet", "held_out.txt", vocabulary=tokenizer)]`; with Lightning,
+    `Trainer(callbacks=[StateNorms.for_lightning("states.parquet", "held_out.txt", vocabulary=tokens)])`.
     """
 
     _unit = "epoch"
