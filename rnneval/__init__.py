@@ -30,6 +30,7 @@ _HOMES = {
     "gradients": "rnneval.evaluate.diagnostics.gradients",
     "lint": "rnneval.lint",
     "open": "rnneval.evaluate.opening",
+    "parity": "rnneval.parity.run",
     "read": "rnneval.records",
     "report": "rnneval.render.report",
     "sweep": "rnneval.evaluate.sweep",

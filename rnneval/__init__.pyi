@@ -19,6 +19,7 @@ from rnneval.gates.verdicts import gate
 from rnneval.lint import lint
 from rnneval.models.keras.lm import RecurrentLM, wrap
 from rnneval.models.step import from_step
+from rnneval.parity.run import parity
 from rnneval.records import read
 from rnneval.render import plot
 from rnneval.render.notebook import as_html, as_text
@@ -47,6 +48,7 @@ __all__ = [
     "metrics",
     "models",
     "open",
+    "parity",
     "plot",
     "read",
     "recordfile",

@@ -154,5 +154,5 @@ def _short(annotation: Any) -> Any:
 _SHORT = {
     "str | PathLike[str] | Iterable[str | PathLike[str]]": "Paths",
     "str | PathLike[str]": "Path",
-    "Run | Wiring | Gate | Opened | Gradients | Ranking": "Record",
+    "Run | Wiring | Gate | Opened | Gradients | Ranking | Parity": "Record",
 }

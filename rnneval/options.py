@@ -287,6 +287,49 @@ class GradientOptions(DiagnosticOptions):
     """Number of tokens from which gradients are followed, evenly spread over the text."""
 
 
+_DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+class ParityOptions(GivenGroup, CallGroup, WiringGroup, TextGroup, heading="Calls"):
+    """Options of `rnneval.parity`."""
+
+    ref_segment: int | None = option(None, metavar="N", least=1, unset="64")
+    """Tokens of a call of the reference."""
+    cand_segment: int | None = option(None, metavar="N", least=1, unset="that of the reference")
+    """Tokens of a call of the candidate."""
+    ref_state: str = option("carry", choices=("carry", "reset"), seldom=True)
+    """Whether a call of the reference reads the state of the call before, or the initial one."""
+    cand_state: str = option("carry", choices=("carry", "reset"), seldom=True)
+    """The same of the candidate."""
+    ref_dtype: str | None = option(None, choices=_DTYPES, unset="its own")
+    """Type to convert the reference to: a module of PyTorch as a whole, else its weights, rounded to half precision."""
+    cand_dtype: str | None = option(None, choices=_DTYPES, unset="its own")
+    """The same of the candidate."""
+    max_kl: float | None = option(None, metavar="X", unset="no difference beyond rounding passes", heading="Limits")
+    """Largest mean KL divergence that passes, in nats a token."""
+    allow: Pairs = option((), metavar="loss=+X", repeated=True, heading="Limits")
+    """Most that the loss may get worse, in nats a token, such as loss=+0.01."""
+    seed: int = option(0, seldom=True)
+    """Random seed of the wiring check and of the places of restarts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_kl is not None and not 0 < self.max_kl < float("inf"):
+            raise UsageError(f"--max-kl {self.max_kl} is not allowed: give nats a token above 0, such as 1e-4")
+
+    @property
+    def allowed_loss(self) -> float | None:
+        """The most that the loss may get worse; None without a limit."""
+        pairs = dict(self.allow) if isinstance(self.allow, Mapping) else dict(each.split("=", 1) for each in self.allow if "=" in each)
+        if not pairs and not self.allow:
+            return None
+        try:
+            (amount,) = (float(value) for name, value in pairs.items() if name.strip() == "loss" and len(pairs) == 1)
+        except ValueError:
+            raise UsageError(f"--allow {self.allow!r}: give loss=+X in nats a token, such as loss=+0.01") from None
+        return amount
+
+
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 

@@ -72,7 +72,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
 
 def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
     """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
-    lm, vocabulary = _with_vocabulary(lm, options.tokens)
+    lm, vocabulary = with_vocabulary(lm, options.tokens)
     read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     if options.beside_reset is not None and not carried:
@@ -115,7 +115,7 @@ def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> Places:
     return {"the checkpoint": checkpoint, "the text": None if isinstance(text, InMemory) else text}
 
 
-def _with_vocabulary(lm: LanguageModel, tokens: str | None) -> tuple[LanguageModel, Vocabulary]:
+def with_vocabulary(lm: LanguageModel, tokens: str | None) -> tuple[LanguageModel, Vocabulary]:
     """Return a model with its vocabulary, and the vocabulary; ids of bytes need none to be given."""
     vocabulary = lm.vocabulary
     if vocabulary is None and tokens == "byte" and lm.width == 256:
@@ -240,7 +240,7 @@ def held_out(
     """
     require_carried(lm, what)
     read_as = TextOptions.of(options)
-    lm, vocabulary = _with_vocabulary(lm, options.tokens)
+    lm, vocabulary = with_vocabulary(lm, options.tokens)
     with one_thread(lm.checkpoint.parameters), encode(text_or_paths, vocabulary, read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
         require_explained(lm, wiring)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from rnneval.arrays import Doubles
@@ -233,10 +233,22 @@ def bounds_of(measured: Metric, estimate: Estimate) -> tuple[float, float] | Non
 
 def change_of_loss(baseline: Blocks, candidate: Blocks) -> Score:
     """Return the paired change of the loss, candidate − baseline, of two readings of the same tokens, all finite."""
-    change = np.subtract(candidate.sums[NATS], baseline.sums[NATS])
-    losses = np.array([change, baseline.tokens], dtype=np.float64)
+    return mean_of(baseline, np.subtract(candidate.sums[NATS], baseline.sums[NATS]), "nats a token")
+
+
+def mean_of(blocks: Blocks, sums: ArrayLike, unit: str) -> Score:
+    """Return the mean over tokens of what has these sums in the blocks, with its interval where there is one."""
+    columns = np.array([sums, blocks.tokens], dtype=np.float64)
+    estimate, _ = over_clusters(blocks, columns, ratio)
+    if estimate is None:
+        return Score(value=float(ratio(columns.sum(axis=1))), unit=unit)
+    return Score(value=estimate.value, unit=unit, low=estimate.bound(0.025), high=estimate.bound(0.975))
+
+
+def over_clusters(blocks: Blocks, columns: Columns, statistic: Statistic) -> tuple[Estimate | None, Clusters | None]:
+    """Estimate a statistic of sums `(quantities, blocks)` over the clusters of a text; None if it has too little."""
     try:
-        estimate = jackknife(ratio, *_clustered(baseline, losses))
+        scored, clusters = _clustered(blocks, columns)
     except TooLittleTextError:
-        return Score(value=float(ratio(losses.sum(axis=1))), unit="nats a token")
-    return Score(value=estimate.value, unit="nats a token", low=estimate.bound(0.025), high=estimate.bound(0.975))
+        return None, None
+    return jackknife(statistic, scored, clusters), clusters

@@ -249,6 +249,8 @@ def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
         pairs = zip(record.blocks.sums["nats"], record.blocks.tokens, strict=False)
         plain["blocks"]["largest_nats_per_token"] = max((nats / n for nats, n in pairs if n), default=math.nan)
     scores = plain.get("scores", {})
+    family = str(type(record).__struct_config__.tag).partition("/")[0].removeprefix("rnneval.")
+    name = name.removeprefix(f"{family}.")  # `parity.kl.mean` says which of several records is meant
     for root in (plain, scores):
         figure = _resolve(root, [quoted or bare for quoted, bare in PART.findall(name)])
         if isinstance(figure, dict):

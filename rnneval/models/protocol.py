@@ -207,6 +207,26 @@ class LanguageModel:
         """Prepare the model for steps of at most one shape; `padded`: short segments may be filled up to its length."""
         raise NotImplementedError
 
+    def initial_state(self, batch: int) -> Any:
+        """Return the state before the first token of `batch` rows, as `step` takes it."""
+        raise NotImplementedError
+
+    def step(self, ids: Any, state: Any) -> tuple[Any, Any]:
+        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` and the new state."""
+        raise NotImplementedError
+
+    def stepper(self) -> Callable[[NDArray[np.int32], Any], tuple[Any, Any]]:
+        """Return what does as `step` does, fast in many calls of one length."""
+        return self.step
+
+    def weights_moved(self, draw: int) -> "LanguageModel | None":
+        """Return a model with each weight moved by ± one unit in the last place; None if it shows no weights."""
+        return None
+
+    def in_dtype(self, dtype: str) -> "LanguageModel | None":
+        """Return the model with its weights in another type; None if it cannot be made."""
+        return None
+
     def __repr__(self) -> str:
         """Return its name and size, its layers, and its vocabulary."""
         layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in self.layers)

@@ -83,6 +83,21 @@ class StepLM(LanguageModel):
         """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
         return self.function(ids, state)
 
+    def weights_moved(self, draw: int) -> "StepLM | None":
+        """Return a copy of a model of PyTorch with each weight moved by ± one unit in the last place."""
+        made: StepLM | None = self._as_torch("moved_copy", draw)
+        return made
+
+    def in_dtype(self, dtype: str) -> "StepLM | None":
+        """Return a copy of a model of PyTorch in another type."""
+        made: StepLM | None = self._as_torch("widened", dtype)
+        return made
+
+    def _as_torch(self, method: str, argument: Any) -> Any:
+        """Return what a method of a step of PyTorch makes of the model; None of any other step."""
+        made = getattr(self.function.step, method, None)
+        return None if made is None else made(self, argument)
+
     def start(self) -> Vectors:
         """Return the initial state, `(D,)`; zeros stand for one that has no vector of its own."""
         return self.carrier.start()

@@ -9,12 +9,13 @@ from rnneval.records import gate, run, wiring
 from rnneval.records._base import encode, json_text
 from rnneval.records.encoding import Record, decode, json_schema, read, read_run, schema_names, write
 from rnneval.records.gate import Gate, Ranking
+from rnneval.records.parity import Parity
 from rnneval.records.run import Gradients, Opened, Run
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 
 __all__ = [
-    "Finding", "Gate", "Gradients", "Opened", "Ranking", "Record", "Run", "Wiring", "decode", "encode", "gate",
+    "Finding", "Gate", "Gradients", "Opened", "Parity", "Ranking", "Record", "Run", "Wiring", "decode", "encode", "gate",
     "json_schema", "json_text", "read", "read_run", "read_table", "require_rows", "run", "schema_names",
     "table_written", "whole_file", "wiring", "write", "write_text", "write_texts",
 ]  # fmt: skip

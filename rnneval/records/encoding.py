@@ -15,10 +15,11 @@ from rnneval.errors import RecordError, named_in_message
 from rnneval.paths import open_regular, reason_of, unique_keys
 from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.gate import Gate, Ranking
+from rnneval.records.parity import Parity
 from rnneval.records.run import Gradients, Opened, Run
 from rnneval.records.wiring import Wiring, breaks_runs
 
-Record = Run | Wiring | Gate | Opened | Gradients | Ranking
+Record = Run | Wiring | Gate | Opened | Gradients | Ranking | Parity
 CLASSES: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Record)}
 """The class of each record, by its schema."""
 
@@ -81,7 +82,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     """Read a record from a JSON file.
 
     Returns:
-        A `Run`, `Wiring`, `Gate`, `Gradients`, `Opened` or `Ranking`, by the schema that the file names.
+        A `Run`, `Wiring`, `Gate`, `Gradients`, `Opened`, `Ranking` or `Parity`, by the schema that the file names.
 
     Raises:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds

@@ -230,7 +230,7 @@ def _read_moved(lm: StepLM, unit: float, pieces: Pieces, draw: int) -> Outputs:
         before = leaves_of(state)
         logits, state = lm.step(ids, state)
         outputs.append(logits)
-        state = filled(state, _moved(state, before, ids.shape[1], unit, generator))
+        state = filled(state, state_moved(state, before, ids.shape[1], unit, generator))
     return outputs
 
 
@@ -257,7 +257,7 @@ def _compared(lm: StepLM) -> list[str]:
     return [leaf.path for leaf in lm.leaves or () if leaf.kind in {"state", "memory"}]
 
 
-def _moved(
+def state_moved(
     state: Any, before: Mapping[str, Any], tokens: int, unit: float, generator: np.random.Generator
 ) -> Iterator[Any]:
     """Yield the arrays of a state with each number that a call wrote moved; whole numbers stay, and what it was given.

@@ -9,7 +9,7 @@ that number's place.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -90,6 +90,7 @@ class RecurrentLM(LanguageModel):
     units: tuple[RecurrentUnit, ...]  # the recurrent layers, each at each of its places in a call
     row: State  # the leaves, with one row each, that stand for `states=None`
     softmax: Any = None  # the layer whose softmax is left out
+    moved: tuple[tuple[Any, NDArray[Any]], ...] = ()  # variables and the values that they have in calls of `stepper`
 
     @property
     def contract(self) -> int:
@@ -137,6 +138,43 @@ class RecurrentLM(LanguageModel):
         if self.output_kind == "probabilities":
             logits = tf.math.log(tf.cast(logits, tf.float64))
         return Answer(logits, leaves)
+
+    def stepper(self) -> Callable[[NDArray[np.int32], Any], Answer]:
+        """Return `step` as a graph, with the moved weights in their places during a call."""
+        graph = tf.function(self.step, autograph=False, reduce_retracing=True)
+
+        def call(ids: NDArray[np.int32], state: Any) -> Answer:
+            kept = [(variable, variable.numpy()) for variable, _ in self.moved]
+            for variable, values in self.moved:
+                variable.assign(values)
+            try:
+                answer: Answer = graph(tf.constant(ids, tf.int32), state)
+            except Exception as error:
+                where = f"{type(self.model).__name__} was run as a graph on ids of shape {ids.shape}, and raised"
+                raise CheckpointError(f"{where} {type_and_message(error)}") from error
+            finally:
+                for variable, values in kept:
+                    variable.assign(values)
+            return answer
+
+        return call
+
+    def weights_moved(self, draw: int) -> "RecurrentLM":
+        """Return the model with each weight moved by ± one unit in the last place, in the calls of `stepper`."""
+        generator, moved = np.random.default_rng(draw), []
+        for variable in self.model.trainable_variables:
+            values = variable.numpy()
+            ends = generator.choice([-np.inf, np.inf], values.shape).astype(values.dtype)
+            moved.append((variable, np.nextafter(values, ends)))
+        return replace(self, moved=tuple(moved))
+
+    def in_dtype(self, dtype: str) -> "RecurrentLM | None":
+        """Return the model with weights that are rounded to half precision, in the calls of `stepper`."""
+        if dtype not in ("float16", "bfloat16"):
+            return self if dtype == self.checkpoint.dtype else None
+        kept = [(variable, variable.numpy()) for variable in self.model.trainable_variables]
+        half = [(each, tf.cast(tf.cast(values, dtype), values.dtype).numpy()) for each, values in kept]
+        return replace(self, moved=tuple(half))
 
     def pack(self, state: Sequence[Any]) -> Any:
         """Put leaves into vectors `(rows, D)`; in a graph or eagerly."""

@@ -1,6 +1,6 @@
 """NumpyLM: a checkpoint of known layers as a language model, opened and run without TensorFlow and Keras."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -106,9 +106,35 @@ class NumpyLM(LanguageModel):
             ForwardPass(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
         return logits.swapaxes(0, 1), tuple(part for parts in states for part in parts)
 
+    def weights_moved(self, draw: int) -> "NumpyLM":
+        """Return a copy with each weight moved by ± one unit in the last place."""
+        generator = np.random.default_rng(draw)
+
+        def moved(values: Floats) -> Floats:
+            return np.nextafter(values, generator.choice(np.array([-np.inf, np.inf], np.float32), values.shape))
+
+        return self._with_weights(moved)
+
+    def in_dtype(self, dtype: str) -> "NumpyLM | None":
+        """Return a copy whose weights are rounded to half precision; arithmetic is in float32 always."""
+        if dtype == "float16":
+            return self._with_weights(lambda values: values.astype(np.float16).astype(np.float32))
+        if dtype == "bfloat16":  # the upper half of a float32, rounded to even
+            return self._with_weights(_in_bfloat16)
+        return self if dtype == "float32" else None
+
+    def _with_weights(self, change: Callable[[Floats], Floats]) -> "NumpyLM":
+        chain = tuple((entry, {role: change(values) for role, values in held.items()}) for entry, held in self.chain)
+        return replace(self, chain=chain)
+
     def __getstate__(self) -> dict[str, Any]:
         """Take what the arithmetic is made from to another process, which reads ids and needs no vocabulary."""
         return {**{name: value for name, value in vars(self).items() if name != "network"}, "vocabulary": None}
+
+
+def _in_bfloat16(values: Floats) -> Floats:
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _layout(chain: Layers, sees: Sees) -> Layout:

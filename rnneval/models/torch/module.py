@@ -124,14 +124,49 @@ class TorchStep:
     def widened(self, lm: StepLM, dtype: str) -> StepLM | None:
         """Return a copy of its model that computes in a wider type; None if it cannot, or its states are not wider."""
         wide: torch.dtype = getattr(torch, dtype)
-        try:
-            copied = self.of(copy.deepcopy(self.module).to(wide))
-            made = language_model(copied, None, lm.checkpoint.title, lm.checkpoint.format)
-        except Exception:  # whatever the module raises
+        if (made := self.copied(lm, wide)) is None:
             return None
         types = {leaf.like.dtype for leaf in made.leaves or () if torch.is_tensor(leaf.like)}
         narrow = any(each.is_floating_point and each.itemsize < wide.itemsize for each in types)
-        return None if narrow else replace(made, vocabulary=lm.vocabulary)
+        return None if narrow else made
+
+    def copied(self, lm: StepLM, dtype: torch.dtype | None = None) -> StepLM | None:
+        """Return a copy of its model, in another type if one is given; None if the module cannot be copied so."""
+        try:
+            module = copy.deepcopy(self.module)
+            made = language_model(
+                self.of(module if dtype is None else module.to(dtype)), None, lm.checkpoint.title, lm.checkpoint.format
+            )
+        except Exception:  # whatever the module raises
+            return None
+        return replace(made, vocabulary=lm.vocabulary)
+
+    def moved_copy(self, lm: StepLM, draw: int) -> StepLM | None:
+        """Return a copy of its model with each weight moved by ± one unit in the last place; None without weights."""
+        made = self.copied(lm)
+        if made is None or not any(parameter.is_floating_point() for parameter in self.module.parameters()):
+            return None
+        with made.function.step.weights_moved(draw) as moved:  # type: ignore[attr-defined]  # a step of this class
+            values = [parameter.detach().clone() for parameter in moved]
+        for parameter, value in zip(moved, values, strict=True):
+            parameter.data.copy_(value)
+        return made
+
+    @contextmanager
+    def weights_moved(self, draw: int, unit: float | None = None) -> Iterator[list[torch.nn.Parameter]]:
+        """Move every weight by ± one unit in the last place, of its own type or relative, while the block runs."""
+        generator, kept = torch.Generator().manual_seed(draw), []
+        for parameter in self.module.parameters():
+            if parameter.is_floating_point():
+                kept.append((parameter, parameter.detach().clone()))
+                signs = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
+                size = torch.finfo(parameter.dtype).eps if unit is None else unit
+                parameter.data.mul_((1 + size * signs.double()).to(parameter))
+        try:
+            yield [parameter for parameter, _ in kept]
+        finally:
+            for parameter, value in kept:
+                parameter.data.copy_(value)
 
     @property
     def half(self) -> str:

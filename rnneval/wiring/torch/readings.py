@@ -203,14 +203,5 @@ class CacheReader:
 
     def moved(self, reading: Reading, draw: int) -> Logits:
         """Read with every weight moved by ± one unit in the last place of float32; put the weights back."""
-        generator, kept = torch.Generator().manual_seed(draw), []
-        for parameter in self.step.module.parameters():
-            if parameter.is_floating_point():
-                kept.append((parameter, parameter.detach().clone()))
-                signs = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
-                parameter.data.mul_((1 + 2.0**-23 * signs.double()).to(parameter))
-        try:
+        with self.step.weights_moved(draw, 2.0**-23):
             return self.read(reading)
-        finally:
-            for parameter, value in kept:
-                parameter.data.copy_(value)

@@ -1,0 +1,89 @@
+"""The first part of two models whose states differ by more than rounding, on the way to the first difference."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+from rnneval.models.protocol import Shape
+from rnneval.models.state import as_array, leaves_of
+from rnneval.models.step import StepLM
+from rnneval.parity.reading import Columns, Side
+from rnneval.records.parity import Departure
+from rnneval.text import EncodedText
+
+_MOST_TOKENS = 1 << 14  # tokens of a document up to the first difference: more are not read again
+_MOST_NUMBERS = 1 << 26
+_ROUNDING = 2e-5  # relative; weights that move by one unit in the last place move states by a tenth of it
+
+States = dict[str, NDArray[np.float64]]
+"""Values of each state after some tokens, `(tokens, numbers)`, in the order in which the layers run."""
+
+
+def first_departure(first: Side, second: Side, text: EncodedText, columns: Columns, at: int) -> Departure | None:
+    """Return the part that departs first up to a position; None where states are not seen, or agree."""
+    document = int(np.searchsorted(text.document_starts, columns.token[at], side="right")) - 1
+    start, length = int(text.document_starts[document]), int(columns.position[at]) + 1
+    if length > _MOST_TOKENS:
+        return None
+    ids = text.ids(start, start + length)
+    try:
+        (tokens, one), (others, other) = (_states(side, ids) for side in (first, second))
+    except CheckpointError:
+        return None
+    common = np.intersect1d(tokens, others)
+    pairs, paired_by = _paired(one, other)
+    best: Departure | None = None
+    for name, match in pairs:
+        a, b = one[name][np.searchsorted(tokens, common)], other[match][np.searchsorted(others, common)]
+        size = np.maximum(np.abs(a).max(axis=1, initial=0), 1e-30)
+        difference = np.abs(a - b).max(axis=1, initial=0) / size
+        above = np.flatnonzero(~(difference <= _ROUNDING))
+        if above.size and (best is None or start + common[above[0]] < best.token):
+            token, relative = int(start + common[above[0]]), float(np.nan_to_num(difference[above[0]], posinf=1e30))
+            best = Departure(part=name, in_candidate=match, token=token, difference=relative, paired_by=paired_by)
+    return best
+
+
+def _paired(one: States, other: States) -> tuple[list[tuple[str, str]], Literal["name", "order and shape"]]:
+    """Pair the states of two models: by name where all names are alike, else in their order where sizes agree."""
+    if set(one) == set(other) and all(one[name].shape[1] == other[name].shape[1] for name in one):
+        return [(name, name) for name in one], "name"
+    sizes = [[values.shape[1] for values in states.values()] for states in (one, other)]
+    return [*zip(one, other, strict=True)] if sizes[0] == sizes[1] else [], "order and shape"
+
+
+def _states(side: Side, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
+    """Read ids in calls; return the tokens after which states are seen, and their values."""
+    ids = ids if side.ids is None else side.ids[ids]
+    lm = side.lm
+    if isinstance(lm, StepLM) and (lm.observer is None or lm.packing is None):
+        return _after_calls(side, lm, ids)
+    scorer, start = lm.scorer(Shape(rows=1, segment=side.segment), padded=False, sees="states"), lm.start()[None]
+    if getattr(lm, "moved", ()) or len(ids) * start.size > _MOST_NUMBERS:
+        raise CheckpointError("the states are not seen, or are too many")
+    parts: dict[str, list[NDArray[Any]]] = {}
+    state = start
+    for first in range(0, len(ids), side.segment):
+        piece = ids[None, first : first + side.segment]
+        stepped = scorer.score(piece, np.zeros_like(piece), state if side.carries else start, 1)
+        state = stepped.states[:1]
+        for key, trajectory in stepped.seen.states.items() if stepped.seen else ():
+            parts.setdefault(key, []).append(trajectory.states[0, : piece.shape[1]].reshape(piece.shape[1], -1))
+    return np.arange(len(ids)), {key: np.concatenate(rows).astype(np.float64) for key, rows in parts.items()}
+
+
+def _after_calls(side: Side, lm: StepLM, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
+    """Return the arrays of a step function's state after each call."""
+    start = lm.initial_state(1)
+    paths, state = [leaf.path for leaf in lm.leaves or () if leaf.kind == "state"], start
+    rows: dict[str, list[NDArray[Any]]] = {path: [] for path in paths}
+    ends = [min(first + side.segment, len(ids)) for first in range(0, len(ids), side.segment)]
+    for first, end in zip(range(0, len(ids), side.segment), ends, strict=True):
+        _, state = lm.step(ids[None, first:end], state if side.carries else start)
+        leaves = leaves_of(state)
+        for path in paths:
+            rows[path].append(as_array(leaves[path], path).astype(np.float64).ravel())
+    named = {".".join(lm.named(path)): np.array(values) for path, values in rows.items()}
+    return np.array(ends) - 1, named

@@ -1,0 +1,276 @@
+"""`rnneval.parity`: a candidate against a reference on one text, each in its own calls, the state carried."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rnneval.arrays import Ints
+from rnneval.errors import CheckpointError
+from rnneval.evaluate.check import check, fails
+from rnneval.evaluate.losses import Losses, add_up
+from rnneval.evaluate.plan import SEGMENT
+from rnneval.evaluate.record import scored_text
+from rnneval.evaluate.run import with_vocabulary
+from rnneval.gates.clusters import mean_of
+from rnneval.models.protocol import LanguageModel, require_carried
+from rnneval.models.wrapping import language_model
+from rnneval.options import ParityOptions, Paths, by_keyword
+from rnneval.parity import statistics
+from rnneval.parity.departure import first_departure
+from rnneval.parity.reading import Columns, Side, compared, floor_readings, in_type, read_columns, same_ids
+from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, Evidence, judge
+from rnneval.processes import one_thread
+from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
+from rnneval.records.run import Blocks, VocabularyRecord, Warning  # noqa: A004 - the record's own word
+from rnneval.text import EncodedText, TextOptions, encode, text_given
+
+_RESTARTS = 128  # places at which both models begin anew, for calls that are too short to have a start and an end
+_BATCHES = 8
+
+
+@by_keyword(ParityOptions)
+def parity(reference: Any, candidate: Any, text: Paths | None = None, *, options: ParityOptions) -> Parity:
+    """Compare a candidate with its reference on held-out text, token by token, both with the state carried.
+
+    Args:
+        reference: Model that is right, as `rnneval.evaluate` takes it.
+        candidate: Port, export or other precision of it; or the reference itself, read in another way.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
+        options: Keyword arguments, each a field of `ParityOptions`.
+
+    Returns:
+        The record; its `verdict` is `pass`, `fail`, `inconclusive` or `not comparable`, and its `reason` says why.
+
+    Raises:
+        VocabularyError: the models have other tokens.
+        CheckpointError: the reference fails the wiring check, or a model raises.
+        UsageError, TextError: as `rnneval.evaluate`.
+    """
+    return compare_models(reference, candidate, text, options)
+
+
+@one_thread()
+def compare_models(reference: Any, candidate: Any, text: Paths | None, options: ParityOptions) -> Parity:
+    """Do what `parity` does."""
+    segment, allowed_loss = options.ref_segment or SEGMENT, options.allowed_loss
+    one = language_model(reference, options.vocabulary, "parity")
+    other = one if candidate is reference else language_model(candidate, None, "parity")
+    if other.vocabulary is None and one.vocabulary is not None:
+        other = replace(other, vocabulary=one.vocabulary.fit(other.width))
+    for lm in (one, other):
+        require_carried(lm, "compare")
+    one, vocabulary = with_vocabulary(one, options.tokens)
+    ids = same_ids(vocabulary, other.vocabulary)
+    if ids is None and one.width != other.width:
+        raise CheckpointError(f"the reference has {one.width:,} logits and the candidate {other.width:,}: give one port")
+    _require_right(one, segment, options)
+    first = Side(
+        lm=in_type(one, options.ref_dtype, "--ref-dtype"),
+        segment=segment,
+        carries=options.ref_state == "carry",
+        dtype=options.ref_dtype,
+    )
+    second = Side(
+        lm=in_type(other, options.cand_dtype, "--cand-dtype"),
+        segment=options.cand_segment or segment,
+        carries=options.cand_state == "carry",
+        dtype=options.cand_dtype,
+        ids=ids,
+    )
+    read_as = TextOptions.of(options)
+    with encode(text_given(text, options.string), vocabulary, read_as) as encoded:
+        columns = read_columns(first, second, encoded)
+        reference_bad, candidate_bad = columns.finite()
+        if reference_bad is not None:
+            token = int(columns.token[reference_bad])
+            raise CheckpointError(
+                f"the reference's loss of token {token:,} is not finite: it is no reference; rnneval evaluate shows more"
+            )
+        floor_columns = [*floor_readings(first, encoded)]
+        record = _record(first, second, encoded, read_as, columns, floor_columns, options)
+        if candidate_bad is not None:
+            token = int(columns.token[candidate_bad])
+            reason = (
+                f"the candidate's logits at token {token:,} are not finite, or give probability 0 to what the "
+                "reference does not"
+            )
+            return msgspec.structs.replace(record, verdict="fail", fault="not finite", reason=reason)
+        return _judged(record, first, second, encoded, columns, floor_columns, options, allowed_loss)
+
+
+def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> None:
+    """Refuse a reference that fails the wiring check in calls of so many tokens."""
+    wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
+    if wiring is not None and fails(wiring, segment):
+        raise CheckpointError(
+            f"{lm.checkpoint.title}: fails the wiring check ({wiring.reason}): it is no reference; rnneval check shows "
+            "where, and --declare says what is meant"
+        )
+    if not lm.repeatable:
+        raise CheckpointError(f"{lm.checkpoint.title}: equal calls give other logits: it is no reference")
+
+
+def _record(
+    first: Side,
+    second: Side,
+    text: EncodedText,
+    read_as: TextOptions,
+    columns: Columns,
+    floor_columns: list[tuple[str, Columns]],
+    options: ParityOptions,
+) -> Parity:
+    """Return the record with what does not depend on the candidate's numbers."""
+    nats = np.zeros(text.tokens, np.float32)
+    nats[columns.token] = columns.nats
+    run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=nats), first.lm.width),
+                      state="state:carry", base={})  # fmt: skip
+    readings = tuple(
+        FloorReading(kind=kind, mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max()))
+        for kind, each in floor_columns
+    )
+    largest = max((each.largest for each in readings), default=0.0)
+    warnings = [each for each in run.warnings if each.code != "no-score"]
+    if not largest:
+        message = "the reference agrees with itself to the last digit: the limit of rounding is that of float32"
+        warnings.append(Warning(code="parity-floor", message=message))
+    elif (half := first.dtype or first.lm.checkpoint.dtype) in ("float16", "bfloat16"):
+        message = f"the reference is in {half}: a difference of {TIMES_FLOOR * largest:.1e} nats or less cannot be seen"
+        warnings.append(Warning(code="parity-floor", message=message))
+    documents = text.document_stops - text.document_starts - 1
+    hand_overs = int(((documents - 1) // second.segment).sum()) if second.carries else 0
+    return Parity(
+        rnneval=run.rnneval,
+        created=run.created,
+        command=tuple(options.command),
+        verdict="inconclusive",
+        reason="",
+        signature=run.signature,
+        reference=first.record,
+        candidate=second.record,
+        vocabulary=VocabularyRecord.of(first.lm.vocabulary),
+        text=run.text,
+        tokens=len(columns.kl),
+        floor=Floor(
+            tokens=len(floor_columns[0][1].kl) if floor_columns else 0,
+            readings=readings,
+            limit=max(TIMES_FLOOR * largest, LEAST_LIMIT),
+            margin=max((float(each.lost.max()) for _, each in floor_columns), default=0.0),
+        ),
+        max_kl=options.max_kl,
+        allowed_loss=options.allowed_loss,
+        hand_overs=hand_overs,
+        worst=(),
+        interval=run.interval,
+        blocks=run.blocks,
+        warnings=tuple(warnings),
+    )
+
+
+def _judged(
+    record: Parity,
+    first: Side,
+    second: Side,
+    text: EncodedText,
+    columns: Columns,
+    floor_columns: list[tuple[str, Columns]],
+    options: ParityOptions,
+    allowed_loss: float | None,
+) -> Parity:
+    """Return the record with all statistics and the verdict."""
+    assert record.blocks is not None  # noqa: S101 - `_record` made them
+    floor, limit = [each for _, each in floor_columns], record.floor.limit
+    rounding = limit / TIMES_FLOOR
+    blocks, block = _with_sums(record.blocks, columns, text, record.floor.margin)
+    kl = mean_of(blocks, blocks.sums["kl"], "nats a token")
+    above = np.flatnonzero(columns.kl > limit)
+    first_above = int(above[0]) if above.size else None
+    handed = np.flatnonzero(columns.position >= second.segment)
+    first_hand_over = int(handed[0]) if handed.size else None
+    places = statistics.worst_places(columns.kl, limit) if first_above is not None else []
+    ratio = restarts = None
+    if first_above is not None and first_hand_over is not None:
+        if second.segment > statistics.START:
+            ratio = statistics.start_over_end(columns, second.segment, block, blocks, rounding)
+        else:
+            restarts = _restarts(first, second, text, columns, rounding, options.seed)
+    period = statistics.period_of([start for start, _ in places])
+    evidence = Evidence(
+        candidate=second,
+        floor=record.floor,
+        kl=statistics.divergence(columns, kl, _byte(text, int(columns.token[columns.kl.argmax()]))),
+        loss=mean_of(blocks, np.subtract(blocks.sums["nats_cand"], blocks.sums["nats_ref"]), "nats a token"),
+        first_above=first_above,
+        first_hand_over=first_hand_over,
+        hand_overs=record.hand_overs,
+        start_over_end=ratio,
+        restarts=restarts,
+        reset_period=period,
+        max_kl=options.max_kl,
+        allowed_loss=allowed_loss,
+    )
+    verdict, fault, reason, warnings = judge(evidence)
+    departure = first_departure(first, second, text, columns, first_above) if first_above is not None else None
+    return msgspec.structs.replace(
+        record,
+        verdict=verdict,
+        fault=fault,
+        reason=reason,
+        kl=evidence.kl,
+        same_top=mean_of(blocks, blocks.sums["same"], "share"),
+        largest_margin_lost=float(columns.lost.max()),
+        loss=evidence.loss,
+        first_above=first_above,
+        first_hand_over=first_hand_over,
+        in_call=statistics.along_call(columns, second.segment, floor),
+        start_over_end=ratio,
+        restarts=restarts,
+        growth=statistics.growth(columns, rounding),
+        by_position=statistics.along_text(columns, floor),
+        worst=tuple(
+            KlPlace(token=int(columns.token[at]), byte=_byte(text, int(columns.token[at])), kl=mean)
+            for at, mean in places
+        ),
+        reset_period=period,
+        departure=departure,
+        blocks=blocks,
+        warnings=(*record.warnings, *(Warning(code="parity-state", message=message) for message in warnings)),
+    )
+
+
+def _byte(text: EncodedText, token: int) -> int:
+    return int(text.read(token, token + 1).byte_start[0])
+
+
+def _with_sums(blocks: Blocks, columns: Columns, text: EncodedText, margin: float) -> tuple[Blocks, Ints]:
+    """Return the blocks with the sums of the comparison, and the block of each prediction."""
+    block = np.concatenate(
+        [
+            text.blocks.block_of(text.read(start, min(start + (1 << 16), text.tokens)).byte_start)
+            for start in range(0, text.tokens, 1 << 16)
+        ]
+    )[columns.token]
+    candidate = columns.nats.astype(np.float64) + columns.change
+    series = {"kl": columns.kl, "same": columns.lost <= margin, "nats_ref": columns.nats, "nats_cand": candidate}
+    sums = {name: statistics.block_sums(values * 1.0, block, len(blocks.bytes)) for name, values in series.items()}
+    return msgspec.structs.replace(blocks, sums={name: tuple(each.tolist()) for name, each in sums.items()}), block
+
+
+def _restarts(
+    first: Side, second: Side, text: EncodedText, columns: Columns, rounding: float, seed: int
+) -> Ratio | None:
+    """Return mean KL with the state carried over that of the first call after a restart, at the same tokens."""
+    places = np.flatnonzero((columns.position >= second.segment) & (columns.position % second.segment == 0))
+    if len(places) < _BATCHES:
+        return None
+    chosen = np.sort(np.random.default_rng(seed).permutation(places)[:_RESTARTS])
+    fresh, carried = [], []
+    for at in chosen.tolist():
+        start = int(columns.token[at]) - 1
+        end = min(second.segment, len(columns.kl) - at)
+        ids = text.ids(start, start + end + 1)
+        (block,) = compared(first, second, ids)
+        fresh.append(block.kl.mean())
+        carried.append(columns.kl[at : at + end].mean(dtype=np.float64))
+    return statistics.ratio_of_groups(np.array(carried), np.array(fresh), rounding, _BATCHES)

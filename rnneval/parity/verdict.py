@@ -1,0 +1,124 @@
+"""The verdict on a candidate: a wrong state fails whatever the limits are, rounding passes, a limit decides the rest."""
+
+from dataclasses import dataclass
+
+from rnneval.parity.reading import Side
+from rnneval.records.gate import Verdict
+from rnneval.records.parity import Divergence, Floor, Ratio
+from rnneval.records.run import Score
+
+TIMES_FLOOR = 10.0  # the limit of rounding is so many times the largest KL of the reference against itself
+LEAST_LIMIT = 5 * 2.0**-46  # KL of logits that differ by some units in the last place of float32, where a floor is 0
+_WRONG_STATE = 3.0  # right states: 0.92 to 1.08, bounds up to 1.26; wrong ones: from 6.6
+_EVEN = 1.5
+_LITTLE = 10.0  # a first position above the limit says nothing if the largest KL is not so many times the limit
+_HAND_OVERS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The numbers that a verdict rests on."""
+
+    candidate: Side
+    floor: Floor
+    kl: Divergence
+    loss: Score
+    first_above: int | None
+    first_hand_over: int | None
+    hand_overs: int
+    start_over_end: Ratio | None
+    restarts: Ratio | None
+    reset_period: int | None
+    max_kl: float | None
+    allowed_loss: float | None
+
+    @property
+    def exact_before_hand_over(self) -> bool:
+        """Whether the candidate is exact before it reads a state, and differs by more than rounding afterwards."""
+        first, hand_over = self.first_above, self.first_hand_over
+        return (
+            first is not None
+            and hand_over is not None
+            and first >= hand_over
+            and self.kl.largest > _LITTLE * self.floor.limit
+        )
+
+
+def judge(seen: Evidence) -> tuple[Verdict, str | None, str, list[str]]:
+    """Return the verdict, the fault if it fails whatever the limits are, the reason, and warnings."""
+    if seen.first_above is None:
+        return "pass", None, f"no token differs by more than rounding ({seen.floor.limit:.1e} nats)", []
+    where = _where(seen)
+    for ratio, words in (
+        (seen.start_over_end, "larger at the start of a call than at its end"),
+        (seen.restarts, "larger with the state carried than after a restart"),
+    ):
+        if ratio is not None and ratio.low is not None and ratio.low > _WRONG_STATE:
+            return "fail", "state", f"the state is handed over wrong: KL is {ratio.value:.2g} times {words}{where}", []
+    limited = _by_limits(seen)
+    if seen.exact_before_hand_over:
+        said = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
+        if limited is not None and limited[0] == "pass":
+            return "pass", None, limited[1], [f"state of lower precision: {said}"]
+        return "fail", "state", f"the state is handed over wrong, or in lower precision: {said}", []
+    if (doubt := _too_little(seen)) is not None:
+        if limited is not None and limited[0] == "fail":
+            return "fail", None, limited[1], []
+        return "inconclusive", None, doubt, []
+    if limited is not None:
+        return limited[0], None, limited[1], []
+    if seen.kl.largest <= _LITTLE * seen.floor.limit:
+        said = "differs by little more than rounding"
+    else:
+        said = "differs evenly along the stream: weights or arithmetic"
+    return "inconclusive", None, f"{said}; give a limit (--max-kl or --allow loss=+X)", []
+
+
+def _where(seen: Evidence) -> str:
+    """Return words about the reset period, if there is one."""
+    period = seen.reset_period
+    if period is None or period % seen.candidate.segment == 0 and period < 2 * seen.candidate.segment:
+        return ""
+    return f"; the worst places are {period:,} tokens apart: a reset?"
+
+
+def _too_little(seen: Evidence) -> str | None:
+    """Return why the text or the floor is not enough to rule a wrong state out; None if it is."""
+    ratio = seen.start_over_end or seen.restarts
+    if seen.max_kl is not None and seen.floor.limit / TIMES_FLOOR > seen.max_kl / 10:
+        return (
+            f"rounding alone moves the reference by {seen.floor.limit / TIMES_FLOOR:.1e} nats, which hides differences "
+            f"of {seen.max_kl:.1e}: take a reference of higher precision (--ref-dtype), or a larger --max-kl"
+        )
+    if seen.kl.low is None:
+        return "too little text for an interval: give 32 kB or 8 documents of about the same length"
+    if seen.candidate.carries and seen.hand_overs < _HAND_OVERS:
+        return (
+            f"{seen.hand_overs} hand-overs of the state, {_HAND_OVERS} are needed: give a longer text, or shorter calls "
+            "(--cand-segment)"
+        )
+    if ratio is not None and ratio.low is not None and ratio.high is not None and ratio.low < _EVEN < _WRONG_STATE < ratio.high:
+        return (
+            f"whether the state is handed over right is not settled: KL is {ratio.value:.2g} ({ratio.low:.2g} to "
+            f"{ratio.high:.2g}) times as large after a hand-over: give a longer text"
+        )
+    return None
+
+
+def _by_limits(seen: Evidence) -> tuple[Verdict, str] | None:
+    """Return the verdict by the limits that were given, the gravest of several; None without a limit."""
+    found: list[tuple[Verdict, str]] = []
+    for name, value, low, high, most in (
+        ("mean KL", seen.kl.mean, seen.kl.low, seen.kl.high, seen.max_kl),
+        ("loss", seen.loss.value, seen.loss.low, seen.loss.high, seen.allowed_loss),
+    ):
+        if most is None:
+            continue
+        bounds = "" if low is None or high is None else f" ({low:.2g} to {high:.2g})"
+        said = f"{name} is {value:.2g}{bounds} nats a token, {most:.2g} is allowed"
+        within: Verdict = "inconclusive"
+        if low is not None and high is not None:
+            within = "fail" if low > most else "pass" if high <= most else "inconclusive"
+        found.append((within, said))
+    order = ("fail", "inconclusive", "pass")
+    return min(found, key=lambda each: order.index(each[0])) if found else None
