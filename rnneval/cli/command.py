@@ -15,6 +15,7 @@ from rnneval.cli.output import require_places
 from rnneval.option import Option, Options, options_of
 
 _WIDEST = 30
+_SHORT = {"reference": "ref", "candidate": "cand"}
 _ALL = "rnneval.help_all"  # Key of a context's `meta` that is true if help shows every option.
 
 
@@ -86,26 +87,27 @@ def from_function(
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, whose module has its name, and whose docstring is its help.
 
-    `Annotated[str, "PATH"]` is an argument of this name; a default makes an argument optional. Only `--help-all` shows
+    `Annotated[str, "PATH"]` is an argument of this name; a default makes an argument optional. `Annotated[Group,
+    "reference"]` has the options of a group with `--ref-` before their names, "candidate" with `--cand-`. Only `--help-all` shows
     the fields `seldom`, which this command refuses or ignores.
     """
 
     def decorate(function: Callable[..., int | None]) -> Command:
         name = function.__module__.rpartition(".")[2].removesuffix("_")
-        groups: dict[str, type[Options]] = {}
+        groups: dict[str, tuple[type[Options], list[Option]]] = {}
         params: list[click.Parameter] = []
         for each in inspect.signature(function).parameters.values():
-            if not (isinstance(each.annotation, type) and issubclass(each.annotation, Options)):
+            kind, prefix = get_args(each.annotation) if get_origin(each.annotation) is Annotated else (each.annotation, "")
+            if not (isinstance(kind, type) and issubclass(kind, Options)):
                 params.append(_argument(each))
                 continue
-            groups[each.name] = each.annotation
-            known = [option for option in options_of(each.annotation) if option.flag]
+            known = [_prefixed(one, prefix) for one in options_of(kind) if one.flag]
+            groups[each.name] = kind, known
             params += [GroupedOption(replace(one, seldom=one.seldom or one.name in seldom)) for one in known]
 
         def callback(**typed: Any) -> int | None:
             _require_files(params, typed)
-            for argument, group in groups.items():
-                options = [option for option in options_of(group) if option.flag]
+            for argument, (group, options) in groups.items():
                 typed[argument] = group(**{each.name: _value(each, typed.pop(_key(each))) for each in options})
             return function(**typed)
 
@@ -113,6 +115,14 @@ def from_function(
         return cls(name, callback=callback, params=params, help=help_text, epilog=f"Example: rnneval {name} {example}")
 
     return decorate
+
+
+def _prefixed(option: Option, prefix: str) -> Option:
+    """Return an option of a group that a command takes twice: `--ref-builder` of `--builder`, under its own heading."""
+    if not prefix:
+        return option
+    flag, name = f"--{_SHORT[prefix]}-{option.flag.removeprefix('--')}", prefix.capitalize()
+    return replace(option, flag=flag, heading=name, seldom=True)
 
 
 def _require_files(params: Iterable[click.Parameter], typed: Mapping[str, Any]) -> None:

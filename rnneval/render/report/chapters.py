@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
-from rnneval.records import Gate, Gradients, Ranking, Run, Wiring
+from rnneval.records import Gate, Gradients, Parity, Ranking, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
@@ -19,6 +19,7 @@ from rnneval.render import run_document as runs
 from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
+from rnneval.render.parity_document import parity_document
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
 from rnneval.render.report.gathered import Gathered, PageRecord, ReportedModel, Scored, alike, pictures, tokens_of
 from rnneval.render.wiring_document import finding_blocks, oracles_table
@@ -337,6 +338,13 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
         yield from _fold(each.name, *code, doc.FactList(rows=facts))
 
 
+def parity(gathered: Gathered) -> Iterator[doc.Block]:
+    """Show every candidate beside its reference: the figure, the numbers and the verdict."""
+    for number_of, (each, record) in enumerate(gathered.of_kind(Parity)):
+        blocks: list[doc.Block] = [*parity_document(record)]
+        yield _part(f"parity-{number_of}", each.label, [*blocks[-1:], *pictures([each]), *blocks[:-1]])
+
+
 CHAPTERS = (
     (wiring, "wiring", "Wiring",
      "Each recurrent layer has a state of its own, and must get it back at the next segment of text."),
@@ -346,6 +354,8 @@ CHAPTERS = (
      "How well each model predicts a text that was held out, and what exactly was counted."),
     (comparisons, "comparisons", "Comparisons",
      "Whether a change helped: differences on the same text, with their intervals."),
+    (parity, "parity", "Parity",
+     "Whether a port, another precision or an export is still the same model, with the state carried."),
     (baselines, "baselines", "Baselines", "Losses of models that need no network, for comparison."),
     (diagnostics, "inside", "Diagnostics",
      "What states, gates and gradients do along the text: where to look before adding units or layers."),
