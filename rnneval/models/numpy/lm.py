@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,6 +91,16 @@ class NumpyLM(LanguageModel):
 
     def step(self, ids: ArrayLike, state: Sequence[ArrayLike]) -> tuple[Floats, tuple[Floats, ...]]:
         """Read ids `(batch, time ≥ 1)` from a state; return logits `(batch, time, V)` and the new state."""
+        with one_blas_thread():
+            return self._step(ForwardPass(self.network, np.shape(ids)[0]), ids, state)
+
+    def stepper(self) -> Callable[[ArrayLike, Sequence[ArrayLike]], tuple[Floats, tuple[Floats, ...]]]:
+        """Return `step` for one row, with buffers that are made once; the caller limits the threads."""
+        return partial(self._step, ForwardPass(self.network, 1))
+
+    def _step(
+        self, forward: ForwardPass, ids: ArrayLike, state: Sequence[ArrayLike]
+    ) -> tuple[Floats, tuple[Floats, ...]]:
         given = np.asarray(ids, np.int32)
         require_ids(given, min(self.width, self.network.ids))
         leaves = (np.array(leaf, np.float32) for leaf in state)
@@ -102,8 +112,7 @@ class NumpyLM(LanguageModel):
             flat = through(self.network.head, hidden.reshape(-1, hidden.shape[2]))
             logits[start : start + len(hidden)] = flat.reshape(len(hidden), batch, self.width)
 
-        with one_blas_thread():
-            ForwardPass(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
+        forward.run(np.ascontiguousarray(given.T), states, take)
         return logits.swapaxes(0, 1), tuple(part for parts in states for part in parts)
 
     def weights_moved(self, draw: int) -> "NumpyLM":

@@ -1,0 +1,204 @@
+"""`rnneval.parity` on candidates whose fault is known, and its statistics on series of known mean."""
+
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.errors import CheckpointError, RnnevalError, VocabularyError
+from rnneval.gates.clusters import mean_of
+from rnneval.parity.statistics import period_of, worst_places
+from rnneval.records.run import Blocks
+
+LETTERS = list("abcdefgh")
+UNITS = 6
+
+
+def _text(characters: int = 34_000, seed: int = 0) -> str:
+    return "".join(np.random.default_rng(seed).choice(LETTERS + [" "], characters))
+
+
+VOCABULARY = sorted({*LETTERS, " "})
+
+
+class Leaky:
+    """h ← tanh(E[id] + h·R), logits = h·O, in a loop of our own: every part can be made wrong."""
+
+    def __init__(self, *, noise: float = 0.0, handed=lambda h: h, reset: int = 0, half: bool = False) -> None:
+        draw = np.random.default_rng(5)
+        width = len(VOCABULARY)
+        self.embedded, self.out = draw.normal(0, 1, (width, UNITS)), draw.normal(0, 1, (UNITS, width))
+        self.recurrent = draw.normal(0, 0.3, (UNITS, UNITS))
+        self.out = self.out + noise * np.random.default_rng(6).normal(0, 1, self.out.shape)
+        self.handed, self.reset, self.half = handed, reset, half
+
+    def step(self, ids, state):
+        h, count = state
+        h, logits = self.handed(h.astype(np.float64)), np.empty((*ids.shape, len(VOCABULARY)), np.float32)
+        for at in range(ids.shape[1]):
+            if self.reset:
+                h = np.where((count + at) % self.reset == 0, 0.0, h)
+            h = np.tanh(self.embedded[ids[:, at]] + h @ self.recurrent)
+            logits[:, at] = h @ self.out
+        return logits, (h.astype(np.float16 if self.half else np.float32), count + ids.shape[1])
+
+    def lm(self, vocabulary=VOCABULARY):
+        start = np.float16 if self.half else np.float32
+        begin = lambda rows: (np.zeros((rows, UNITS), start), np.zeros((rows, 1), np.int32))  # noqa: E731
+        return rnneval.from_step(self.step, begin, vocabulary=vocabulary)
+
+
+def _parity(candidate, **options):
+    options = {"string": _text(), "check": False} | options
+    return rnneval.parity(Leaky().lm(), candidate, **options)
+
+
+def test_the_same_model_in_other_calls_passes_as_rounding() -> None:
+    found = _parity(Leaky().lm(), cand_segment=17)
+    assert (found.verdict, found.fault, found.first_above) == ("pass", None, None)
+    assert found and "rounding" in found.reason
+    assert found.same_top.value == 1.0
+    assert found.kl.largest <= found.floor.limit
+
+
+def test_a_state_that_is_lost_fails_from_the_first_hand_over() -> None:
+    found = _parity(Leaky(handed=np.zeros_like).lm(), max_kl=10.0)
+    assert (found.verdict, found.fault) == ("fail", "state")
+    assert found.first_above == found.first_hand_over == 64
+    assert found.start_over_end.low > 3
+    assert found.hand_overs == (34_000 - 2) // 64
+
+
+@pytest.mark.parametrize("segment", [1, 4])
+def test_short_calls_are_compared_with_restarts(segment: int) -> None:
+    wrong = Leaky(handed=lambda h: 0.5 * h, noise=1e-3)
+    found = _parity(wrong.lm(), cand_segment=segment)
+    assert (found.verdict, found.fault, found.first_above) == ("fail", "state", 0)
+    assert found.start_over_end is None and found.restarts.low > 3
+    right = _parity(Leaky(noise=1e-3).lm(), cand_segment=segment)
+    assert right.verdict == "inconclusive"
+    assert right.restarts.high < 3
+
+
+def test_noise_in_weights_is_even_and_judged_by_the_limit() -> None:
+    noisy = Leaky(noise=1e-3).lm()
+    found = _parity(noisy)
+    assert (found.verdict, found.fault, found.first_above) == ("inconclusive", None, 0)
+    assert "give a limit" in found.reason
+    assert 0.5 < found.start_over_end.value < 2
+    assert _parity(noisy, max_kl=10 * found.kl.mean).verdict == "pass"
+    assert _parity(noisy, max_kl=found.kl.mean / 10).verdict == "fail"
+    assert _parity(noisy, allow={"loss": 0.1}).verdict == "pass"
+
+
+def test_a_reset_is_found_with_its_period_in_calls_of_another_length() -> None:
+    found = _parity(Leaky(reset=1000, noise=1e-3).lm(), cand_segment=40)
+    assert found.reset_period == 1000
+
+
+def test_a_state_in_half_precision_passes_a_limit_with_a_warning() -> None:
+    half = Leaky(half=True).lm()
+    found = _parity(half)
+    assert (found.verdict, found.fault, found.first_above) == ("fail", "state", found.first_hand_over)
+    passed = _parity(half, max_kl=1e-2)
+    assert passed.verdict in ("pass", "fail")
+    if passed.verdict == "pass":
+        assert "parity-state" in {warning.code for warning in passed.warnings}
+
+
+def test_the_same_tokens_in_another_order_are_mapped_and_others_are_refused() -> None:
+    order = VOCABULARY[::-1]
+    right = Leaky()
+    place = np.array([VOCABULARY.index(token) for token in order])
+
+    def step(ids, state):
+        logits, state = right.step(place[ids], state)
+        return logits[..., place], state
+
+    begin = lambda rows: (np.zeros((rows, UNITS), np.float32), np.zeros((rows, 1), np.int32))  # noqa: E731
+    assert _parity(rnneval.from_step(step, begin, vocabulary=order)).verdict == "pass"
+    with pytest.raises(VocabularyError, match="differ in 2 tokens"):
+        _parity(Leaky().lm(["z", *VOCABULARY[1:]]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_candidate_that_is_not_finite_fails_and_such_a_reference_is_refused(value: float) -> None:
+    broken = Leaky()
+
+    def step(ids, state):
+        logits, after = broken.step(ids, state)
+        late = np.broadcast_to(state[1] >= 640, ids.shape)
+        return np.where(late[..., None], logits + np.eye(1, len(VOCABULARY))[0] * value, logits).astype("f"), after
+
+    begin = lambda rows: (np.zeros((rows, UNITS), np.float32), np.zeros((rows, 1), np.int32))  # noqa: E731
+    with np.errstate(invalid="ignore"):
+        broken_lm = rnneval.from_step(lambda ids, state: step(ids, state), begin, vocabulary=VOCABULARY)
+        if np.isnan(0 * value):  # every logit is NaN, or one is infinite
+            found = _parity(broken_lm)
+            assert (found.verdict, found.fault, found.kl) == ("fail", "not finite", None)
+            assert "641" in found.reason
+            with pytest.raises(CheckpointError, match="not finite"):
+                rnneval.parity(broken_lm, Leaky().lm(), string=_text(), check=False)
+
+
+def test_a_candidate_that_raises_in_the_middle_is_one_line() -> None:
+    broken = Leaky()
+
+    def step(ids, state):
+        if state[1].max() > 5000:
+            raise ValueError("out of memory")
+        return broken.step(ids, state)
+
+    begin = lambda rows: (np.zeros((rows, UNITS), np.float32), np.zeros((rows, 1), np.int32))  # noqa: E731
+    with pytest.raises(RnnevalError, match="out of memory"):
+        _parity(rnneval.from_step(step, begin, vocabulary=VOCABULARY))
+
+
+def test_a_short_text_is_inconclusive_and_says_what_is_needed() -> None:
+    found = _parity(Leaky(noise=1e-3).lm(), string=_text(500))
+    assert (found.verdict, found.kl.low) == ("inconclusive", None)
+    assert "32 kB" in found.reason
+
+
+def test_a_reference_that_fails_the_check_is_refused() -> None:
+    wrong = Leaky(handed=np.zeros_like).lm()
+    with pytest.raises(CheckpointError, match="fails the wiring check"):
+        rnneval.parity(wrong, Leaky().lm(), string=_text())
+
+
+def test_the_record_is_read_back_gated_and_drawn(tmp_path) -> None:
+    found = _parity(Leaky(noise=1e-3).lm(), max_kl=1.0)
+    found.save(tmp_path / "parity.json")
+    read = rnneval.read(tmp_path / "parity.json")
+    assert read == found
+    assert rnneval.gate(read, require="parity.kl.mean<=1").verdict == "pass"
+    assert rnneval.gate(read, require="kl.mean<=1e-9").verdict == "fail"
+    assert found.reason in str(found).replace("\n", " ").replace("  ", " ") or "pass" in str(found)
+    rnneval.report([read], tmp_path / "page.html")
+    assert "Parity" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_intervals_of_kl_cover_the_mean_of_a_series_with_memory() -> None:
+    # AR(1) with φ = 0.3 around 1: the mean is known. 256 blocks of 64 tokens.
+    draw, blocks, hits, trials = np.random.default_rng(1), 256, 0, 1000
+    shape = tuple(range(256, 256 * (blocks + 1), 256))
+    ones, zeros = (64,) * blocks, (0,) * blocks
+    text = Blocks(bytes=shape, document=zeros, scored_bytes=ones, tokens=ones, characters=ones, words=ones,
+                  unknown=zeros, sums={})  # fmt: skip
+    for _ in range(trials):
+        noise, series, value = draw.normal(size=blocks * 64), np.empty(blocks * 64), draw.normal() / np.sqrt(0.91)
+        for at, step in enumerate(noise.tolist()):
+            value = 0.3 * value + step
+            series[at] = value
+        score = mean_of(text, (1 + series).reshape(blocks, 64).sum(axis=1), "nats a token")
+        hits += score.low <= 1 <= score.high
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_worst_places_and_periods_by_hand() -> None:
+    kl = np.full(10_000, 1e-6)
+    for at in (1024, 2048, 5120, 7168, 9216):
+        kl[at : at + 5] = [2, 1, 0.5, 0.3, 0.2]
+    places = worst_places(kl, 1e-9)
+    assert sorted(start for start, _ in places) == [1024, 2048, 5120, 7168, 9216]
+    assert period_of([start for start, _ in places]) == 1024
+    assert period_of(np.random.default_rng(0).integers(0, 10_000, 9).tolist()) is None
