@@ -320,7 +320,11 @@ class ParityOptions(GivenGroup, CallGroup, WiringGroup, TextGroup, heading="Call
     @property
     def allowed_loss(self) -> float | None:
         """The most that the loss may get worse; None without a limit."""
-        pairs = dict(self.allow) if isinstance(self.allow, Mapping) else dict(each.split("=", 1) for each in self.allow if "=" in each)
+        pairs = (
+            dict(self.allow)
+            if isinstance(self.allow, Mapping)
+            else dict(each.split("=", 1) for each in self.allow if "=" in each)
+        )
         if not pairs and not self.allow:
             return None
         try:

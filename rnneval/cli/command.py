@@ -88,8 +88,8 @@ def from_function(
     """Make a command of a function, whose module has its name, and whose docstring is its help.
 
     `Annotated[str, "PATH"]` is an argument of this name; a default makes an argument optional. `Annotated[Group,
-    "reference"]` has the options of a group with `--ref-` before their names, "candidate" with `--cand-`. Only `--help-all` shows
-    the fields `seldom`, which this command refuses or ignores.
+    "reference"]` has the options of a group with `--ref-` before their names, "candidate" with `--cand-`. Only
+    `--help-all` shows the fields `seldom`, which this command refuses or ignores.
     """
 
     def decorate(function: Callable[..., int | None]) -> Command:
@@ -97,7 +97,9 @@ def from_function(
         groups: dict[str, tuple[type[Options], list[Option]]] = {}
         params: list[click.Parameter] = []
         for each in inspect.signature(function).parameters.values():
-            kind, prefix = get_args(each.annotation) if get_origin(each.annotation) is Annotated else (each.annotation, "")
+            kind, prefix = (
+                get_args(each.annotation) if get_origin(each.annotation) is Annotated else (each.annotation, "")
+            )
             if not (isinstance(kind, type) and issubclass(kind, Options)):
                 params.append(_argument(each))
                 continue

@@ -9,7 +9,7 @@ from rnneval.errors import CheckpointError
 from rnneval.models.protocol import Shape
 from rnneval.models.state import as_array, leaves_of
 from rnneval.models.step import StepLM
-from rnneval.parity.reading import Columns, Side
+from rnneval.parity.reading import CalledModel, Columns
 from rnneval.records.parity import Departure
 from rnneval.text import EncodedText
 
@@ -21,7 +21,9 @@ States = dict[str, NDArray[np.float64]]
 """Values of each state after some tokens, `(tokens, numbers)`, in the order in which the layers run."""
 
 
-def first_departure(first: Side, second: Side, text: EncodedText, columns: Columns, at: int) -> Departure | None:
+def first_departure(
+    first: CalledModel, second: CalledModel, text: EncodedText, columns: Columns, at: int
+) -> Departure | None:
     """Return the part that departs first up to a position; None where states are not seen, or agree."""
     document = int(np.searchsorted(text.document_starts, columns.token[at], side="right")) - 1
     start, length = int(text.document_starts[document]), int(columns.position[at]) + 1
@@ -54,7 +56,7 @@ def _paired(one: States, other: States) -> tuple[list[tuple[str, str]], Literal[
     return [*zip(one, other, strict=True)] if sizes[0] == sizes[1] else [], "order and shape"
 
 
-def _states(side: Side, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
+def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
     """Read ids in calls; return the tokens after which states are seen, and their values."""
     ids = ids if side.ids is None else side.ids[ids]
     lm = side.lm
@@ -74,7 +76,7 @@ def _states(side: Side, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], Stat
     return np.arange(len(ids)), {key: np.concatenate(rows).astype(np.float64) for key, rows in parts.items()}
 
 
-def _after_calls(side: Side, lm: StepLM, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
+def _after_calls(side: CalledModel, lm: StepLM, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
     """Return the arrays of a step function's state after each call."""
     start = lm.initial_state(1)
     paths, state = [leaf.path for leaf in lm.leaves or () if leaf.kind == "state"], start

@@ -21,9 +21,7 @@ class Compared(NamedTuple):
     lost: NDArray[np.floating[Any]]  # margin of the reference's first choice over the candidate's; 0 if they agree
 
 
-def compare_logits(
-    reference: NDArray[Any], candidate: NDArray[Any], targets: NDArray[np.integer[Any]]
-) -> Compared:
+def compare_logits(reference: NDArray[Any], candidate: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Compared:
     """Compare logits `(n, V)` of the tokens `(n,)`; all arithmetic is in float64.
 
     >>> compare_logits(np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]]), np.array([0])).kl.round(6).tolist()

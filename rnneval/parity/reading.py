@@ -25,7 +25,7 @@ _DRAWS = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Side:
+class CalledModel:
     """One model and how it is read."""
 
     lm: LanguageModel
@@ -61,7 +61,7 @@ class Side:
             yield array if self.ids is None else array[:, self.ids]
 
 
-def compared(reference: Side, candidate: Side, ids: NDArray[np.int32]) -> Iterator[Compared]:
+def compared(reference: CalledModel, candidate: CalledModel, ids: NDArray[np.int32]) -> Iterator[Compared]:
     """Read the ids of a document with both models, each in its own calls, and compare block by block."""
     sides = [_in_blocks(side.logits(ids[:-1])) for side in (reference, candidate)]
     start = 0
@@ -101,7 +101,7 @@ class Columns:
         return first, second
 
 
-def read_columns(reference: Side, candidate: Side, text: EncodedText, most: int | None = None) -> Columns:
+def read_columns(reference: CalledModel, candidate: CalledModel, text: EncodedText, most: int | None = None) -> Columns:
     """Compare two models along a text, or its first predictions: 24 bytes of memory for each of them."""
     lengths = text.document_stops - text.document_starts - 1
     if most is not None:
@@ -117,18 +117,16 @@ def read_columns(reference: Side, candidate: Side, text: EncodedText, most: int 
     offsets = np.repeat(np.cumsum(lengths) - lengths, lengths)
     position = np.arange(total) - offsets
     token = np.repeat(text.document_starts, lengths) + position + 1
-    return Columns(
-        **dict(zip(Compared._fields, columns, strict=True)), token=token.astype(np.int64), position=position
-    )
+    return Columns(**dict(zip(Compared._fields, columns, strict=True)), token=token.astype(np.int64), position=position)
 
 
 # The floor
 
 
-def floor_readings(reference: Side, text: EncodedText) -> Iterator[tuple[str, Columns]]:
+def floor_readings(reference: CalledModel, text: EncodedText) -> Iterator[tuple[str, Columns]]:
     """Yield readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
 
-    def against(other: Side) -> Columns:
+    def against(other: CalledModel) -> Columns:
         return read_columns(reference, other, text, _FLOOR_TOKENS)
 
     for segment in sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ():

@@ -19,8 +19,8 @@ from rnneval.models.wrapping import language_model
 from rnneval.options import ParityOptions, Paths, by_keyword
 from rnneval.parity import statistics
 from rnneval.parity.departure import first_departure
-from rnneval.parity.reading import Columns, Side, compared, floor_readings, in_type, read_columns, same_ids
-from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, Evidence, judge
+from rnneval.parity.reading import CalledModel, Columns, compared, floor_readings, in_type, read_columns, same_ids
+from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, ParityEvidence, judge
 from rnneval.processes import one_thread
 from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
 from rnneval.records.run import Blocks, VocabularyRecord, Warning  # noqa: A004 - the record's own word
@@ -64,15 +64,17 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
     one, vocabulary = with_vocabulary(one, options.tokens)
     ids = same_ids(vocabulary, other.vocabulary)
     if ids is None and one.width != other.width:
-        raise CheckpointError(f"the reference has {one.width:,} logits and the candidate {other.width:,}: give one port")
+        raise CheckpointError(
+            f"the reference has {one.width:,} logits, the candidate {other.width:,}: both need the same"
+        )
     _require_right(one, segment, options)
-    first = Side(
+    first = CalledModel(
         lm=in_type(one, options.ref_dtype, "--ref-dtype"),
         segment=segment,
         carries=options.ref_state == "carry",
         dtype=options.ref_dtype,
     )
-    second = Side(
+    second = CalledModel(
         lm=in_type(other, options.cand_dtype, "--cand-dtype"),
         segment=options.cand_segment or segment,
         carries=options.cand_state == "carry",
@@ -86,10 +88,10 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
         if reference_bad is not None:
             token = int(columns.token[reference_bad])
             raise CheckpointError(
-                f"the reference's loss of token {token:,} is not finite: it is no reference; rnneval evaluate shows more"
+                f"the reference's loss of token {token:,} is not finite: it is no reference; see rnneval evaluate"
             )
         floor_columns = [*floor_readings(first, encoded)]
-        record = _record(first, second, encoded, read_as, columns, floor_columns, options)
+        record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
         if candidate_bad is not None:
             token = int(columns.token[candidate_bad])
             reason = (
@@ -97,7 +99,16 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
                 "reference does not"
             )
             return msgspec.structs.replace(record, verdict="fail", fault="not finite", reason=reason)
-        return _judged(record, first, second, encoded, columns, floor_columns, options, allowed_loss)
+        return _judged(
+            record,
+            first,
+            second,
+            text=encoded,
+            columns=columns,
+            floor_columns=floor_columns,
+            options=options,
+            allowed_loss=allowed_loss,
+        )
 
 
 def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> None:
@@ -113,10 +124,11 @@ def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> N
 
 
 def _record(
-    first: Side,
-    second: Side,
+    first: CalledModel,
+    second: CalledModel,
     text: EncodedText,
     read_as: TextOptions,
+    *,
     columns: Columns,
     floor_columns: list[tuple[str, Columns]],
     options: ParityOptions,
@@ -170,8 +182,9 @@ def _record(
 
 def _judged(
     record: Parity,
-    first: Side,
-    second: Side,
+    first: CalledModel,
+    second: CalledModel,
+    *,
     text: EncodedText,
     columns: Columns,
     floor_columns: list[tuple[str, Columns]],
@@ -194,9 +207,10 @@ def _judged(
         if second.segment > statistics.START:
             ratio = statistics.start_over_end(columns, second.segment, block, blocks, rounding)
         else:
-            restarts = _restarts(first, second, text, columns, rounding, options.seed)
+            restarts = _restarts(first, second, text, columns, rounding=rounding, seed=options.seed)
     period = statistics.period_of([start for start, _ in places])
-    evidence = Evidence(
+    departure = first_departure(first, second, text, columns, first_above) if first_above is not None else None
+    evidence = ParityEvidence(
         candidate=second,
         floor=record.floor,
         kl=statistics.divergence(columns, kl, _byte(text, int(columns.token[columns.kl.argmax()]))),
@@ -207,11 +221,11 @@ def _judged(
         start_over_end=ratio,
         restarts=restarts,
         reset_period=period,
+        departure=departure,
         max_kl=options.max_kl,
         allowed_loss=allowed_loss,
     )
     verdict, fault, reason, warnings = judge(evidence)
-    departure = first_departure(first, second, text, columns, first_above) if first_above is not None else None
     return msgspec.structs.replace(
         record,
         verdict=verdict,
@@ -253,12 +267,15 @@ def _with_sums(blocks: Blocks, columns: Columns, text: EncodedText, margin: floa
     )[columns.token]
     candidate = columns.nats.astype(np.float64) + columns.change
     series = {"kl": columns.kl, "same": columns.lost <= margin, "nats_ref": columns.nats, "nats_cand": candidate}
-    sums = {name: statistics.block_sums(values * 1.0, block, len(blocks.bytes)) for name, values in series.items()}
+    sums = {
+        name: statistics.block_sums(values.astype(np.float64), block, len(blocks.bytes))
+        for name, values in series.items()
+    }
     return msgspec.structs.replace(blocks, sums={name: tuple(each.tolist()) for name, each in sums.items()}), block
 
 
 def _restarts(
-    first: Side, second: Side, text: EncodedText, columns: Columns, rounding: float, seed: int
+    first: CalledModel, second: CalledModel, text: EncodedText, columns: Columns, *, rounding: float, seed: int
 ) -> Ratio | None:
     """Return mean KL with the state carried over that of the first call after a restart, at the same tokens."""
     places = np.flatnonzero((columns.position >= second.segment) & (columns.position % second.segment == 0))

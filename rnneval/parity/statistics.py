@@ -14,7 +14,7 @@ from rnneval.arrays import Doubles, Ints
 from rnneval.gates.clusters import Columns as Sums
 from rnneval.gates.clusters import Statistic, batches, jackknife, over_clusters
 from rnneval.parity.reading import Columns
-from rnneval.records.parity import ByPosition, Divergence, Ratio
+from rnneval.records.parity import ByPosition, KlSummary, Ratio
 from rnneval.records.run import Blocks, Score
 
 QUANTILES = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
@@ -29,11 +29,11 @@ _FEWEST = 4  # places that show a period
 _EIGHTHS = 8
 
 
-def divergence(columns: Columns, mean: Score, byte: int) -> Divergence:
+def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
     """Return mean, quantiles and extremes of KL, in llama.cpp's words and order."""
     kl = columns.kl.astype(np.float64)
     values = np.percentile(kl, QUANTILES)
-    return Divergence(
+    return KlSummary(
         mean=mean.value,
         low=None if mean.low is None else max(mean.low, 0.0),
         high=mean.high,
@@ -47,7 +47,7 @@ def divergence(columns: Columns, mean: Score, byte: int) -> Divergence:
 
 def place_in_call(columns: Columns, segment: int) -> Ints:
     """Return the place of each prediction in its call, from 0; −1 in the first call of a document."""
-    return np.where(columns.position < segment, -1, columns.position % segment)
+    return np.where(columns.position < segment, -1, columns.position % segment).astype(np.int64)
 
 
 def ends_of_call(segment: int) -> tuple[int, int]:
@@ -57,7 +57,7 @@ def ends_of_call(segment: int) -> tuple[int, int]:
 
 def block_sums(values: NDArray[np.floating], block: Ints, blocks: int) -> Doubles:
     """Return the sum of values in each block."""
-    return np.bincount(block, weights=values.astype(np.float64), minlength=blocks)
+    return np.asarray(np.bincount(block, weights=values.astype(np.float64), minlength=blocks), np.float64)
 
 
 def start_over_end(columns: Columns, segment: int, block: Ints, blocks: Blocks, rounding: float) -> Ratio:

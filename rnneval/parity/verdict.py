@@ -1,11 +1,12 @@
-"""The verdict on a candidate: a wrong state fails whatever the limits are, rounding passes, a limit decides the rest."""
+"""The verdict on a candidate: a wrong state fails whatever the limits are, rounding passes, limits decide the rest."""
 
 from dataclasses import dataclass
 
-from rnneval.parity.reading import Side
+from rnneval.parity.reading import CalledModel
 from rnneval.records.gate import Verdict
-from rnneval.records.parity import Divergence, Floor, Ratio
+from rnneval.records.parity import Departure, Floor, KlSummary, Ratio
 from rnneval.records.run import Score
+from rnneval.wiring.difference import HALF_TYPES
 
 TIMES_FLOOR = 10.0  # the limit of rounding is so many times the largest KL of the reference against itself
 LEAST_LIMIT = 5 * 2.0**-46  # KL of logits that differ by some units in the last place of float32, where a floor is 0
@@ -16,12 +17,12 @@ _HAND_OVERS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class ParityEvidence:
     """The numbers that a verdict rests on."""
 
-    candidate: Side
+    candidate: CalledModel
     floor: Floor
-    kl: Divergence
+    kl: KlSummary
     loss: Score
     first_above: int | None
     first_hand_over: int | None
@@ -29,8 +30,14 @@ class Evidence:
     start_over_end: Ratio | None
     restarts: Ratio | None
     reset_period: int | None
+    departure: Departure | None
     max_kl: float | None
     allowed_loss: float | None
+
+    @property
+    def in_lower_precision(self) -> bool:
+        """Whether the first state that departs does so by no more than a unit in the last place of half precision."""
+        return self.departure is not None and self.departure.difference <= max(HALF_TYPES.values()) / 2
 
     @property
     def exact_before_hand_over(self) -> bool:
@@ -44,45 +51,41 @@ class Evidence:
         )
 
 
-def judge(seen: Evidence) -> tuple[Verdict, str | None, str, list[str]]:
+def judge(seen: ParityEvidence) -> tuple[Verdict, str | None, str, list[str]]:
     """Return the verdict, the fault if it fails whatever the limits are, the reason, and warnings."""
     if seen.first_above is None:
         return "pass", None, f"no token differs by more than rounding ({seen.floor.limit:.1e} nats)", []
-    where = _where(seen)
+    where, limited = _where(seen), _by_limits(seen)
+    before = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
+    if seen.exact_before_hand_over and seen.in_lower_precision and limited is not None and limited[0] == "pass":
+        return "pass", None, limited[1], [f"state of lower precision: {before}"]
     for ratio, words in (
         (seen.start_over_end, "larger at the start of a call than at its end"),
         (seen.restarts, "larger with the state carried than after a restart"),
     ):
         if ratio is not None and ratio.low is not None and ratio.low > _WRONG_STATE:
             return "fail", "state", f"the state is handed over wrong: KL is {ratio.value:.2g} times {words}{where}", []
-    limited = _by_limits(seen)
     if seen.exact_before_hand_over:
-        said = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
-        if limited is not None and limited[0] == "pass":
-            return "pass", None, limited[1], [f"state of lower precision: {said}"]
-        return "fail", "state", f"the state is handed over wrong, or in lower precision: {said}", []
-    if (doubt := _too_little(seen)) is not None:
-        if limited is not None and limited[0] == "fail":
-            return "fail", None, limited[1], []
-        return "inconclusive", None, doubt, []
-    if limited is not None:
+        return "fail", "state", f"the state is handed over wrong, or in lower precision: {before}", []
+    doubt = _too_little(seen)
+    if limited is not None and (doubt is None or limited[0] == "fail"):
         return limited[0], None, limited[1], []
-    if seen.kl.largest <= _LITTLE * seen.floor.limit:
-        said = "differs by little more than rounding"
-    else:
-        said = "differs evenly along the stream: weights or arithmetic"
-    return "inconclusive", None, f"{said}; give a limit (--max-kl or --allow loss=+X)", []
+    if doubt is None:
+        little = seen.kl.largest <= _LITTLE * seen.floor.limit
+        how = "by little more than rounding" if little else "evenly along the stream: weights or arithmetic"
+        doubt = f"differs {how}; give a limit (--max-kl or --allow loss=+X)"
+    return "inconclusive", None, doubt, []
 
 
-def _where(seen: Evidence) -> str:
+def _where(seen: ParityEvidence) -> str:
     """Return words about the reset period, if there is one."""
     period = seen.reset_period
-    if period is None or period % seen.candidate.segment == 0 and period < 2 * seen.candidate.segment:
+    if period is None or period == seen.candidate.segment:
         return ""
     return f"; the worst places are {period:,} tokens apart: a reset?"
 
 
-def _too_little(seen: Evidence) -> str | None:
+def _too_little(seen: ParityEvidence) -> str | None:
     """Return why the text or the floor is not enough to rule a wrong state out; None if it is."""
     ratio = seen.start_over_end or seen.restarts
     if seen.max_kl is not None and seen.floor.limit / TIMES_FLOOR > seen.max_kl / 10:
@@ -94,10 +97,15 @@ def _too_little(seen: Evidence) -> str | None:
         return "too little text for an interval: give 32 kB or 8 documents of about the same length"
     if seen.candidate.carries and seen.hand_overs < _HAND_OVERS:
         return (
-            f"{seen.hand_overs} hand-overs of the state, {_HAND_OVERS} are needed: give a longer text, or shorter calls "
-            "(--cand-segment)"
+            f"{seen.hand_overs} hand-overs of the state, {_HAND_OVERS} are needed: give a longer text, "
+            "or shorter calls (--cand-segment)"
         )
-    if ratio is not None and ratio.low is not None and ratio.high is not None and ratio.low < _EVEN < _WRONG_STATE < ratio.high:
+    if (
+        ratio is not None
+        and ratio.low is not None
+        and ratio.high is not None
+        and ratio.low < _EVEN < _WRONG_STATE < ratio.high
+    ):
         return (
             f"whether the state is handed over right is not settled: KL is {ratio.value:.2g} ({ratio.low:.2g} to "
             f"{ratio.high:.2g}) times as large after a hand-over: give a longer text"
@@ -105,7 +113,7 @@ def _too_little(seen: Evidence) -> str | None:
     return None
 
 
-def _by_limits(seen: Evidence) -> tuple[Verdict, str] | None:
+def _by_limits(seen: ParityEvidence) -> tuple[Verdict, str] | None:
     """Return the verdict by the limits that were given, the gravest of several; None without a limit."""
     found: list[tuple[Verdict, str]] = []
     for name, value, low, high, most in (

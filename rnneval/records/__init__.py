@@ -15,7 +15,7 @@ from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 
 __all__ = [
-    "Finding", "Gate", "Gradients", "Opened", "Parity", "Ranking", "Record", "Run", "Wiring", "decode", "encode", "gate",
-    "json_schema", "json_text", "read", "read_run", "read_table", "require_rows", "run", "schema_names",
+    "Finding", "Gate", "Gradients", "Opened", "Parity", "Ranking", "Record", "Run", "Wiring", "decode", "encode",
+    "gate", "json_schema", "json_text", "read", "read_run", "read_table", "require_rows", "run", "schema_names",
     "table_written", "whole_file", "wiring", "write", "write_text", "write_texts",
 ]  # fmt: skip

@@ -34,7 +34,7 @@ class Floor(Value, frozen=True, kw_only=True):
     margin: float  # Largest margin between two tokens, in nats, whose order rounding changed.
 
 
-class Divergence(Value, frozen=True, kw_only=True):
+class KlSummary(Value, frozen=True, kw_only=True):
     """KL(reference ‖ candidate) along the text, in nats a token."""
 
     mean: float
@@ -100,7 +100,7 @@ class Parity(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     floor: Floor
     max_kl: float | None = None  # The limit that was asked for.
     allowed_loss: float | None = None
-    kl: Divergence | None = None  # Absent, as all that follows, if the candidate's logits are not finite.
+    kl: KlSummary | None = None  # Absent, as all that follows, if the candidate's logits are not finite.
     same_top: Score | None = None  # Share of tokens whose first choice agrees, but for ties within rounding.
     largest_margin_lost: float | None = None  # In nats: margin of the reference where the first choices differ.
     loss: Score | None = None  # Candidate − reference, in nats a token.

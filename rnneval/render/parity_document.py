@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rnneval.records import Gate, Parity
 from rnneval.records.gate import Comparison
-from rnneval.records.parity import Divergence, ParitySide, Ratio
+from rnneval.records.parity import KlSummary, ParitySide, Ratio
 from rnneval.render.document import KINDS, Block, Notice, VerdictBlock, facts
 from rnneval.render.phrasing import counted, file_name, interval, number, per_cent, signed
 
@@ -74,7 +74,7 @@ def first_in_words(record: Parity) -> str:
     return f"first above rounding ({limit}) at position {first:,}, {where}"
 
 
-def _kl(kl: Divergence) -> str:
+def _kl(kl: KlSummary) -> str:
     quantiles = f"median {kl.quantiles['50']:.2g}   99 % {kl.quantiles['99']:.2g}   99.9 % {kl.quantiles['99.9']:.2g}"
     bounds = interval(kl.low, kl.high, lambda value: f"{value:.2g}")
     return f"mean {kl.mean:.2g}   95 % {bounds}   {quantiles}   largest {kl.largest:.2g} at token {kl.at:,}"

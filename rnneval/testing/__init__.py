@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["assert_state_wiring"]
+__all__ = ["assert_parity", "assert_state_wiring"]
 
 
 def assert_state_wiring(
@@ -34,3 +34,23 @@ def assert_state_wiring(
     allowed = ("pass", "inconclusive") if allow_inconclusive else ("pass",)
     if wiring.verdict not in allowed:
         raise AssertionError(f"state wiring of {type(model).__name__}\n{wiring}")
+
+
+def assert_parity(reference: Any, candidate: Any, text: Any = None, **options: Any) -> None:
+    """Fail with the statistics unless a candidate is still the same model as its reference, state included.
+
+    Args:
+        reference: Model that is right, as `rnneval.parity` takes it.
+        candidate: Port, export or other precision of it.
+        text: Files of held-out text; or give `string=`.
+        options: Keyword arguments of `rnneval.parity`, such as `max_kl=1e-4`; without a limit, rounding alone passes.
+
+    Raises:
+        AssertionError: the verdict is not pass.
+    """
+    __tracebackhide__ = True  # pytest shows the caller's line
+    from rnneval.parity.run import parity
+
+    record = parity(reference, candidate, text, **options)
+    if not record:
+        raise AssertionError(f"parity\n{record}")

@@ -120,7 +120,10 @@ class NumpyLM(LanguageModel):
         generator = np.random.default_rng(draw)
 
         def moved(values: Floats) -> Floats:
-            return np.nextafter(values, generator.choice(np.array([-np.inf, np.inf], np.float32), values.shape))
+            return np.asarray(
+                np.nextafter(values, generator.choice(np.array([-np.inf, np.inf], np.float32), values.shape)),
+                np.float32,
+            )
 
         return self._with_weights(moved)
 
@@ -143,7 +146,8 @@ class NumpyLM(LanguageModel):
 
 def _in_bfloat16(values: Floats) -> Floats:
     bits = np.ascontiguousarray(values).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return np.asarray(rounded.view(np.float32))
 
 
 def _layout(chain: Layers, sees: Sees) -> Layout:

@@ -40,7 +40,9 @@ def _paint(record: Parity, ax: Any, look: Look) -> None:
     x = _middles(along)
     low, high = _drawn(along.floor_low), _drawn(along.floor_high)
     ax.fill_between(x, low, high, color=look.muted, alpha=0.3, linewidth=0, label="floor: reference against itself")
-    ax.plot(x, _drawn(along.mean_kl), color=look.palette[0], marker="o", markersize=3, label="along the text", gid="text")
+    ax.plot(
+        x, _drawn(along.mean_kl), color=look.palette[0], marker="o", markersize=3, label="along the text", gid="text"
+    )
     if in_call is not None:
         ax.plot(_middles(in_call), _drawn(in_call.mean_kl), color=look.palette[1], dashes=(4, 1.6), marker="s",
                 markersize=3, label="in a call, from the second on", gid="call")  # fmt: skip
@@ -52,6 +54,7 @@ def _paint(record: Parity, ax: Any, look: Look) -> None:
         ax.annotate(text, place, (3, 0), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7.2)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
     legend(ax, ncols=2)
 
 
