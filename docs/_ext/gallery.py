@@ -35,6 +35,7 @@ TITLES = {
     "passage": "An excerpt coloured by surprise",
     "comparison": "Differences and margins",
     "baselines": "The model among baselines",
+    "kl_along_text": "A candidate beside its reference",
     "loss_by_context": "Loss by length of context",
     "state_norms": "State norms, token by token",
     "gradient_through_time": "Gradients back through time",
@@ -104,6 +105,10 @@ GALLERY = (
     ),
     Shown(figure="comparison", record="gate.json", made_by=_GATE),
     Shown(figure="baselines", record="run.json", made_by=f"{_EVALUATE} --fit-on train.txt"),
+    Shown(
+        figure="kl_along_text", record="parity.json",
+        made_by="rnneval parity reference.keras exported.py:lost_state held_out.txt --vocab vocab.json --out parity.json",
+    ),
     Shown(figure="loss_by_context", record="trace.json", made_by=_TRACE),
     Shown(figure="state_norms", record="trace.parquet", made_by=_TRACE),
     Shown(figure="gradient_through_time", record="gradients.json", made_by=_GRADIENTS),
