@@ -72,7 +72,7 @@ def handing(model: Stacked, part: Callable[[torch.Tensor], torch.Tensor], only: 
     return made
 
 
-def resetting(model: Stacked, every: int, vocabulary: list[str]) -> rnneval.models.StepLM:
+def resetting(model: Stacked, every: int, vocabulary: list[str]) -> Any:
     """Return a step function that begins anew every so many tokens."""
 
     def step(ids: Any, state: Any) -> Any:

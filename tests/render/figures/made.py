@@ -1,9 +1,12 @@
 """Small sources of figures whose numbers are known by hand."""
 
+from pathlib import Path
+
+import msgspec
 import numpy as np
 import pandas as pd
 
-from rnneval.records import Gate, Gradients, Wiring
+from rnneval.records import Gate, Gradients, Wiring, read
 from rnneval.records.gate import Comparison
 from rnneval.records.run import ContextCurve, ThroughTime
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
@@ -157,3 +160,10 @@ def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):
     ]  # fmt: skip
     rows += [{"path": f"bad_{k}.h5", "run": "", "epoch": None, "step": None, "status": "failed"} for k in range(failed)]
     return TidyTable(schema="rnneval.sweep/1", frame=pd.DataFrame(rows))
+
+
+def parity(name):
+    """The candidate of the guide under another name."""
+    record = read(Path(__file__).resolve().parents[3] / "docs" / "records" / "parity.json")
+    checkpoint = msgspec.structs.replace(record.candidate.checkpoint, name=name)
+    return msgspec.structs.replace(record, candidate=msgspec.structs.replace(record.candidate, checkpoint=checkpoint))

@@ -40,6 +40,7 @@ def every(name=made.HOSTILE):
             made.comparison(), msgspec.structs.replace(made.comparison(), candidate=name, verdict="pass")
         ),
         "learning_curve": made.sweep({name: [3.0, 2.5, 2.7], "_b": [3.0, 2.6]}, failed=1),
+        "kl_along_text": made.parity(name),
         "passage": made.losses(name + " <b>&amp; 日本 $x$", 3.0),
     }  # fmt: skip
 
