@@ -32,6 +32,7 @@ class Stacked(torch.nn.Module):
         self.handed: Callable[[Any], Any] = lambda state: state
 
     def forward(self, ids: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+        """Return logits and the new state."""
         hidden, state = self.layers(self.embedding(ids), state if state is None else self.handed(state))
         return self.out(hidden), state
 

@@ -107,7 +107,7 @@ GALLERY = (
     Shown(figure="baselines", record="run.json", made_by=f"{_EVALUATE} --fit-on train.txt"),
     Shown(
         figure="kl_along_text", record="parity.json",
-        made_by="rnneval parity reference.keras exported.py:lost_state held_out.txt --vocab vocab.json --out parity.json",
+        made_by="rnneval parity reference.keras exported.py:lost_state held_out.txt --out parity.json",
     ),
     Shown(figure="loss_by_context", record="trace.json", made_by=_TRACE),
     Shown(figure="state_norms", record="trace.parquet", made_by=_TRACE),
