@@ -60,7 +60,7 @@ def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64
     """Read ids in calls; return the tokens after which states are seen, and their values."""
     ids = ids if side.ids is None else side.ids[ids]
     lm = side.lm
-    if isinstance(lm, StepLM) and (lm.observer is None or lm.packing is None):
+    if isinstance(lm, StepLM) and (lm.observer is None or not lm.mixable):
         return _after_calls(side, lm, ids)
     scorer, start = lm.scorer(Shape(rows=1, segment=side.segment), padded=False, sees="states"), lm.start()[None]
     if getattr(lm, "moved", ()) or len(ids) * start.size > _MOST_NUMBERS:
@@ -71,7 +71,7 @@ def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64
         piece = ids[None, first : first + side.segment]
         stepped = scorer.score(piece, np.zeros_like(piece), state if side.carries else start, 1)
         state = stepped.states[:1]
-        for key, trajectory in stepped.seen.states.items() if stepped.seen else ():
+        for key, trajectory in stepped.trajectories.states.items() if stepped.trajectories else ():
             parts.setdefault(key, []).append(trajectory.states[0, : piece.shape[1]].reshape(piece.shape[1], -1))
     return np.arange(len(ids)), {key: np.concatenate(rows).astype(np.float64) for key, rows in parts.items()}
 
@@ -79,7 +79,7 @@ def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64
 def _after_calls(side: CalledModel, lm: StepLM, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
     """Return the arrays of a step function's state after each call."""
     start = lm.initial_state(1)
-    paths, state = [leaf.path for leaf in lm.leaves or () if leaf.kind == "state"], start
+    paths, state = [leaf.path for leaf in lm.leaves if leaf.kind == "state"], start
     rows: dict[str, list[NDArray[Any]]] = {path: [] for path in paths}
     ends = [min(first + side.segment, len(ids)) for first in range(0, len(ids), side.segment)]
     for first, end in zip(range(0, len(ids), side.segment), ends, strict=True):

@@ -147,7 +147,7 @@ class InNumpy(Linear):
 def measured(model, rows=2, steps=STEPS):
     lm = rnneval.wrap(model)
     rng = np.random.default_rng(1)
-    starts = [lm.packing.pack(lm.step(np.full((1, k % 2 + 1), 1, "i4"), None)[1], 1)[0] for k in range(rows)]
+    starts = [lm.carrier.pack(lm.step(np.full((1, k % 2 + 1), 1, "i4"), None)[1], 1)[0] for k in range(rows)]
     for start in starts:
         numbers = start["numbers"] if start.dtype.names else start
         numbers += rng.normal(0, 0.05, numbers.shape)
@@ -181,9 +181,9 @@ def test_a_module_agrees_with_its_jacobian_in_float64():
     model = Lstm()
     found, _ = measured(model, rows=1)
     lm = rnneval.wrap(model)
-    state = lm.packing.pack(lm.step(np.full((1, 1), 1, "i4"), None)[1], 1)[0]
+    state = lm.carrier.pack(lm.step(np.full((1, 1), 1, "i4"), None)[1], 1)[0]
     state = state + np.random.default_rng(1).normal(0, 0.05, state.shape)
-    columns = [(each.path, lm.packing.columns[each]) for each in lm.leaves]
+    columns = [(each.path, lm.carrier.columns[each]) for each in lm.leaves]
     wide, flat = Lstm().double(), torch.tensor(np.concatenate([state[part] for _, part in columns]))
 
     def step(flat, token):

@@ -57,7 +57,7 @@ def step(module, ids, state):
 def test_gradients_are_those_of_autograd():
     model = Mixed()
     lm = rnneval.from_torch(model, step)
-    place = Place(at=5, state=lm.packing.pack(lm.step(IDS[None, :5], None)[1], 1)[0])
+    place = Place(at=5, state=lm.carrier.pack(lm.step(IDS[None, :5], None)[1], 1)[0])
     loss, variables, missing = variable_gradients(lm, Text(), [place], LAGS)
     assert not missing
     logits, _ = step(model, torch.tensor(IDS[None, : 5 + LAGS]).long(), None)
@@ -76,7 +76,7 @@ def test_gradients_are_those_of_autograd():
 def test_gradients_back_through_time_are_those_of_autograd():
     model = Mixed()
     lm = rnneval.from_torch(model, step)
-    place = Place(at=5, state=lm.packing.pack(lm.step(IDS[None, :5], None)[1], 1)[0])
+    place = Place(at=5, state=lm.carrier.pack(lm.step(IDS[None, :5], None)[1], 1)[0])
     decays, missing = through_time(lm, Text(), [place], LAGS)
     assert not missing
     layers, seen = step(model, torch.tensor(IDS[None, :5]).long(), None)[1]["layers"], []
