@@ -266,6 +266,9 @@ class TraceOptions(DiagnosticOptions):
     """Parquet file to write: every state and gate at the stride, and time constants."""
     stride: int | None = option(None, metavar="N", least=1, unset="16, more in texts above a million tokens")
     """Tokens from one row of the table to the next."""
+    every_token: bool = option(False)
+    """Look at the state after every token, also of a model that shows it at the ends of calls: it is then called token
+    by token."""
     context: bool = option(False)
     """Measure the loss as a function of the length of the context."""
     lyapunov: bool = option(False)

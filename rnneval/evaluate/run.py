@@ -246,9 +246,7 @@ def held_out(
         require_explained(lm, wiring)
 
         def read(watch: Watch) -> Run:
-            # A step function shows its states at the end of a call only, unless something sees them inside.
-            by_token = lm.backend == "step" and getattr(lm, "observer", None) is None and watch.sees != "losses"
-            how = Streaming.of(options, segment=1 if by_token else None)
+            how = Streaming.of(options)
             measured = measure(lm, text, _exact(wiring, how), watch=watch)
             states = watch if isinstance(watch, StateWatch) else None
             run = run_record(lm, text, read_as, measured, wiring=wiring, watch=states)

@@ -2,10 +2,11 @@
 
 The sums of a segment are small (a few numbers a unit). They are kept by groups of segments until the stream is exact: a
 row's overlap is re-evaluated, and the new sums replace the first ones. Covariances are made of samples.
+
+A step function shows its states at the ends of calls alone: then these are the positions, and each has its sums.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -53,14 +54,18 @@ def summing(tokens: int) -> int:
     return every
 
 
-def places(first: Ints, counts: Ints, every: int) -> tuple[Ints, Ints]:
+def places(first: Ints, counts: Ints, every: int, call: int = 1) -> tuple[Ints, Ints]:
     """Return (row, time) of all positions of some rows that are multiples of `every`, row by row.
+
+    Of positions that are ends of calls, the `call` tokens up to one hold such a multiple.
 
     >>> [part.tolist() for part in places(np.array([0, 5]), np.array([4, 4]), 3)]
     [[0, 0, 1], [0, 3, 1]]
+    >>> [part.tolist() for part in places(np.array([4, 9, 14]), np.array([1, 1, 1]), 8, call=5)]
+    [[0, 1], [0, 0]]
     """
     time = np.arange(counts.max(initial=0))
-    return np.nonzero(((first[:, None] + time) % every == 0) & (time < counts[:, None]))  # type: ignore[return-value]
+    return np.nonzero(((first[:, None] + time) % every < call) & (time < counts[:, None]))  # type: ignore[return-value]
 
 
 class StateWatch(Watch):
@@ -83,13 +88,18 @@ class StateWatch(Watch):
     def for_chunk(self) -> Self:
         """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
         other = super().for_chunk()
-        other._layout = Layout(states=self.slots)
+        other._layout = Layout(states=self.slots, call=self._layout.call)
         return other
 
     @property
     def slots(self) -> dict[str, LayerState]:
         """The states that were seen, by their names in a record."""
         return self._layout.states
+
+    @property
+    def _summed(self) -> int:
+        """The distance of positions for the slowest sums: each, where the ends of calls alone are positions."""
+        return self._closer if self._layout.call == 1 else 1
 
     @property
     def _compared(self) -> list[LayerState]:
@@ -104,24 +114,25 @@ class StateWatch(Watch):
         first = np.array([each.first for each in segments], np.int64)
         counts = np.array([len(each.records) for each in segments], np.int64)
         since = first - self._starts[np.searchsorted(self._starts, first, side="right") - 1]
-        where = sums.Where(first=first, counts=counts, since=since, every=self._closer)
+        if (call := self._layout.call) > 1:  # shorter rows were filled up, and show no state of their own end
+            first, since, counts = first + call - 1, since + call - 1, (counts == call).astype(np.int64)
+        where = sums.Where(first=first, counts=counts, since=since, every=self._summed)
         parts_of_states = [self._sums(key, trajectories.states[key], where) for key in self.slots]
         more = self._also(segments, trajectories, first, counts)
         additive = np.concatenate([*(part.additive for part in parts_of_states), more], axis=1)
         peaks = np.concatenate([*(part.peaks for part in parts_of_states), np.zeros((len(segments), 0))], axis=1)
         for each in zip(segments, additive, peaks, strict=True):
             self.add(*each)
-        row, time = places(first, counts, self._every)
+        row, time = places(first, counts, self._every, self._layout.call)
         parts = [np.asarray(trajectories.states[slot.key].states[row, time], np.float32) for slot in self._compared]
         if parts:
-            self._sample("samples", self._every, first, row, np.concatenate(parts, axis=1))
+            self._sample("samples", first[row] + time, row, np.concatenate(parts, axis=1))
 
-    def _sample(self, name: str, every: int, first: Ints, row: Ints, vectors: Singles) -> None:
-        """Keep vectors `(n, D)` of rows `(n,)` at the multiples of `every`; the rows' first positions are `first`."""
-        bounds = np.searchsorted(row, np.arange(len(first) + 1)).tolist()
-        for at, part in zip(first.tolist(), pairwise(bounds), strict=True):
-            if part[0] < part[1]:
-                self.by_position[name][at + -at % every] = vectors[slice(*part)]
+    def _sample(self, name: str, positions: Ints, row: Ints, vectors: Singles) -> None:
+        """Keep vectors `(n, D)` of rows `(n,)`, those of a row by the first of their positions `(n,)`."""
+        for part in np.split(np.arange(len(row)), np.flatnonzero(np.diff(row)) + 1):
+            if len(part):
+                self.by_position[name][int(positions[part[0]])] = vectors[part[0] : part[-1] + 1]
 
     def _also(self, segments: Sequence[Segment], trajectories: Trajectories, first: Ints, counts: Ints) -> Doubles:
         """Return a subclass's own sums of each row, `(rows, n)`, which stand behind those of the states."""
@@ -159,7 +170,8 @@ class StateWatch(Watch):
                 covariance=covariances.get(slot.key),
                 longest=self._longest,
                 bounded=slot.limit is not None,
-                every=self._closer,
+                every=self._summed,
+                call=self._layout.call,
             )
 
     def _covariances(self) -> dict[str, Covariance]:

@@ -127,12 +127,13 @@ class Layout:
     states: dict[str, LayerState] = field(default_factory=dict)  # by `LAYER.SLOT`
     cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)  # the gated cells, by the layer's name
     missing: dict[str, str] = field(default_factory=dict)  # reasons why there is nothing to see, by layer or state
+    call: int = 1  # tokens of the calls at whose ends alone states are known; 1 where they are known at every token
 
 
 class Trajectory(NamedTuple):
     """A state after every token of a step, and before the first."""
 
-    states: NDArray[Any]  # (rows, time, units)
+    states: NDArray[Any]  # (rows, time, units); time is 1 where a state is known at the ends of calls alone
     before: NDArray[Any]  # (rows, units)
 
 

@@ -221,8 +221,8 @@ class StateCarrier(ABC):
 
     @property
     def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
-        """Return the type in which each array of the state is observed: its own."""
-        return {leaf: leaf.dtype for leaf in self.leaves}
+        """Return the type in which each array of the state is observed: its own, or that of its sizes."""
+        return {leaf: np.zeros(0, leaf.dtype).real.dtype for leaf in self.leaves}
 
     @abstractmethod
     def start(self) -> Vectors:

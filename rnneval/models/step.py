@@ -15,6 +15,7 @@ The first vectors are `carrier.start()`, once for each row. Rows that cannot sha
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
     from rnneval.models.torch.recurrent import RecurrentModules
 
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
-_NO_STATES = (
-    "the model returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 "
-    "does, which takes longer"
-)
 _OPAQUE = "it is no nest of arrays that NumPy can read"
 
 
@@ -108,8 +105,7 @@ class StepLM(LanguageModel):
             return StepScorer(self, None, None)
         if self.mixable and self.observer is not None:
             return StepScorer(self, self.observer.layout(sees), self.observer)
-        by_token = self.every_token or shape.segment == 1
-        return StepScorer(self, _layout(self, sees, by_token=by_token), None)
+        return StepScorer(self, _layout(self, sees, call=1 if self.every_token else shape.segment), None)
 
     def named(self, path: str) -> tuple[str, str]:
         """Return the layer and the part of its state that a path stands for."""
@@ -223,21 +219,19 @@ def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, nam
     )
 
 
-def _layout(lm: StepLM, sees: Sees, *, by_token: bool) -> Layout:
-    """Describe the states that a step shows, and why it does not show others."""
-    layout = Layout(missing={"any gate": "a step function shows no gates"} if sees == "gates" else {})
-    if not (lm.carrier.is_nest and by_token):
-        layout.missing["any state"] = _NO_STATES if lm.carrier.is_nest else _OPAQUE
+def _layout(lm: StepLM, sees: Sees, *, call: int) -> Layout:
+    """Describe the states that a step shows, and why it does not show others; of complex numbers it shows |s|."""
+    layout = Layout(missing={"any gate": "a step function shows no gates"} if sees == "gates" else {}, call=call)
+    if not lm.carrier.is_nest:
+        layout.missing["any state"] = _OPAQUE
         return layout
     for leaf in lm.leaves:
         layer, slot = lm.named(leaf.path)
-        state = LayerState(layer=layer, slot=slot, units=leaf.size, limit=None)
+        state = LayerState(layer=layer, slot=slot, units=math.prod(leaf.shape), limit=None)
         if leaf.kind == "memory":
             layout.missing[state.key] = "it grows with the text"
-        elif leaf.kind == "state" and leaf.dtype.kind == "f" and leaf.size:
+        elif leaf.kind == "state" and leaf.dtype.kind in "fc" and leaf.size:
             layout.states[state.key] = state
-        elif leaf.dtype.kind == "c":
-            layout.missing[leaf.path] = "its numbers are complex"
     return layout
 
 
@@ -260,10 +254,10 @@ class StepScorer:
     """Runs a step function, from the vectors of its states to the vectors after the call."""
 
     def __init__(self, lm: StepLM, layout: Layout | None, observer: "RecurrentModules | None") -> None:
-        """Take the layout of what is observed: by the observer, or else in calls of one token."""
+        """Take the layout of what is observed: by the observer, or else in the states that the step returns."""
         self._lm, self._layout, self._observer = lm, layout, observer
         self._carrier = lm.carrier.fresh()
-        self._leaves: dict[str, StateLeaf] = {}  # the arrays that are observed in calls of one token, by `LAYER.SLOT`
+        self._leaves: dict[str, StateLeaf] = {}  # the arrays that are observed in returned states, by `LAYER.SLOT`
         if layout is not None and observer is None:
             named = {".".join(lm.named(leaf.path)): leaf for leaf in lm.leaves}
             self._leaves = {key: named[key] for key in layout.states}
@@ -291,10 +285,11 @@ class StepScorer:
         return Stepped(predicted, after, Trajectories(self._layout, trajectories, inputs))
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
-        """Read rows in one call, or token by token where arrays are observed."""
+        """Read rows in one call, or token by token where arrays are observed after every token."""
         state, rows = self._carrier.unpack(vectors), len(ids)
         observed = [self._observed(state, rows)]
-        pieces = np.arange(1, ids.shape[1] if self._leaves else 1)
+        by_token = self._leaves and self._layout is not None and self._layout.call == 1
+        pieces = np.arange(1, ids.shape[1] if by_token else 1)
         predicted: list[Predicted] = []
         nothing: Any = nullcontext(lambda: ({}, {}))
         with nothing if self._observer is None else self._observer.watching() as watched:
@@ -313,9 +308,11 @@ class StepScorer:
     def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
         """Return the states that are observed, `(rows, units)`; zeros where an initial state has none."""
         observed: dict[str, NDArray[Any]] = {}
-        arrays = leaves_of(state) if self._leaves else {}
+        arrays, types = leaves_of(state) if self._leaves else {}, self._carrier.observed_types
         for key, leaf in self._leaves.items():
-            observed[key] = np.zeros((rows, leaf.size), self._carrier.observed_types[leaf])
+            observed[key] = np.zeros((rows, math.prod(leaf.shape)), types[leaf])
             if leaf.path in arrays:
-                observed[key][:] = leaf.packed(as_array(arrays[leaf.path], leaf.path))
+                numbers = leaf.packed(as_array(arrays[leaf.path], leaf.path))
+                is_complex = leaf.dtype.kind == "c"
+                observed[key][:] = np.hypot(numbers[:, ::2], numbers[:, 1::2]) if is_complex else numbers
         return observed

@@ -216,6 +216,7 @@ class StateSummary(Value, frozen=True, kw_only=True):
     speed: float
     drift: float  # Growth of the norm over the longest document, as a share of its mean.
     every: Count | None = None  # Distance of the positions behind `mean`, `saturated`, `dead` and `speed`, unless 1.
+    call: Count | None = None  # Tokens of the calls at whose ends alone it was known; absent if after every token.
 
 
 class GateSummary(Value, frozen=True, kw_only=True):

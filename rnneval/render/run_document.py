@@ -245,7 +245,11 @@ def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
         for key, s in (run.states or {}).items()
     }  # fmt: skip
     head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
-    yield from _numbers("States", head, states, page("states").paragraph(_TABLE))
+    note = page("states").paragraph(_TABLE)
+    call = max((s.call or 1 for s in (run.states or {}).values()), default=1)
+    if call > 1:
+        note = f"At the ends of calls of {counted(call, 'token')}, speed from one to the next. {note}"
+    yield from _numbers("States", head, states, note)
     gates = {
         key: (figure(g.mean), per_cent(g.saturated_low), per_cent(g.saturated_high), figure(g.time_constant))
         for key, g in (run.gates or {}).items()

@@ -6,6 +6,7 @@ reads with no help (docs/reference/tables.md). Numbers that are not finite are l
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from rnneval.evaluate.states import StateWatch, places, sampling
 from rnneval.evaluate.watch import NONE, Segment
 from rnneval.metrics.diagnostics import findings, gates, sums
 from rnneval.models.protocol import LanguageModel, LayerState, Place, Sees, Trajectories
+from rnneval.models.step import StepLM
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
 from rnneval.paths import require_apart
@@ -71,6 +73,8 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     lm = language_model(lm, options.vocabulary, "trace")
     if options.lyapunov:
         probes.derivatives_of(lm, probes.TANGENTS)
+    if options.every_token and isinstance(lm, StepLM):
+        lm = replace(lm, every_token=True)
     findings.require_known(options.thresholds or {})
     require_apart({"out": options.out}, inputs_of(lm, source))
     with held_out(lm, "trace", source, options) as (encoded, _, read):
@@ -142,7 +146,7 @@ class TraceWatch(StateWatch):
 
     def _also(self, segments: Sequence[Segment], trajectories: Trajectories, first: Ints, counts: Ints) -> Doubles:
         """Record the positions of the stride, and return the sums over them."""
-        row, time = places(first, counts, self.stride)
+        row, time = places(first, counts, self.stride, self._layout.call)
         slots = {}  # each state at these places, and the one before, `(n, units)`
         for key in self.slots:
             states, before = trajectories.states[key]
@@ -150,8 +154,9 @@ class TraceWatch(StateWatch):
             slots[key] = (states[row, time].astype(np.float32), earlier.astype(np.float32))
         gated = self._gates_at(trajectories, row, time, slots)
         parts = [slice(*both) for both in pairwise(np.searchsorted(row, np.arange(len(counts) + 1)))]
-        nats = np.concatenate([each.records["nats"][time[part]] for each, part in zip(segments, parts, strict=True)])
-        self._sample("lines", self.stride, first, row, self._lines(slots, gated, nats))
+        records = [each.records["nats"][first[k] - each.first :] for k, each in enumerate(segments)]
+        nats = np.concatenate([each[time[part]] for each, part in zip(records, parts, strict=True)])
+        self._sample("lines", first[row] + time, row, self._lines(slots, gated, nats))
         return np.array([np.concatenate([np.zeros(0), *self._sums_of_gates(gated, part)]) for part in parts])
 
     def _gates_at(

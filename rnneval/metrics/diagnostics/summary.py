@@ -89,6 +89,7 @@ class Collected:
     longest: int  # positions of the longest document: its tokens but for the last, which is not read
     every: int  # distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed
     bounded: bool  # whether the state is bounded, so that `saturated` has a meaning
+    call: int = 1  # tokens of the calls at whose ends alone it is known; 1 where it is known after every token
 
     @property
     def _of_units(self) -> Doubles:
@@ -135,4 +136,5 @@ def summary(collected: Collected) -> StateSummary | None:
         speed=scalar["speed"] / sampled,
         drift=growth / norm if norm > 0 else 0.0,
         every=collected.every if collected.every > 1 else None,
+        call=collected.call if collected.call > 1 else None,
     )
