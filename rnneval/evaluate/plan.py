@@ -22,6 +22,7 @@ _LONGEST_CALL = 1024  # the most tokens of a call, however long the chunks of a 
 _MOST_ROWS = 256
 _SHORTEST_ROW = 4 * SEGMENT  # a shorter row may not have forgotten its start at its end, and would be read twice
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
+_WORTH_STITCHING = 16  # rows of calls of one token: fewer take longer than one row, if the model does not forget
 # Work is counted in predictions times parameters: a core does some 4·10¹⁰ of them a second, whatever the model.
 _LEAST = 1 << 35  # from here on two chunks end before one, although a process has to be started
 _START = 1 << 34  # is done while the first worker starts: so much longer is the first chunk
@@ -188,4 +189,6 @@ class Streaming(StreamGroup, StateGroup):
             return 1
         if isinstance(self.streams, int):
             return self.streams
-        return automatic_rows(predictions, memory_cells=lm.memory_cells)
+        rows = automatic_rows(predictions, memory_cells=lm.memory_cells)
+        by_token = lm.backend == "step" and (lm.every_token or self.asked_segment == 1)
+        return 1 if by_token and rows < _WORTH_STITCHING else rows

@@ -17,7 +17,7 @@ from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.evaluate.baselines import fit
 from rnneval.evaluate.check import check, depends_on_cut, fails, require_explained, rows_apart
 from rnneval.evaluate.losses import Losses, Observations, add_up, require_losses_fit, write_losses
-from rnneval.evaluate.plan import Streaming, chunk_ends, divided, shape_for
+from rnneval.evaluate.plan import SEGMENT, Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.record import Measured, run_record
 from rnneval.evaluate.rows import RowReader, TextReader
 from rnneval.evaluate.span import KeptStates
@@ -219,11 +219,14 @@ def read_text(
     shape = shape_for(spans, lm.width, rows=rows, segment=segment, chunk=lm.chunk)
     spans, audited = divided(spans, shape, seed=how.seed) if carries else (spans, None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(spans))))
-    scorer = lm.scorer(shape, padded=how.padded, sees=watch.sees if watch else "losses")
+    steps = shape  # of the reader: where no states are compared, a step may hold many calls of one token
+    if lm.backend == "step" and shape.segment == 1 and not spans.continues.any():
+        lm, steps = replace(lm, every_token=True), replace(shape, segment=SEGMENT)
+    scorer = lm.scorer(steps, padded=how.padded, sees=watch.sees if watch else "losses")
     states = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), watch.weight if watch else 0)
     report = how.reporter(spans.predictions)
     reader = RowReader(
-        text, shape, scorer, observations=observations, states=states, watch=watch, padded=how.padded, progress=report
+        text, steps, scorer, observations=observations, states=states, watch=watch, padded=how.padded, progress=report
     )
     stitching = Stitching(reader.read, spans, shape, lm.start(), how.tolerance, audited=audited)
     return stitching.run(look_for_growth=True)

@@ -183,6 +183,7 @@ class LanguageModel:
     chunk: int = 1  # number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1
     differs_by_cut: str = ""  # how one call and several were seen to differ: measured only if the wiring check says why
     repeatable: bool = True  # whether the same ids give the same logits; else a run is not valid
+    every_token: bool = False  # whether each token is a call, so that the state after it is seen
     window: int | None = None  # N of a window model, which predicts from the last N tokens alone
 
     @property

@@ -62,7 +62,6 @@ class StepLM(LanguageModel):
     kernel: ClassVar[str] = "step"
     function: StepFunction
     carrier: StateCarrier  # what carries its state from call to call
-    every_token: bool = False  # whether states are observed, by calls of one token
     observer: "RecurrentModules | None" = None  # what sees the states in calls of many tokens
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of arrays of the state by their paths, where modules of PyTorch made them: one for each layer."""
@@ -285,23 +284,22 @@ class StepScorer:
         return Stepped(predicted, after, Trajectories(self._layout, trajectories, inputs))
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
-        """Read rows in one call, or token by token where arrays are observed after every token."""
+        """Read rows in one call, or in calls of one token."""
         state, rows = self._carrier.unpack(vectors), len(ids)
         observed = [self._observed(state, rows)]
-        by_token = self._leaves and self._layout is not None and self._layout.call == 1
-        pieces = np.arange(1, ids.shape[1] if by_token else 1)
-        predicted: list[Predicted] = []
+        pieces = np.arange(1, ids.shape[1] if self._lm.every_token else 1)
+        outputs: list[NDArray[Any]] = []
         nothing: Any = nullcontext(lambda: ({}, {}))
         with nothing if self._observer is None else self._observer.watching() as watched:
-            for some, next_ids in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
-                logits, state = self._lm.function(some, state)
-                predicted.append(score_logits(logits, next_ids))
+            for number, some in enumerate(np.split(ids, pieces, axis=1)):
+                logits, state = self._lm.function(some, state, last=number > 0)  # what is observed are copies
+                outputs.append(logits)
                 observed.append(self._observed(state, rows))
         states, inputs = watched()
         for key in self._leaves:
             before, *after = (values[key] for values in observed)
             states[key] = Trajectory(np.stack(after, axis=1), before)
-        scored = Predicted(*(np.concatenate(column, axis=1) for column in zip(*predicted, strict=True)))
+        scored = score_logits(outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1), targets)
         trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs)
         return Stepped(scored, self._carrier.pack(state, rows), trajectories)
 

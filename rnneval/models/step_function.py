@@ -62,11 +62,15 @@ class StepFunction:
         except Exception as error:
             raise CheckpointError(f"initial_state({rows}) raised {_brief(error)}") from error
 
-    def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[NDArray[Any], Any]:
-        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
+    def __call__(self, ids: NDArray[np.int32], state: Any, *, last: bool = False) -> tuple[NDArray[Any], Any]:
+        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state.
+
+        `last`: the state is used for the last time, so that a step that copies it need not.
+        """
         tokens = np.array(ids, np.int32)  # a copy: PyTorch warns of arrays that are read only
+        step = getattr(self.step, "last", self.step) if last else self.step
         try:
-            returned = self.step(*((tokens,) if state is None and self.has_start else (tokens, state)))
+            returned = step(*((tokens,) if state is None and self.has_start else (tokens, state)))
         except Exception as error:
             raise CheckpointError(f"step raised {_brief(error)} on ids of shape {ids.shape}") from error
         if not isinstance(returned, tuple | list) or len(returned) != 2:

@@ -73,7 +73,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     lm = language_model(lm, options.vocabulary, "trace")
     if options.lyapunov:
         probes.derivatives_of(lm, probes.TANGENTS)
-    if options.every_token and isinstance(lm, StepLM):
+    if options.every_token and isinstance(lm, StepLM) and lm.observer is None:
         lm = replace(lm, every_token=True)
     findings.require_known(options.thresholds or {})
     require_apart({"out": options.out}, inputs_of(lm, source))

@@ -1,6 +1,7 @@
 """`from_transformers`: a causal language model of transformers that keeps a cache."""
 
 import inspect
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +23,16 @@ _CACHES = ("cache", "past_key_values", "cache_params", "state")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let transformers log errors alone while the block runs."""
-    from transformers.utils import logging
-
-    was = logging.get_verbosity()
-    logging.set_verbosity_error()
+    """Let transformers show errors alone while the block runs."""
+    handlers = logging.getLogger("transformers").handlers  # the level of a logger is slow to change: it empties a cache
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(was)
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 @dataclass(frozen=True, kw_only=True)

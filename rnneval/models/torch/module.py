@@ -64,10 +64,15 @@ class TorchStep:
         with self.evaluating():
             return self.read(ids, state)
 
-    def read(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
+    def last(self, ids: NDArray[np.int32], state: Any = None) -> tuple[Any, Any]:
+        """Do as a call does, with a state that is not needed any more: the module may change it."""
+        with self.evaluating():
+            return self.read(ids, state, copied=False)
+
+    def read(self, ids: NDArray[np.int32], state: Any, *, copied: bool = True) -> tuple[Any, Any]:
         """Do as a call does, in the mode in which the module is: gradients may be followed to the state."""
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
-        given = copy_of(state)
+        given = copy_of(state) if copied else state
         if not self._held:
             return self._step(self.called, tokens, given)
         with self.holding(None if state is None else given.held):
@@ -181,15 +186,15 @@ class TorchStep:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Put the module into evaluation mode, without gradients, while the block runs."""
-        training = [module for module in self.module.modules() if module.training]
-        for module in training:
-            module.training = False
+        training = [vars(module) for module in self.module.modules() if module.training]
+        for attributes in training:  # past `Module.__setattr__`, which is slow
+            attributes["training"] = False
         try:
             with torch.no_grad():
                 yield
         finally:
-            for module in training:
-                module.training = True
+            for attributes in training:
+                attributes["training"] = True
 
     @contextmanager
     def differentiating(self, parameters: Iterable[torch.nn.Parameter] = ()) -> Iterator[None]:
