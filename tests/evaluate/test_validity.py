@@ -81,7 +81,7 @@ def wrong(request):
 
 @pytest.mark.parametrize("segment", [None, 1])
 def test_no_run_of_a_wrong_step_function_is_valid_and_two_cuts_are_shown(wrong, text, segment):
-    run = rnneval.evaluate(wrong.lm, text, segment=segment)
+    run = rnneval.evaluate(wrong.lm, text, segment=segment, streams=4)
     cut, other = (segment or 100), (100 if segment == 1 else 1)
     wanted = [nats_by_hand(wrong.step, wrong.begin, each, ids_of(text)) for each in (cut, other)]
     assert (run.valid, run.wiring.verdict, run.streams.segment) == (False, "fail", cut)
