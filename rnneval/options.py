@@ -99,6 +99,9 @@ class StateGroup(Options, heading="State"):
             raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
 
 
+_RESET = 64  # tokens between the resets of --how-far
+
+
 class StreamGroup(Options, heading="Speed"):
     """Options that say how a text is read, which changes no valid result."""
 
@@ -217,11 +220,20 @@ class EvaluateOptions(CallGroup, SweptGroup):
     beside_reset: int | None = option(None, metavar="N", least=1, unset="scored once", heading="State")
     """Score the tokens again with the state reset every N tokens, as many training scripts do; show the difference."""
 
+    how_far: bool = option(False, heading="State")
+    """Say how far carrying the state helps: --beside-reset 64, unless another N is given."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beside_reset is not None and self.state == "reset":
-            said = f"--beside-reset {self.beside_reset} compares with the carried state, and --state reset carries none"
+        if self.reset_every is not None and self.state == "reset":
+            asked = f"--beside-reset {self.beside_reset}" if self.beside_reset else "--how-far"
+            said = f"{asked} compares with the carried state, and --state reset carries none"
             raise UsageError(f"{said}: leave one of them out")
+
+    @property
+    def reset_every(self) -> int | None:
+        """The distance of the resets of a second reading; None if there is none."""
+        return self.beside_reset or (_RESET if self.how_far else None)
 
 
 class ImportOptions(FitGroup, VocabularyGroup, GivenGroup, TextGroup):

@@ -17,6 +17,7 @@ from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
 from rnneval.evaluate.losses import LossSums
 from rnneval.evaluate.states import StateWatch
 from rnneval.evaluate.stitch import Stitched
+from rnneval.gates.carrying import how_far
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores, Totals
 from rnneval.models.protocol import LanguageModel
@@ -136,9 +137,10 @@ def _beside_reset(
 ) -> records.BesideReset:
     """Return the scores of the second reading, and the change from it to the carried state."""
     reset_run = scored_text(text, options, measured.sums, state=measured.state, base={})
-    change = perplexity_change = None
+    change = perplexity_change = far = None
     if carried.not_finite is None and reset_run.valid:
         change = change_of_loss(reset_run.blocks, carried.blocks)
+        far = how_far(reset_run.blocks, carried.blocks)
         low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
         perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
     return records.BesideReset(
@@ -148,6 +150,7 @@ def _beside_reset(
         scores=reset_run.scores,
         change=change,
         perplexity_change=perplexity_change,
+        how_far=far,
     )
 
 

@@ -75,8 +75,9 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
     lm, vocabulary = with_vocabulary(lm, options.tokens)
     read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
-    if options.beside_reset is not None and not carried:
-        raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
+    if options.reset_every is not None and not carried:
+        asked = "--beside-reset" if options.beside_reset else "--how-far"
+        raise UsageError(f"{asked}: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart({"losses": options.losses}, {**inputs_of(lm, text), "fit_on": options.fit_on})
     fit_on = options.fit_on if options.fit_string is None else text_given(options.fit_on, options.fit_string)
     with one_thread(lm.checkpoint.parameters), encode(text, vocabulary, read_as) as encoded:
@@ -91,9 +92,9 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
         other_cut = beside = None
         if fails(wiring, measured.read.shape.segment):
             other_cut = measure(lm, encoded, replace(exact, fixed_segment=_SEGMENT if exact.fixed_segment == 1 else 1))
-        if options.beside_reset:
-            resets = replace(how, state="reset", segment=options.beside_reset)
-            beside = options.beside_reset, measure(lm, encoded, _exact(wiring, resets), reader=reader)
+        if options.reset_every is not None:
+            resets = replace(how, state="reset", segment=options.reset_every)
+            beside = options.reset_every, measure(lm, encoded, _exact(wiring, resets), reader=reader)
         run = run_record(
             lm,
             encoded,

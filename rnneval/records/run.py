@@ -1,7 +1,7 @@
 """Records of one model: what `rnneval evaluate` and `gradients` measured, and what `rnneval open` recognised."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -264,6 +264,19 @@ class TokenByToken(Value, frozen=True, kw_only=True):
     total_nats: float
 
 
+class HowFar(Value, frozen=True, kw_only=True):
+    """How far from the start of a document carrying the state helps, by pieces of the text."""
+
+    verdict: Literal["holds", "collapses", "inconclusive"]
+    helps_to: Count | None = None  # Tokens: the end of the last piece in which carrying helps.
+    costs_from: Count | None = None  # Tokens: the start of the first piece from which on carrying costs.
+    distance: tuple[Count, ...]  # Tokens from the start of the document to the start of each piece.
+    end: Count
+    change: tuple[float, ...]  # Carried − reset, in nats a token, of each piece.
+    low: tuple[float, ...]  # The intervals of all pieces hold together with a probability of 95 %.
+    high: tuple[float, ...]
+
+
 class BesideReset(Value, frozen=True, kw_only=True):
     """The same tokens scored with the state reset at regular distances, and the change that carrying it makes."""
 
@@ -273,6 +286,7 @@ class BesideReset(Value, frozen=True, kw_only=True):
     scores: dict[str, Score]
     change: Score | None = None  # Carried − reset, in nats a token, paired by block: below 0 where carrying helps.
     perplexity_change: Score | None = None  # The same in per cent of the reset perplexity.
+    how_far: HowFar | None = None  # Absent if the text has fewer than 64 blocks.
 
 
 class Ngram(Value, frozen=True, kw_only=True):

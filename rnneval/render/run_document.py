@@ -8,7 +8,7 @@ from typing import Any
 from rnneval.metrics import by_name
 from rnneval.metrics.baselines import standing
 from rnneval.pages import page
-from rnneval.records.run import BesideReset, Checkpoint, Gradients, Opened, Run, usual_metric
+from rnneval.records.run import BesideReset, Checkpoint, Gradients, HowFar, Opened, Run, StateSummary, usual_metric
 from rnneval.records.run import Warning as Warned
 from rnneval.render import document as doc
 from rnneval.render.phrasing import Level, annotation, counted, figure, interval, listed, per_cent, shortened, signed
@@ -18,6 +18,7 @@ CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "
 WORSE = "worse-than-uniform"  # code of the warning of a run that is worse than guessing
 _NO_NGRAMS = "none: fitted to the training text (--fit-on), they say how good the model is"
 _TABLE = "How to read the table"  # section of a page
+_GROWS = 0.1  # growth of a norm along a text, as a share of its mean, from which on a sentence names it
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -31,6 +32,8 @@ def run_document(run: Run) -> Iterator[doc.Block]:
         yield scores_table(run)
     if run.beside_reset is not None:
         yield reset_table(run, run.beside_reset)
+        if (far := run.beside_reset.how_far) is not None:
+            yield doc.Paragraph(text=_how_far(far, run.beside_reset.segment, run.states or {}))
     yield doc.FactList(rows=tuple(run_facts(run)))
     yield from warnings(run.warnings)
 
@@ -53,6 +56,9 @@ def trace_document(run: Run) -> Iterator[doc.Block]:
     if run.checkpoint:
         yield doc.Paragraph(text=describe(run.checkpoint), muted=True)
     yield from inside_tables(run)
+    if call := next((s.call for s in (run.states or {}).values()), None):
+        text = f"States at the ends of calls of {call:,} tokens, speed from one to the next; --every-token shows each."
+        yield doc.Paragraph(text=text, muted=True)
     if run.gates:
         yield doc.Paragraph(text=page("gates").paragraph(_TABLE), muted=True)
     summary = f"{run.tokens.total:,} tokens"
@@ -183,7 +189,25 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
     rows.append(cells("change by carrying", changes, (signed, lambda value: f"{signed(value, '+.2f')} %"), " to "))
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
     note = page("beside-reset").paragraph(_TABLE)
+    if beside.how_far is not None:
+        note = f"{_how_far(beside.how_far, beside.segment, run.states or {})} {note}"  # which only a report shows
     return doc.table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
+
+
+def _how_far(far: HowFar, segment: int, states: Mapping[str, StateSummary]) -> str:
+    """Return a sentence about how far carrying the state helps."""
+    if far.verdict == "holds":
+        return f"Carrying the state helps to the end of the text: beyond {far.distance[-1]:,} tokens it still does."
+    if far.verdict == "inconclusive" or far.costs_from is None:
+        return "How far carrying the state helps does not show in this text."
+    beyond = f"from about {far.costs_from:,} tokens on it costs more than a reset every {segment:,} tokens"
+    said = f"Carrying the state never helps for sure: {beyond}"
+    if far.helps_to is not None:
+        said = f"Carrying the state helps up to about {far.helps_to:,} tokens: {beyond}"
+    grows = max(states, key=lambda key: states[key].drift, default="")
+    if grows and states[grows].drift > _GROWS:
+        said += f", and the norm of {grows} grows by {per_cent(states[grows].drift)} of its mean along the text"
+    return f"{said}."
 
 
 def run_facts(run: Run) -> list[doc.Fact]:
@@ -245,11 +269,7 @@ def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
         for key, s in (run.states or {}).items()
     }  # fmt: skip
     head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
-    note = page("states").paragraph(_TABLE)
-    call = max((s.call or 1 for s in (run.states or {}).values()), default=1)
-    if call > 1:
-        note = f"At the ends of calls of {counted(call, 'token')}, speed from one to the next. {note}"
-    yield from _numbers("States", head, states, note)
+    yield from _numbers("States", head, states, page("states").paragraph(_TABLE))
     gates = {
         key: (figure(g.mean), per_cent(g.saturated_low), per_cent(g.saturated_high), figure(g.time_constant))
         for key, g in (run.gates or {}).items()
