@@ -199,7 +199,7 @@ class StateLeaf:
         return np.asarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis), order="C")
 
 
-class Phase(IntEnum):
+class StartMark(IntEnum):
     """The last number of a vector that cannot show the initial state otherwise."""
 
     INITIAL = 0
@@ -257,7 +257,7 @@ class Packing(StateCarrier):
     example: Any = field(repr=False)  # a state that the model returned
     leaves: tuple[StateLeaf, ...]
     separate: bool = False  # whether the model reads one row at a time
-    marks_start: bool = False  # whether the last number is a phase, as no vector has the form of the initial state
+    marks_start: bool = False  # whether the last number is a StartMark, as no vector has the form of the initial state
     is_nest: bool = field(default=True, init=False)
 
     @property
@@ -290,11 +290,11 @@ class Packing(StateCarrier):
         return dict.fromkeys(self.leaves, self.dtype["numbers"].base)
 
     def start(self) -> Vectors:
-        """Return the vector of the initial state; zeros, the last of them its phase, where it has no other."""
+        """Return the vector of the initial state; zeros, the last of them its mark, where it has no other."""
         if not self.marks_start:
             packed: Vectors = self.pack(self.begin(1), 1)[0]
             return packed
-        record = np.zeros(1, self.dtype)[0]  # the last number is Phase.INITIAL
+        record = np.zeros(1, self.dtype)[0]  # the last number is StartMark.INITIAL
         row: Vectors = record if record["counters"].size else record["numbers"]
         return row
 
@@ -305,7 +305,7 @@ class Packing(StateCarrier):
             raise CheckpointError(f"step returned a state of the form {first}, and now {form}: always give one form")
         packed = np.empty(rows, self.dtype)
         if self.marks_start:
-            packed["numbers"][:, -1] = Phase.BEGUN
+            packed["numbers"][:, -1] = StartMark.BEGUN
         for leaf, value in zip(self.leaves, leaves_of(state).values(), strict=True):
             array = as_array(value, leaf.path)
             wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
@@ -321,7 +321,7 @@ class Packing(StateCarrier):
     def unpack(self, vectors: Vectors) -> Any:
         """Make a state of packed rows that may go into one call."""
         fields = _by_kind(vectors)
-        if self.marks_start and fields["state"][0, -1] == Phase.INITIAL:
+        if self.marks_start and fields["state"][0, -1] == StartMark.INITIAL:
             return self.begin(len(vectors))
         arrays = (
             leaf.like
@@ -348,7 +348,7 @@ class Packing(StateCarrier):
 class OpaqueState(StateCarrier):
     """A state that is carried as the model returned it: the last one of a single document.
 
-    A vector holds nothing but the phase, `(1,)`: rows begin together, and one state is kept.
+    A vector holds nothing but the mark, `(1,)`: rows begin together, and one state is kept.
     """
 
     def __init__(self, begin: Callable[[int], Any], leaves: tuple[StateLeaf, ...] | None = None) -> None:
@@ -358,16 +358,16 @@ class OpaqueState(StateCarrier):
 
     def start(self) -> Vectors:
         """Return the vector of the initial state."""
-        return np.full(1, Phase.INITIAL, np.float32)
+        return np.full(1, StartMark.INITIAL, np.float32)
 
     def pack(self, state: Any, rows: int) -> Vectors:
         """Keep a state, and return the vectors that stand for it."""
         self._last = state
-        return np.full((rows, 1), Phase.BEGUN, np.float32)
+        return np.full((rows, 1), StartMark.BEGUN, np.float32)
 
     def unpack(self, vectors: Vectors) -> Any:
         """Return the state that was kept, or the initial one."""
-        return self._last if (vectors == Phase.BEGUN).any() else self._begin(len(vectors))
+        return self._last if (vectors == StartMark.BEGUN).any() else self._begin(len(vectors))
 
     def fresh(self) -> Self:
         """Return a carrier that keeps no state yet."""
