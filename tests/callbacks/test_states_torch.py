@@ -142,15 +142,16 @@ def test_training_is_the_same_to_the_bit_and_modes_stay(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(weights, other_weights, strict=True))
 
 
+class Outer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = Model()
+
+    def forward(self, batch):
+        return self.net(batch)[0].mean()
+
+
 def test_a_step_function_reads_a_module_that_is_called_otherwise(tmp_path):
-    class Outer(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = Model()
-
-        def forward(self, batch):
-            return self.net(batch)[0].mean()
-
     model = Outer()
     with StateNorms(model, tmp_path / "s", wrap=lambda m, ids, state: m.net(ids, state), **KNOWN) as norms:
         assert list(norms.epoch(7)) == ["heldout_perplexity"]

@@ -125,7 +125,8 @@ class TangentWalk:
         self._moving = {
             leaf.path: (leaf, columns)
             for leaf, columns in self._packing.columns.items()
-            if leaf.kind == "state" and leaf.dtype.kind in "fc" and leaf.size and leaf.axis is not None
+            if leaf.kind == "state" and leaf.dtype.kind in "fc" and leaf.size
+            if leaf.axis is not None or self._packing.separate
         }
         size = numbers_of(self._states).shape[1]
         inside: dict[str, Doubles] = {}  # by layer: 1 for the numbers of its state, 0 for others
@@ -135,7 +136,7 @@ class TangentWalk:
         if len(inside) > 1:
             inside["stack"] = np.sum([*inside.values()], axis=0)
         self._layers = [*inside]
-        self._inside = np.repeat([*inside.values()], 2, axis=0)[:, None]  # (2 · layers, 1, D)
+        self._inside = np.repeat(np.reshape([*inside.values()], (-1, size)), 2, axis=0)[:, None]  # (2 · layers, 1, D)
         start = np.random.default_rng(0).standard_normal((1, len(places), size))
         other = np.random.default_rng(1).standard_normal((1, len(places), size))
         both = np.tile(np.concatenate([start, other]), (len(inside), 1, 1)) * self._inside
