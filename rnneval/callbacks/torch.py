@@ -237,7 +237,7 @@ class GradientNorms(_History):
     def _accumulated(self, place: int, parameter: torch.Tensor) -> None:
         """Measure a gradient that autograd has just added to; of several backward passes the last one stays."""
         gradient = _values(parameter.grad)
-        not_finite = gradient.numel() - gradient.isfinite().sum()
+        not_finite = torch.count_nonzero(gradient - gradient)  # NaN where one is not finite: faster than isfinite
         self._line[place] = {"grad_norm": _norm(gradient), "not_finite": not_finite.float()}
 
     def _before(self, optimizer: torch.optim.Optimizer, *_: object) -> None:

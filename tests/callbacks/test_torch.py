@@ -186,6 +186,18 @@ def test_a_trainer_calls_the_same(tmp_path):
         GradientNorms.for_lightning(tmp_path / "l")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_numbers_that_are_not_finite_are_counted(tmp_path, dtype):
+    weight = torch.nn.ParameterDict({"w": torch.ones(5, dtype=dtype)})
+    optimizer = torch.optim.SGD(weight.parameters(), lr=0.1)
+    with GradientNorms(weight, tmp_path / "g") as norms:
+        slopes = torch.tensor([0.0, math.inf, -math.inf, math.nan, 3e38]).to(dtype)
+        weight["w"].backward(slopes)
+        optimizer.step()
+        norms.step()
+    assert numbers(tmp_path / "g")[1, "", "", "not_finite"] == 3
+
+
 def test_wrong_use_is_said_at_once(tmp_path):
     with pytest.raises(UsageError, match="the model is a list"):
         GradientNorms([], tmp_path / "g")
