@@ -21,6 +21,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "scaled=call": {"depends_on_cuts": True, "scaled_by_call": True},
 }
 """Declarations of no layer, and the fields that they set."""
+_OFFERED = ("causal=false", "chunked=true", "scaled=call")  # those of them that change anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,9 @@ class UnitFact:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that a declaration may use for it."""
-        return frozenset({self.name, self.path, self.layer or self.name})
+        """The names that a declaration may use for it; that of a Bidirectional stands for both of its directions."""
+        own = {self.name, self.path, self.layer or self.name}
+        return frozenset(own if self.twin is None else own | {name.rpartition(".")[0] for name in own})
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -164,9 +166,7 @@ def parse_declarations(entries: Iterable[str]) -> Declarations:
             declared = replace(declared, **{key: getattr(declared, key) | {value}})
         else:
             what = declaration if separator else f"{declaration} (there is no = in it)"
-            allowed = ", ".join(
-                ["causal=false", *(f"{key}=LAYER" for key in OF_A_LAYER), "chunked=true", "scaled=call"]
-            )
+            allowed = ", ".join([*_OFFERED, *(f"{key}=LAYER" for key in OF_A_LAYER)])
             raise UsageError(f"--declare {what}: allowed are {allowed}")
     return declared
 
@@ -176,5 +176,6 @@ def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
     named = declared.stateless | declared.shared | declared.mixed | declared.chunked
     unknown = ", ".join(sorted(named.difference(*(unit.names for unit in units))))
     if unknown:
-        there_are = ", ".join(sorted({unit.name for unit in units})) or "none"
-        raise UsageError(f"--declare: the model has no layer {unknown}; its recurrent layers are: {there_are}")
+        layers = ", ".join(sorted({unit.name for unit in units}))
+        known = f"its recurrent layers are: {layers}" if layers else f"it shows none: allowed are {', '.join(_OFFERED)}"
+        raise UsageError(f"--declare: the model has no layer {unknown}; {known}")
