@@ -101,12 +101,12 @@ class EncodedText:
 
     def __init__(
         self, text: FinalText, *, ids: NDArray[np.int32], ends: Ints, first: Ints, unknown: Ints | None = None,
-        tokeniser: Tokeniser | None = None, kind: str = "",
+        kind: str, tokeniser: Tokeniser | None = None,
     ) -> None:  # fmt: skip
-        """Take a text, the id and the last byte of each token, and the first token of each document.
+        """Take a text, the id and the last byte of each token, the first token of each document, the kind of tokens.
 
-        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks; `kind` is that of
-        the tokens of another program.
+        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks. Tokens of another
+        program have no tokeniser.
         """
         utf8, documents = bytes_of(text)
         self._ids, self._ends, self._flags = ids, ends, units.flags_of(utf8, documents)
@@ -119,8 +119,7 @@ class EncodedText:
         self.document_stops: Ints = following[with_tokens]  # one past the last token of each, `(documents,)`
         text_stops = np.append(documents[1:], len(utf8))[with_tokens]
         text_stops[-1:] = len(utf8)
-        trails = bool((ends[self.document_stops - 1] != text_stops).any())
-        ends[self.document_stops - 1] = text_stops
+        self._text_stops = text_stops  # one past the last byte of each document that has a token, `(documents,)`
         self.taken = text.taken  # the files, each with its characters that are part of the text
         self.share = text.share  # share of the characters of the files that is part of the text: 1 without `--part`
         self.sha256 = text.sha256  # of the final text in UTF-8, documents end to end
@@ -129,25 +128,24 @@ class EncodedText:
         self.words = int(np.count_nonzero(self._flags & units.WORD))  # maximal runs of what is not white space
         self.blocks = block_cuts(utf8, documents)
         self.vocabulary = None if tokeniser is None else tokeniser.vocabulary  # None for spans of another program
-        self.token_kind = kind if tokeniser is None else tokeniser.kind
-        self.signature_part = text.options.signature_part(self.token_kind)  # `tok:char|norm:none|…|docs:one`
-        self.unknown = 0  # characters, bytes or words that the vocabulary lacks, over the whole text
-        self.layout: str | None = PLAIN  # `plain` or `padded` if the white space of the text follows from its tokens
-        loss = described = ""
+        self.token_kind = kind
+        self.signature_part = text.options.signature_part(kind)  # `tok:char|norm:none|…|docs:one`
+        self.unknown = len(self._unknown)  # characters, bytes or words that the vocabulary lacks, over the whole text
+        layout: str | None = PLAIN
+        why_lossy = unknown_message = None
         if tokeniser is not None:
-            self.unknown, loss = tokeniser.unknowns.total(), tokeniser.loss
             if self.unknown:
                 before = utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
-                described = tokeniser.describe_unknowns(text.name, text.place(len(before)))
+                unknown_message = tokeniser.describe_unknowns(text.name, text.place(len(before)))
                 if text.options.unknown == "error":
-                    raise TextError(f"{described}: {tokeniser.advice()}")
-            if tokeniser.kind.startswith("word"):
-                self.layout = None if trails else self._layout(tokeniser.eos_id)
-                loss = loss or ("" if self.layout else _NO_LAYOUT)
-        self.layout = None if loss else self.layout
-        self.lossless = not loss and not self.unknown  # whether the tokens give the text back
+                    raise TextError(f"{unknown_message}: {tokeniser.advice()}")
+            if tokeniser.drops_white_space:
+                layout = self._layout(tokeniser.eos_id)
+            why_lossy = tokeniser.why_lossy or (None if layout else _NO_LAYOUT)
+        self.layout = None if why_lossy else layout  # `plain` or `padded` if white space follows from the tokens
+        self.lossless = not why_lossy and not self.unknown  # whether the tokens give the text back
         self._require_enough(text)
-        self.warnings = (*text.warnings, *self._warnings(text, described, loss))  # code and message of each
+        self.warnings = (*text.warnings, *self._warnings(text, unknown_message, why_lossy))  # code and message of each
 
     def __enter__(self) -> Self:
         return self
@@ -209,9 +207,12 @@ class EncodedText:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
 
     def _bounds(self, start: int, stop: int) -> Ints:
-        """Return the byte at which the tokens begin, and the end of each."""
+        """Return the byte at which the tokens begin, and the end of each span."""
         before = self._ends[start - 1] if start else 0
-        return np.append(before, self._ends[start:stop]).astype(np.int64, copy=False)
+        bounds = np.append(before, self._ends[start:stop]).astype(np.int64, copy=False)
+        low, high = np.searchsorted(self.document_stops, [start, stop + 1])
+        bounds[self.document_stops[low:high] - start] = self._text_stops[low:high]
+        return bounds
 
     def _count(self, flag: int, bounds: Ints) -> Ints:
         """Count the bytes between each two bounds that have a flag."""
@@ -221,6 +222,8 @@ class EncodedText:
 
     def _layout(self, eos_id: int | None) -> str | None:
         """Return `plain` or `padded`, or None if the white space does not follow from the words and line feeds."""
+        if (self._ends[self.document_stops - 1] != self._text_stops).any():  # text after the last token of a document
+            return None
         bounds = self._bounds(0, self.tokens)
         gap, blank = self._count(units.SPACE, bounds), self._count(units.BLANK, bounds)
         is_line = np.zeros(self.tokens, bool)
@@ -243,14 +246,16 @@ class EncodedText:
             has += f" ({self.unknown:,} unknown ones were skipped)"
         raise TextError(f"{text.name}: {has}, at least 2 are needed in one document: the first has no prediction")
 
-    def _warnings(self, text: FinalText, described: str, loss: str) -> Iterator[tuple[str, str]]:
-        """Yield what a reader of the scores should know; `described` is of unknown tokens, `loss` of lost text."""
+    def _warnings(
+        self, text: FinalText, unknown_message: str | None, why_lossy: str | None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what a reader of the scores should know."""
         options = text.options
-        if described:
+        if unknown_message:
             done = "skipped" if options.unknown == "skip" else f"read as {options.unknown!r}"
-            yield "unknown", f"{described}: {done}; bits per character are a lower bound"
-        if loss:
-            yield "lossy", f"{text.name}: {loss}; so there are no bits per character"
+            yield "unknown", f"{unknown_message}: {done}; bits per character are a lower bound"
+        if why_lossy:
+            yield "lossy", f"{text.name}: {why_lossy}; so there are no bits per character"
         if returns := sum(document.count("\r") for document in text.documents):
             kept = "kept as they are; --newlines lf: LF only"
             yield "carriage-return", f"{text.name} has {returns:,} carriage returns, {kept}"
@@ -324,5 +329,6 @@ def _encoded(text: FinalText, tokeniser: Tokeniser) -> EncodedText:
             place += batch.bytes
     firsts = np.array(first, np.int64)
     return EncodedText(
-        text, ids=ids.array(), ends=ends.array(), first=firsts, unknown=unknown.array(), tokeniser=tokeniser
-    )
+        text, ids=ids.array(), ends=ends.array(), first=firsts, unknown=unknown.array(), kind=tokeniser.kind,
+        tokeniser=tokeniser,
+    )  # fmt: skip

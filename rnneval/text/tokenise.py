@@ -41,7 +41,8 @@ class Tokeniser(ABC):
 
     kind: str  # the kind of tokens in signatures
     eos_id: int | None = None  # the id of a line feed, if it is a token among words
-    loss = ""  # a message about the first place at which the tokens do not spell the text
+    drops_white_space = False  # whether the tokens alone do not say what stands between them
+    why_lossy: str | None = None  # a message about the first place at which the tokens do not spell the text
 
     def __init__(self, noun: str, vocabulary: Vocabulary, unknown: str) -> None:
         self.vocabulary = vocabulary
@@ -118,6 +119,8 @@ class UnitTokeniser(Tokeniser):
 class WordTokeniser(Tokeniser):
     """Words of `str.split`; with `<eos>` in the vocabulary, every line feed is a token too."""
 
+    drops_white_space = True
+
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__("word", vocabulary, unknown)
         self._ids = dict(vocabulary.ids)  # a plain dict answers twice as fast
@@ -145,7 +148,7 @@ class WordTokeniser(Tokeniser):
         if self.eos_id is None:
             return batch
         if (ids == self.eos_id).any():
-            self.loss = "it has the word <eos> itself, which is also the token of a line feed"
+            self.why_lossy = "it has the word <eos> itself, which is also the token of a line feed"
         lines = np.flatnonzero(utf8 == 0x0A) + 1  # tokens of their own, between the words
         ends, ids = np.append(batch.ends, lines), np.append(batch.ids, np.full(len(lines), self.eos_id))
         order = np.argsort(ends, kind="stable")
@@ -179,7 +182,7 @@ class SubwordTokeniser(Tokeniser):
                 self.unknowns[text.decode(errors="replace").strip()] += 1
         whole = b"".join(spelt)
         if whole != b" " + utf8 and (whole != utf8 or self._subword.adds_space):
-            self.loss = self.loss or _difference(whole, b" " * self._subword.adds_space + utf8)
+            self.why_lossy = self.why_lossy or _difference(whole, b" " * self._subword.adds_space + utf8)
         yield self._batch(ids, ends, unknown, np.maximum(ends[unknown] - 1, 0), len(utf8))
 
 
