@@ -109,9 +109,10 @@ def from_function(
 
         def callback(**typed: Any) -> int | None:
             _require_files(params, typed)
+            values = {param.name: typed[param.name] for param in params if isinstance(param, click.Argument)}
             for argument, (group, options) in groups.items():
-                typed[argument] = group(**{each.name: _value(each, typed.pop(_key(each))) for each in options})
-            return function(**typed)
+                values[argument] = group(**{each.name: _value(each, typed[_key(each)]) for each in options})
+            return function(**values)
 
         help_text = inspect.getdoc(function)
         return cls(name, callback=callback, params=params, help=help_text, epilog=f"Example: rnneval {name} {example}")
@@ -132,12 +133,12 @@ def _require_files(params: Iterable[click.Parameter], typed: Mapping[str, Any]) 
     outputs: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
     for param in params:
-        given = typed.get(str(param.name))
-        if given and isinstance(param, GroupedOption) and param.option.endings:
-            outputs[param.option.flag] = given
-        elif given and isinstance(param.type, click.Path):
+        value = typed.get(str(param.name))
+        if value and isinstance(param, GroupedOption) and param.option.endings:
+            outputs[param.option.flag] = value
+        elif value and isinstance(param.type, click.Path):
             name = param.human_readable_name if isinstance(param, click.Argument) else param.opts[0]
-            inputs[name.split()[0].rstrip(".")] = given
+            inputs[name.split()[0].rstrip(".")] = value
     require_places(outputs, inputs)
 
 
