@@ -314,11 +314,10 @@ def _wrong(name: str, run: Run) -> str:
     """Say why the numbers of a run must not be read as scores; "" for a sound run."""
     if run.total_nats is None:
         return f"The loss of {name} is not a finite number, so it has no scores."
-    reason = unfit(run)
-    if reason.startswith("is "):
+    if not run.valid:
         why = run.why_not_valid.partition("; ")[0]
         return f"The run of {name} is not valid: {why}".removesuffix(": not valid") + "."
-    if reason:
+    if reason := unfit(run):
         return f"{name} {reason}."
     if caution(run):
         loss = number(run.scores["cross_entropy"].value)

@@ -48,11 +48,12 @@ _CONTENTS = {
 }
 """Titles of tables that belong to no model, by their schemas."""
 _OPEN = ("state_norms", "gradient_history", "state_history")  # figures that are shown of each of several models
-_MADE = (
-    "created", "rnneval", "signature", "checkpoint.path", "checkpoint.sha256", "checkpoint.builder.name",
-    "checkpoint.builder.sha256", "vocabulary.sha256", "text.part", "text.sha256",
+_PROVENANCE = (
+    ("created",), ("rnneval",), ("signature",), ("checkpoint", "path"), ("checkpoint", "sha256"),
+    ("checkpoint", "builder", "name"), ("checkpoint", "builder", "sha256"), ("vocabulary", "sha256"),
+    ("text", "part"), ("text", "sha256"),
 )  # fmt: skip
-"""Places in a record of what is needed to make it again."""
+"""Attributes of a record, each below the one before, that are needed to make it again."""
 _COUNTED = ("tokens", "text", "model", "vocabulary", "forgets in", "signature")
 
 
@@ -83,10 +84,10 @@ def _wired(model: ReportedModel, worst: Wiring | WiringSummary) -> Iterator[doc.
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
     yield doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
     yield from pictures(model.records, "wiring")
-    found = [replace(each, about=_about(each.rule)) for each in finding_blocks(worst.findings)]
-    yield from found[:1]
-    rules = listed(dict.fromkeys(each.rule for each in found[1:]))
-    yield from _fold(f"{counted(len(found) - 1, 'more finding')}: {rules}", *found[1:])
+    findings = [replace(each, about=_about(each.rule)) for each in finding_blocks(worst.findings)]
+    yield from findings[:1]
+    rules = listed(dict.fromkeys(each.rule for each in findings[1:]))
+    yield from _fold(f"{counted(len(findings) - 1, 'more finding')}: {rules}", *findings[1:])
     for run in model.scored:
         if (other := run.token_by_token) is not None and run.total_nats is not None:
             cut, tokens = counted(run.streams.segment if run.streams else 0, "token"), max(run.tokens.scored, 1)
@@ -124,14 +125,14 @@ def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
 
 def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
-    found = gathered.scored
-    if len(found) == 1 and not gathered.sweeps:
-        yield _part("numbers-0", "The evaluation", _evaluation(*found[0]))
+    scored = gathered.scored
+    if len(scored) == 1 and not gathered.sweeps:
+        yield _part("numbers-0", "The evaluation", _evaluation(*scored[0]))
         return
-    if len(found) > 1:
-        yield _overview(found, gathered.unchecked)
-    titles = [f"{model.name} on {_text_of(run)}" for model, run in found]
-    parts = [_part(f"numbers-{n}", titles[n], _evaluation(*pair)) for n, pair in enumerate(found)]
+    if len(scored) > 1:
+        yield _overview(scored, gathered.unchecked)
+    titles = [f"{model.name} on {_text_of(run)}" for model, run in scored]
+    parts = [_part(f"numbers-{n}", titles[n], _evaluation(*pair)) for n, pair in enumerate(scored)]
     folds = (doc.Fold(title=part.title, blocks=part.blocks) for part in parts)
     title = "Each evaluation: figures, scores and what was counted"
     yield from _fold(title, *(parts if len(parts) <= _WHOLE else folds))
@@ -231,25 +232,25 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     """
     parts = [_part(f"inside-{n}", model.name, _diagnosed(model)) for n, model in enumerate(gathered.models)]
     parts = [part for part in parts if part.blocks]
-    owned = {id(each) for each in (*gathered.sweeps, *(each for model in gathered.models for each in model.records))}
-    tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each) not in owned and each.figures]
+    of_models = {id(each) for model in gathered.models for each in model.records} | set(map(id, gathered.sweeps))
+    tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each) not in of_models and each.figures]
     titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
     for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
-        named = f"{title} ({each.label})" if titles.count(title) > 1 else title
-        parts.append(_part(f"inside-table-{place}", named, pictures([each])))
+        unique = f"{title} ({each.label})" if titles.count(title) > 1 else title
+        parts.append(_part(f"inside-table-{place}", unique, pictures([each])))
     if len(parts) == 1:
         yield from parts
         return
+    open_keys = {each.key(figure) for each in gathered.records for figure in each.figures if figure.name in _OPEN}
     for part in parts:
-        opened = [
+        open_blocks = [
             block
             for block in part.blocks
-            if isinstance(block, doc.FindingBlock)
-            or (isinstance(block, doc.Picture) and block.key.rpartition("/")[2] in _OPEN)
+            if isinstance(block, doc.FindingBlock) or (isinstance(block, doc.Picture) and block.key in open_keys)
         ]
-        rest = [block for block in part.blocks if block not in opened]
-        folded = _fold("More figures and numbers" if opened else f"{part.title}: figures and numbers", *rest)
-        yield from [replace(part, blocks=(*opened, *folded))] if opened else folded
+        rest = [block for block in part.blocks if block not in open_blocks]
+        fold = _fold("More figures and numbers" if open_blocks else f"{part.title}: figures and numbers", *rest)
+        yield from [replace(part, blocks=(*open_blocks, *fold))] if open_blocks else fold
 
 
 def _diagnosed(model: ReportedModel) -> Iterator[doc.Block]:
@@ -258,18 +259,18 @@ def _diagnosed(model: ReportedModel) -> Iterator[doc.Block]:
 
     fullest = max(model.runs, key=fullness, default=None)
     records = [each.record for each in model.records if isinstance(each.record, Gradients)]
-    said = [(w.code, w.message) for run in model.runs for w in run.warnings if w.code in THRESHOLDS]
-    said += [(finding.rule, finding.message) for record in records for finding in record.findings]
-    for rule, message in dict.fromkeys(said):
+    messages = [(w.code, w.message) for run in model.runs for w in run.warnings if w.code in THRESHOLDS]
+    messages += [(finding.rule, finding.message) for record in records for finding in record.findings]
+    for rule, message in dict.fromkeys(messages):
         yield doc.FindingBlock(kind="unsure", rule=rule, severity="warning", message=message, about=_about(rule))
     # The fullest run first: of two that can give the same figure it shows more.
-    drawn = pictures(sorted(model.records, key=lambda each: each.record is not fullest), "inside")
-    yield from drawn
-    if fullest and fullest.forgetting and any(picture.key.endswith("/loss_by_context") for picture in drawn):
+    yield from pictures(sorted(model.records, key=lambda each: each.record is not fullest), "inside")
+    figures = {figure.name for each in model.records for figure in each.figures}
+    if fullest and fullest.forgetting and "loss_by_context" in figures:
         yield doc.Paragraph(text=page("loss_by_context").paragraph("Two lengths"), muted=True)
     tables = [*(runs.inside_tables(fullest) if fullest else ()), *(t for r in records for t in runs.gradient_tables(r))]
-    if tables and tables[0].caption == "States":
-        yield tables.pop(0)
+    if fullest and fullest.states:
+        yield tables.pop(0)  # that of the states comes first
     yield from _fold(f"As numbers: {', '.join(each.caption for each in tables)}", *tables)
 
 
@@ -288,11 +289,11 @@ def _gate(source: PageRecord, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.word], text=reason)
-    drawn, said = pictures([source]), list(gate_blocks(gate))
-    yield from drawn
-    details = [block for block in said if drawn and not isinstance(block, doc.Notice)]
+    figures, blocks = pictures([source]), list(gate_blocks(gate))
+    yield from figures
+    details = [block for block in blocks if figures and not isinstance(block, doc.Notice)]
     yield from _fold("As a table, with the reason of each verdict", *details)
-    yield from said[len(details) :]
+    yield from blocks[len(details) :]
 
 
 def _ranking(ranking: Ranking) -> Iterator[doc.Block]:
@@ -302,9 +303,9 @@ def _ranking(ranking: Ranking) -> Iterator[doc.Block]:
         yield doc.Paragraph(text=text, muted=True)
     if ranking.blocks:
         yield from _fold(f"The {len(ranking.blocks)} places where they differ most", changes_table(ranking))
-    told = tuple(f"{row.name}: " for row in ranking.rows if row.marks)
+    of_marked = tuple(f"{row.name}: " for row in ranking.rows if row.marks)  # a record holds warnings as sentences
     for warning in ranking.warnings:
-        if not warning.startswith(told):
+        if not warning.startswith(of_marked):
             yield doc.Notice(kind="unsure", title="warning", text=warning)
 
 
@@ -321,7 +322,7 @@ def warnings(gathered: Gathered) -> Iterator[doc.Block]:
         yield doc.Notice(kind="unsure", title=title, text=warning.message)
 
 
-def made(gathered: Gathered) -> Iterator[doc.Block]:
+def provenance(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.records:
         if isinstance(each.record, TidyTable):
@@ -331,10 +332,11 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
         command, text = (getattr(each.record, name, None) for name in ("command", "text"))
         code = [doc.Code(label="The command that repeats it", text=shlex.join(command))] if command else []
         rows = [
-            (path, reduce(lambda at, name: getattr(at, name, None), path.split("."), each.record)) for path in _MADE
+            (".".join(path), reduce(lambda at, name: getattr(at, name, None), path, each.record))
+            for path in _PROVENANCE
         ]
         rows += [("text.files", ", ".join(file.title for file in text.files))] if text else []
-        facts = tuple(doc.Fact(name=name, text=str(said), code=True) for name, said in rows if said)
+        facts = tuple(doc.Fact(name=name, text=str(value), code=True) for name, value in rows if value)
         yield from _fold(each.name, *code, doc.FactList(rows=facts))
 
 
@@ -360,7 +362,7 @@ CHAPTERS = (
     (diagnostics, "inside", "Diagnostics",
      "What states, gates and gradients do along the text: where to look before adding units or layers."),
     (warnings, "warnings", "Warnings", "What to know before using these numbers."),
-    (made, "made", "How it was made",
+    (provenance, "made", "How it was made",
      "Hashes, versions and, where a record holds it, the command that repeats it."),
 )  # fmt: skip
 """Functions of the chapters in the order of the page, each with the anchor, the title and the lead of its section."""
