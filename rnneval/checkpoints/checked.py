@@ -230,11 +230,11 @@ def _copy(source: Path, copy: Path, shown: Path) -> Path:
     """Copy the bytes that a regular file has now, by one descriptor, unless another process has locked it."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open_regular(source) as file, copy.open("xb") as made:
+        with open_regular(source) as file, copy.open("xb") as target:
             left = os.fstat(file.fileno()).st_size  # bytes that another process appends from now on are not copied
             _require_unlocked(file)
             while left and (piece := file.read(min(left, 1 << 20))):
-                made.write(piece)
+                target.write(piece)
                 left -= len(piece)
     except OSError as error:
         if error.errno in {errno.EINVAL, errno.EISDIR}:

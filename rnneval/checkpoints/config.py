@@ -32,7 +32,7 @@ _CLASSES = _GRAPHS.union(*(names.split() for names in _LISTED.values()))
 _HOMES = re.compile(r"(builtins|keras(\.\w+)*)?")  # modules in which the names of the lists are Keras' own
 
 
-class Asked(NamedTuple):
+class ClassReference(NamedTuple):
     """Class or function that a configuration asks for."""
 
     module: str
@@ -61,10 +61,10 @@ def checked_config(
         why = " ".join(str(error).split())[:200]
         raise refused("config-json", path, f"its configuration is not JSON ({why})") from error
     items = list(_items(config))
-    asked = [found for _, item in items if isinstance(item, dict) for found in _asked(item)]
-    require_none(path, _code_faults(asked, custom))
+    references = [each for _, item in items if isinstance(item, dict) for each in _references(item)]
+    require_none(path, _code_faults(references, custom))
     if custom is not None and not is_keras2(version):
-        require_none(path, _name_faults(asked, items, custom))
+        require_none(path, _name_faults(references, items, custom))
     require_none(path, _allocation_faults(items, shapes))
     return config
 
@@ -115,16 +115,16 @@ def _items(config: Any) -> Iterator[tuple[str, Any]]:
             stack.extend((key, part) for part in item)
 
 
-def _asked(item: dict[str, Any]) -> Iterator[Asked]:
+def _references(item: dict[str, Any]) -> Iterator[ClassReference]:
     name, inner = item.get("class_name"), item.get("config")
     module, registered = _word(item.get("module")), _word(item.get("registered_name"))
     if name == "function":
-        yield Asked(module, str(inner)[:200], registered, is_function=True)
+        yield ClassReference(module, str(inner)[:200], registered, is_function=True)
     elif isinstance(name, str):
         kind = str(inner.get("dtype"))[:40] if isinstance(inner, dict) else ""
         if name in {"__numpy__", "__tensor__"} and kind not in _DTYPES:
             name = f"{name} of {kind}"  # a type with a length would be allocated
-        yield Asked(module, name, registered)
+        yield ClassReference(module, name, registered)
 
 
 def _word(value: Any) -> str:
@@ -132,14 +132,14 @@ def _word(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-def _code_faults(items: list[Asked], custom: Collection[str] | None) -> Faults:
+def _code_faults(items: list[ClassReference], custom: Collection[str] | None) -> Faults:
     """Yield layers that run code: the name of the class decides, whatever module it claims to be from."""
     for each in items:
         if each.name.rpartition(">")[2] in _RUNS_CODE and each.name not in (custom or ()):
             yield "config-code", f"holds a {each.name} layer, which runs code out of the file"
 
 
-def _name_faults(requests: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
+def _name_faults(requests: list[ClassReference], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
     """Yield classes and functions that are neither listed nor the user's own; `custom` has the names of those."""
     for each in requests:
         if {each.name, each.registered} & {*custom} or each.is_listed():

@@ -255,18 +255,18 @@ def record_of(builder: str | Callable[..., Any]) -> BuilderRecord:
 
 def _file_of(builder: str | Callable[..., Any]) -> Path | None:
     """Return the file of a builder, or of the module or Python object that it is; None where there is none."""
-    found: str | None = None
+    file: str | None = None
     with suppress(TypeError, OSError, ImportError, ValueError):
         if not isinstance(builder, str):
             known = inspect.isroutine(builder) or isinstance(builder, type)
-            found = inspect.getsourcefile(builder if known else type(builder))
+            file = inspect.getsourcefile(builder if known else type(builder))
         elif is_file(builder):
-            found = split_spec(builder)[0]
+            file = split_spec(builder)[0]
         else:
             with _importing_from(Path.cwd()):
                 spec = importlib.util.find_spec(split_spec(builder)[0])
-                found = None if spec is None else spec.origin
-    return None if found is None else Path(found)
+                file = None if spec is None else spec.origin
+    return None if file is None else Path(file)
 
 
 @contextmanager

@@ -65,20 +65,20 @@ class Slice:
 
     def chain(self, unit: CodeUnit | None) -> list[str]:
         """Return the names that lead to a unit, the name that was asked for first."""
-        found: dict[CodeUnit, str] = {}
-        while unit is not None and unit not in found:
-            found[unit], unit = self.kept[unit]
-        return list(dict.fromkeys(filter(None, found.values())))[::-1]
+        names: dict[CodeUnit, str] = {}
+        while unit is not None and unit not in names:
+            names[unit], unit = self.kept[unit]
+        return list(dict.fromkeys(filter(None, names.values())))[::-1]
 
     def lines(self) -> list[int]:
         """Return the numbers of the lines that are run."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         for node in (unit.node for unit in self.units):
             first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
             below = [each.lineno for body in bodies_of(node) for each in body[:1]]
             last = max(min(below) - 1, first) if below else node.end_lineno or first
-            found |= {*range(first, last + 1), *(each.lineno for each in getattr(node, "handlers", ()))}
-        return sorted(found)
+            numbers |= {*range(first, last + 1), *(each.lineno for each in getattr(node, "handlers", ()))}
+        return sorted(numbers)
 
     def shown_lines(self) -> str:
         """Return the lines that are run as text: `lines 1-3, 10`, or `cell 2 (1-3), cell 4 (1)`."""
@@ -96,13 +96,13 @@ class Slice:
         by_node = {unit.node: unit for unit in self.kept}
 
         def pruned(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-            made: list[ast.stmt] = []
+            statements: list[ast.stmt] = []
             for unit in (by_node[node] for node in body if node in by_node):
-                made.append(with_bodies(unit.node, pruned) if bodies_of(unit.node) else unit.node)
+                statements.append(with_bodies(unit.node, pruned) if bodies_of(unit.node) else unit.node)
                 for name in sorted(unit.binds & set(self.given)):
                     bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
-                    made.append(ast.increment_lineno(bound, unit.node.lineno - 1))
-            return made
+                    statements.append(ast.increment_lineno(bound, unit.node.lineno - 1))
+            return statements
 
         module = copy.deepcopy(ast.Module(body=pruned(self.source.body), type_ignores=[]))
         for node in ast.walk(module):
@@ -138,9 +138,9 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
         _require_bound(source, spec, first)
     try:
         sliced = _with_settings(_needed_by(source, first, given or {}))
-        found = _refused(sliced, called=name)
-        if found is not None:
-            raise CheckpointError(_refusal(found, sliced, spec, first))
+        refusal = _refused(sliced, called=name)
+        if refusal is not None:
+            raise CheckpointError(_refusal(refusal, sliced, spec, first))
         return _with_definitions(sliced) if everything else sliced
     except RecursionError as error:
         said = "its functions call one another too deeply to be followed: give"
@@ -203,17 +203,18 @@ def _needed_by(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice
     return _closed(source, given, {unit: Reason(name) for unit in _reaching(source, given, name, _END)})
 
 
-def _closed(source: UserSource, given: Mapping[str, Any], kept: dict[CodeUnit, Reason]) -> Slice:
-    """Return the slice of these units and all that they need."""
+def _closed(source: UserSource, given: Mapping[str, Any], needed: Mapping[CodeUnit, Reason]) -> Slice:
+    """Return the slice of the units that are needed and all that these need."""
+    kept = dict(needed)
     waiting = list(kept)
     for unit in waiting:  # which grows meanwhile
         wanted = [(kept[unit], iter((*unit.blocks, *source.endings.get(unit, ()))))]
         for names, when in ((unit.reads, unit.when), (unit.reads_later, None)):
             wanted += [(Reason(name, unit), _reaching(source, given, name, when)) for name in sorted(names)]
-        for reason, found in ((reason, each) for reason, units in wanted for each in units):
-            if found not in kept:
-                kept[found] = reason
-                waiting.append(found)
+        for reason, other in ((reason, each) for reason, units in wanted for each in units):
+            if other not in kept:
+                kept[other] = reason
+                waiting.append(other)
     return Slice(source=source, given=given, kept=kept)
 
 
@@ -241,8 +242,8 @@ def _with_parts(sliced: Slice, parts: Iterable[tuple[T, Slice]]) -> tuple[Slice,
     """Add those of these parts to a slice that may run; return it, and why the others may not."""
     kept, refused = sliced.kept, {}
     for key, part in parts:
-        if found := _refused(part):
-            refused[key] = found
+        if refusal := _refused(part):
+            refused[key] = refusal
         else:
             kept = {**part.kept, **kept}
     return replace(sliced, kept=kept), refused
@@ -252,7 +253,7 @@ def allowed_part(source: UserSource) -> tuple[Slice, Mapping[str, str]]:
     """Return what may run of a neighbouring file, and for each name that is left out the reason."""
     parts = ((name, _needed_by(source, name, {})) for name in source.definitions)
     sliced, refused = _with_parts(Slice(source=source, kept={}), parts)
-    return sliced, {name: f"{found.place} {found.does}: `{found.text}`" for name, found in refused.items()}
+    return sliced, {name: f"{each.place} {each.does}: `{each.text}`" for name, each in refused.items()}
 
 
 def _with_settings(sliced: Slice) -> Slice:

@@ -46,15 +46,15 @@ _CHANGING, _CHANGING_FUNCTIONS, _SETTING = (re.compile("|".join(words.split())) 
 
 def with_bodies(node: T, change: Callable[[list[ast.stmt]], list[ast.stmt]]) -> T:
     """Return a block whose lists of statements are changed; where Python needs a statement, it is `pass`."""
-    made: Any = copy.copy(node)
+    changed: Any = copy.copy(node)
     for name in ("handlers", "cases"):
-        setattr(made, name, [with_bodies(each, change) for each in getattr(node, name, ())])
+        setattr(changed, name, [with_bodies(each, change) for each in getattr(node, name, ())])
     for name in ("body", "orelse", "finalbody"):
-        setattr(made, name, change(getattr(node, name, [])))
-    made.body = made.body or [ast.Pass(lineno=1, col_offset=0)]
-    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
-        made.finalbody = [ast.Pass(lineno=1, col_offset=0)]
-    block: T = made
+        setattr(changed, name, change(getattr(node, name, [])))
+    changed.body = changed.body or [ast.Pass(lineno=1, col_offset=0)]
+    if isinstance(changed, ast.Try | ast.TryStar) and not changed.handlers and not changed.finalbody:
+        changed.finalbody = [ast.Pass(lineno=1, col_offset=0)]
+    block: T = changed
     return block
 
 

@@ -110,8 +110,8 @@ class Figure:
 
 def caution(run: Run) -> str:
     """Return in words why the numbers of a run must not be read as scores; "" for a sound run."""
-    if reason := unfit(run):
-        return "diverged" if reason.startswith("diverged") else "not valid"
+    if unfit(run):
+        return "not valid" if run.total_nats is None or not run.valid else "diverged"
     loss = run.scores.get("cross_entropy")
     return "worse than guessing" if loss is not None and loss.value > run.baselines.get("uniform", math.inf) else ""
 

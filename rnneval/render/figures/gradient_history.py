@@ -62,12 +62,12 @@ def _diverged(whole: Any, updates: Any, first_bad: int | None) -> str:
             title = f"The first gradient that is not finite came at step {first_bad:,}"
         before = whole.get(first_bad - 1)
         return title if before is None else f"{title}; the norm of the step before was {number(before)}"
-    said = ""
+    cause = ""
     if len(whole) and whole.max() > _LARGEST_NORM:
-        said = f"the gradient norm reached {number(whole.max())} at step {whole.idxmax():,.0f}"
+        cause = f"the gradient norm reached {number(whole.max())} at step {whole.idxmax():,.0f}"
     elif len(updates) and updates.max() > _LARGEST_UPDATE:
-        said = f"step {updates.idxmax():,} changed the weights by {number(updates.max())} times their norm"
-    return f"The training run diverged: {said}" if said else ""
+        cause = f"step {updates.idxmax():,} changed the weights by {number(updates.max())} times their norm"
+    return f"The training run diverged: {cause}" if cause else ""
 
 
 def _jumps(whole: Any) -> Any:
