@@ -1,0 +1,331 @@
+"""An ONNX graph as a step function: which input takes ids, which output has the logits, and which inputs take a state.
+
+What an input or output is, its shapes in two trial calls show. `GraphStep` calls the graph with the new state at the
+inputs that a pairing names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from rnneval.checkpoints.graphs import GraphFile, require_loads
+from rnneval.errors import CheckpointError, type_and_message
+
+Arrays = Mapping[str, NDArray[Any]]
+_TYPES = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(bool)": np.bool_,
+    "tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8,
+}  # fmt: skip
+_MASKS, _POSITIONS = {"attention_mask"}, {"position_ids", "cache_position", "past_sequence_length"}
+_LENGTHS = {"sequence_lens", "sequence_lengths", "seq_lens", "lengths"}
+_PAST = "number of tokens before"  # the key of the state under which it is carried, where positions are asked for
+_IDS = ("input_ids", "ids", "tokens", "token_ids", "input", "x")
+_TRIALS = (5, 3)  # tokens of the trial calls
+_LOOSENED = (7, 3)
+_TINY = 1e-30
+_Size = int | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An input or output of a graph."""
+
+    name: str
+    dtype: type[Any]
+    sizes: tuple[_Size, ...]  # a number, the name of a symbol, or None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Graph:
+    """A graph whose inputs and outputs are recognised."""
+
+    file: GraphFile
+    session: Any = field(repr=False)
+    ids: Port
+    logits: str
+    states: tuple[Port, ...]  # the inputs that take a state
+    extras: tuple[Port, ...]  # masks, positions and lengths, which rnneval makes
+    shapes: Mapping[str, tuple[int, ...]]  # of states and of the outputs that may be one, in the trial call
+    dtypes: Mapping[str, np.dtype[Any]]
+    width: int
+    rows: int | None  # the number of rows, where it is fixed
+    tokens: int | None  # the number of tokens of a call, where it is fixed
+    last_only: bool  # whether there are logits after the last token of a call alone
+    probabilities: bool
+    loosened: bool = False  # whether the file fixes the number of tokens, and the graph computes with any other
+
+    @property
+    def outputs(self) -> list[str]:
+        """The outputs that may be a state."""
+        return [name for name in self.shapes if name not in {port.name for port in self.states}]
+
+    @property
+    def by_token(self) -> bool:
+        """Whether every token needs a call of its own."""
+        return self.tokens == 1 or self.last_only
+
+    def fits(self, into: str, output: str) -> bool:
+        """Return whether an output can be given to an input: equal type, and shape but for what grows."""
+        return self.dtypes[into] == self.dtypes[output] and _alike(self.shapes[into], self.shapes[output])
+
+    def start(self, rows: int) -> dict[str, NDArray[Any]]:
+        """Return zeros for every input that takes a state."""
+        state = {port.name: np.zeros(_shape(port, self.ids, self.rows or rows), port.dtype) for port in self.states}
+        return state | ({_PAST: np.zeros(self.rows or rows, np.int64)} if self.extras else {})
+
+    def call(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Run the graph once; return the logits `(rows, time, V)` and every other output."""
+        rows, time = ids.shape
+        given = np.repeat(ids, self.rows, axis=0) if self.rows and rows == 1 else ids
+        feed = {self.ids.name: _as_input(given, self.ids, self.width)}
+        feed |= {port.name: np.asarray(state[port.name], port.dtype) for port in self.states}
+        feed |= {port.name: _extra(port, self.ids, given.shape, state[_PAST]) for port in self.extras}
+        outputs = dict(zip((each.name for each in self.session.get_outputs()), _run(self.session, feed), strict=True))
+        logits = outputs.pop(self.logits)[:rows]
+        logits = logits[:, None] if logits.ndim == 2 else logits  # noqa: PLR2004 - (rows, V)
+        if self.probabilities:
+            logits = np.log(np.maximum(logits, _TINY))
+        return logits, outputs | ({_PAST: state[_PAST] + time} if self.extras else {})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GraphStep:
+    """The step function of a graph: it gives each output to the input that is its partner."""
+
+    graph: Graph
+    pairs: Mapping[str, str]  # the output that each input of a state gets
+    pairing: Any = None  # how they were found, and what behaviour says of it
+
+    def __call__(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Read ids `(rows, time)` from a state, in one call or token by token."""
+        pieces = np.split(ids, ids.shape[1], axis=1) if self.graph.by_token else [ids]
+        logits, kept = [], dict(state)
+        for piece in pieces:
+            scores, outputs = self.graph.call(piece, kept)
+            logits.append(scores)
+            kept = self.carried(kept, outputs)
+        return np.concatenate(logits, axis=1), kept
+
+    def carried(self, before: Arrays, outputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Return the state after a call."""
+        return {name: outputs[self.pairs.get(name, name)] for name in before}
+
+
+def session_of(file: GraphFile) -> Any:
+    """Return a session of onnxruntime, in one thread; a child process loads the graph before."""
+    import onnx
+
+    try:
+        serialized = file.model.SerializeToString()
+        onnx.checker.check_model(serialized) if len(serialized) < 1 << 20 else None
+    except ValueError as error:
+        raise CheckpointError(f"{file.path}: no valid graph ({type_and_message(error)[:300]})") from error
+    except onnx.checker.ValidationError:
+        pass  # onnxruntime is the judge: it also runs operators that the checker does not know
+    require_loads(file.path, serialized)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    try:
+        return onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise CheckpointError(f"{file.path}: onnxruntime refuses it: {type_and_message(error)[:300]}") from error
+
+
+def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterable[str] = ()) -> Graph:
+    """Recognise inputs and outputs of a graph; one with a fixed number of tokens is loosened if that is possible.
+
+    `vocabulary` is the number of tokens, if it is known, and `states` are inputs that the user's pairs name.
+
+    Raises:
+        CheckpointError: it is no language model, or an input is neither ids nor a state.
+    """
+    graph = _recognised(file, session_of(file), vocabulary, frozenset(states))
+    if graph.tokens is None or graph.last_only:
+        return graph
+    loosened = _loosened(graph, vocabulary)
+    if loosened is None and graph.tokens > 1:
+        seen = f"it reads exactly {graph.tokens} tokens in a call, and computes with no other number"
+        raise CheckpointError(f"{file.path}: {seen}: export it with a dynamic axis of time (dynamic_shapes)")
+    return loosened or graph
+
+
+def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: frozenset[str]) -> Graph:
+    """Recognise inputs and outputs by two trial calls."""
+    inputs, outputs = (
+        [_port(file, each) for each in ports] for ports in (session.get_inputs(), session.get_outputs())
+    )
+    known = {name for name in _MASKS | _POSITIONS | _LENGTHS if name not in states}
+    extras = tuple(port for port in inputs if port.name.lower() in known)
+    ids = _ids(file, [port for port in inputs if port not in extras and port.name not in states], vocabulary)
+    taking = tuple(port for port in inputs if port is not ids and port not in extras)
+    width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2  # noqa: PLR2004 - one-hot
+    rows, tokens = (size if isinstance(size, int) and size > 0 else None for size in (*ids.sizes, 1)[:2])
+    blank: Any = Graph(
+        file=file, session=session, ids=ids, logits=outputs[0].name, states=taking, extras=extras, shapes={}, dtypes={},
+        width=int(width or 2), rows=rows, tokens=tokens, last_only=False, probabilities=False,
+    )  # fmt: skip
+    trials = [_outputs(blank, time) for time in ((tokens,) if tokens else _TRIALS)]
+    count, first = rows or 2, trials[0]
+    named = {port.name: port for port in outputs}
+    candidates = [
+        name
+        for name, array in first.items()
+        if array.dtype.kind == "f"
+        and (
+            all(trial[name].shape[:2] == (count, time) for trial, time in zip(trials, (tokens,) if tokens else _TRIALS))
+            if array.ndim == 3  # noqa: PLR2004 - (rows, time, V)
+            else array.ndim == 2 and array.shape[0] == count  # noqa: PLR2004 - (rows, V)
+        )
+    ]
+    start = blank.start(count)
+    wide = ids.sizes[2] if len(ids.sizes) == 3 else vocabulary  # noqa: PLR2004 - one-hot
+
+    def unlikely(name: str) -> tuple[bool, ...]:
+        array = first[name]
+        taken = any(_alike(state.shape, array.shape) for state in start.values())
+        return "logits" not in name.lower(), array.ndim != 3, array.shape[-1] != wide, taken  # noqa: PLR2004
+
+    if not candidates:
+        listed = ", ".join(f"{name} {array.shape}" for name, array in first.items())
+        raise CheckpointError(f"{file.path}: no output is logits (rows, time, V): it has {listed}")
+    logits = min(candidates, key=unlikely)
+    scores = first[logits]
+    sums = bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1, dtype=np.float64), 1, atol=1e-3))
+    rest = {name: array for name, array in first.items() if name != logits and name in named}
+    return replace(
+        blank,
+        logits=logits,
+        shapes={name: array.shape for name, array in {**start, **rest}.items() if name != _PAST},
+        dtypes={name: array.dtype for name, array in {**start, **rest}.items() if name != _PAST},
+        width=scores.shape[-1],
+        last_only=scores.ndim == 2,  # noqa: PLR2004 - (rows, V)
+        probabilities=sums and scores.shape[-1] > 1,
+    )
+
+
+def _port(file: GraphFile, declared: Any) -> Port:
+    if declared.type not in _TYPES:
+        raise CheckpointError(f"{file.path}: {declared.name} is a {declared.type}: tensors of numbers are needed")
+    sizes = tuple(size if isinstance(size, int | str) else None for size in declared.shape or ())
+    return Port(name=declared.name, dtype=_TYPES[declared.type], sizes=sizes)
+
+
+def _ids(file: GraphFile, inputs: Sequence[Port], vocabulary: int | None) -> Port:
+    """Return the input that takes ids: whole numbers, floats that a table is read with, or one-hot rows."""
+    rank = {port.name: len(port.sizes) for port in inputs}
+    gathers = _gathering(file.model.graph)
+    whole = [port for port in inputs if np.dtype(port.dtype).kind in "iu" and rank[port.name] in (1, 2)]
+    floats = [port for port in inputs if np.dtype(port.dtype).kind == "f" and rank[port.name] == 2]  # noqa: PLR2004
+    one_hot = [port for port in inputs if np.dtype(port.dtype).kind == "f" and rank[port.name] == 3]  # noqa: PLR2004
+    choices = [
+        *(port for name in _IDS for port in whole if port.name.lower() == name),
+        *(port for port in whole if rank[port.name] == 2),  # noqa: PLR2004 - (rows, time)
+        *whole,
+        *(port for port in floats if port.name in gathers),
+        *(port for port in one_hot if vocabulary is not None and port.sizes[2] == vocabulary),
+        *(port for name in _IDS for port in one_hot if port.name.lower() == name),
+        *(port for port in one_hot if isinstance(port.sizes[2], int)),
+    ]
+    if not choices:
+        listed = ", ".join(f"{port.name} {port.sizes}" for port in inputs) or "none"
+        raise CheckpointError(f"{file.path}: no input takes ids (rows, time): it has {listed}")
+    return choices[0]
+
+
+def _gathering(graph: Any) -> set[str]:
+    """Return the inputs whose numbers, cast or reshaped, are the places at which a table is read."""
+    reads = {node.input[1 if node.op_type == "Gather" else 0] for node in graph.node if node.op_type in _TABLES}
+    for node in reversed(graph.node):
+        if node.op_type in _SAME and reads & {*node.output}:
+            reads.add(node.input[0])
+    return reads
+
+
+_TABLES = {"Gather", "OneHot"}
+_SAME = {"Cast", "Clip", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+
+
+def _shape(port: Port, ids: Port, rows: int) -> tuple[int, ...]:
+    """Return the shape of the first state: a symbol stands for the rows, or for tokens of the past, of which are none."""
+    batch, symbols = ids.sizes[0], [size for size in port.sizes if not isinstance(size, int)]
+    at = symbols.index(batch) if batch in symbols else 0
+    names = iter(range(len(symbols)))
+    return tuple(size if isinstance(size, int) else rows if next(names) == at else 0 for size in port.sizes)
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Return whether two shapes are equal but for an axis without numbers, which grows."""
+    return len(one) == len(other) and all(a == b or a == 0 for a, b in zip(one, other, strict=True))
+
+
+def _as_input(ids: NDArray[np.int32], port: Port, width: int) -> NDArray[Any]:
+    if len(port.sizes) == 3:  # noqa: PLR2004 - (rows, time, V)
+        return np.eye(width, dtype=port.dtype)[ids]
+    return ids.astype(port.dtype) if len(port.sizes) > 1 else ids[:, 0].astype(port.dtype)
+
+
+def _extra(port: Port, ids: Port, shape: tuple[int, ...], past: NDArray[Any]) -> NDArray[Any]:
+    """Return a mask of ones, positions, or lengths of rows."""
+    rows, time = shape
+    if port.name.lower() in _LENGTHS:
+        return np.full(rows, time, port.dtype)
+    if port.name.lower() in _MASKS:
+        before = 0 if port.sizes[-1] == ids.sizes[-1] else int(past.max())
+        return np.ones((rows, before + time), port.dtype)
+    positions = past[:, None] + np.arange(time)
+    return np.asarray(positions if len(port.sizes) == 2 else positions[0, : time if port.sizes else 1], port.dtype)  # noqa: PLR2004
+
+
+def _run(session: Any, feed: Arrays) -> list[NDArray[Any]]:
+    try:
+        outputs: list[NDArray[Any]] = session.run(None, dict(feed))
+    except Exception as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+        why = type_and_message(error)[:300]
+        raise CheckpointError(f"onnxruntime cannot run the graph on {shapes}: {why}") from error
+    return outputs
+
+
+def _outputs(graph: Graph, time: int) -> dict[str, NDArray[Any]]:
+    """Return the outputs of a call over so many tokens from a state of zeros."""
+    rows = graph.rows or 2
+    state, ids = graph.start(rows), np.arange(rows * time, dtype=np.int32).reshape(rows, time) % 2
+    feed = {graph.ids.name: _as_input(ids, graph.ids, graph.width)}
+    feed |= {port.name: state[port.name] for port in graph.states}
+    feed |= {port.name: _extra(port, graph.ids, ids.shape, state[_PAST]) for port in graph.extras}
+    try:
+        outputs = _run(graph.session, feed)
+    except CheckpointError as error:
+        raise CheckpointError(f"{graph.file.path}: {error}") from error
+    return dict(zip((each.name for each in graph.session.get_outputs()), outputs, strict=True))
+
+
+def _loosened(graph: Graph, vocabulary: int | None) -> Graph | None:
+    """Return a graph whose declared number of tokens is a symbol, if it then computes with any: the arithmetic stays."""
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.file.model)
+    for value in model.graph.input:
+        if value.name == graph.ids.name and len(graph.ids.sizes) > 1:
+            value.type.tensor_type.shape.dim[1].dim_param = "time"
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    names = frozenset(port.name for port in graph.states)
+    try:
+        file = replace(graph.file, model=model)
+        loose = replace(_recognised(file, session_of(file), vocabulary, names), file=graph.file)
+        if loose.logits != graph.logits or loose.tokens is not None or loose.last_only:
+            return None
+        long, short = (_outputs(loose, time) for time in _LOOSENED)
+    except CheckpointError:
+        return None
+    a, b = long[graph.logits][:1, : _LOOSENED[1]], short[graph.logits][:1]
+    same = all(long[name].shape == short[name].shape == graph.shapes[name] for name in graph.outputs)
+    close = np.allclose(a, b, rtol=1e-3, atol=1e-3 * float(np.abs(b).max(initial=0)))
+    return replace(loose, loosened=True) if same and close else None
