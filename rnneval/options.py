@@ -51,6 +51,10 @@ class OpeningGroup(VocabularyGroup):
     """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
     weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json", path=True, seldom=True)
     """For a TensorFlow 1 checkpoint with ambiguous names: JSON map from names in the model to its; also forget_bias."""
+    state_pairs: Pairs | None = option(
+        None, metavar="INPUT=OUTPUT,…", repeated=True, seldom=True, unset="found by names, shapes or order"
+    )
+    """For an ONNX graph, the output that each input of a state gets; its behaviour confirms or refutes the pairs."""
     window: int | None = option(None, metavar="N", least=1)
     """Tokens in the window of a window model whose input does not say it."""
     backend: str | None = option(
@@ -158,6 +162,8 @@ class CheckOptions(DeclareGroup):
 
     seed: int = option(0, seldom=True)
     """Random seed for the ids and for the numbers that stubs emit."""
+    text: PathLike | None = option(None, metavar="TEXT", path=True, seldom=True)
+    """Text by whose loss the pairs of an ONNX graph are judged that reads one token a call."""
 
 
 class WiringGroup(DeclareGroup):

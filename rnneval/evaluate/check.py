@@ -15,7 +15,14 @@ _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
 
 
 @one_thread()
-def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+def check(
+    model: Any,
+    *,
+    declare: str | Iterable[str] = (),
+    vocab_size: int | None = None,
+    seed: int = 0,
+    text: str | os.PathLike[str] | None = None,
+) -> Wiring:
     """Prove (or refute) that each layer's state goes back into the same layer.
 
     A Keras model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
@@ -29,6 +36,7 @@ def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | No
             `chunked=LAYER`, `chunked=true`, `scaled=call`.
         vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
         seed: Random seed for the ids and the emitted numbers.
+        text: Text by whose loss the pairs of an ONNX graph are judged that reads one token a call.
 
     Returns:
         The wiring record: its `verdict` is `pass`, `fail` or `inconclusive`, its `findings` say what is wrong and
@@ -47,7 +55,14 @@ def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | No
 
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)
+    from rnneval.models.onnx import PairedGraph, PairedStep
     from rnneval.models.step import StepLM
+
+    if isinstance(model, PairedGraph) or (isinstance(model, StepLM) and isinstance(model.function.step, PairedStep)):
+        from rnneval.wiring.graphs import check as check_graph
+
+        _require_known_width(model, vocab_size)
+        return check_graph(model, declare=declare, seed=seed, text=text)
     from rnneval.models.wrapping import is_module, no_model, wrap
 
     if isinstance(model, StepLM) or is_module(model):

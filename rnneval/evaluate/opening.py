@@ -42,8 +42,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """Open a saved recurrent language model.
 
     Args:
-        path: A `.keras` or `.h5` file of Keras 2 or 3; a folder that `save_pretrained` of transformers wrote; or with
-            a builder, a file of weights (`.weights.h5`, `.h5`, `.hdf5`) or a TensorFlow checkpoint (its folder, prefix
+        path: A `.keras` or `.h5` file of Keras 2 or 3; an ONNX graph (`.onnx`) that takes and gives its states; a folder
+            that `save_pretrained` of transformers wrote; or with a builder, a file of weights (`.weights.h5`, `.h5`, `.hdf5`) or a TensorFlow checkpoint (its folder, prefix
             or `.index` file).
         options: Keyword arguments, each a field of `OpenOptions`.
 
@@ -57,8 +57,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     the map itself.
 
     Returns:
-        A `RecurrentLM` that runs on Keras; with `backend="numpy"`, and with `"auto"` where it can, a `NumpyLM`; of a
-        folder of transformers, a `StepLM`.
+        A `RecurrentLM` that runs on Keras; with `backend="numpy"`, and with `"auto"` where it can, a `NumpyLM`; of an
+        ONNX graph and of a folder of transformers, a `StepLM`.
 
     Raises:
         CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
@@ -97,6 +97,12 @@ def _open_by(path: str | os.PathLike[str], options: OpenOptions, load: Callable[
 
         if (folder := pretrained(place)) is not None:
             return _open_folder(folder, options)
+    if place.suffix.lower() == ".onnx" and builder is None and not place.is_dir():
+        from rnneval.wiring.graphs import from_onnx, open_graph
+
+        vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from)
+        read = open_graph if load is _load_authors_model else from_onnx
+        return read(path, options.state_pairs, vocabulary=vocabulary, expect_sha256=options.expect_sha256)
     if place.suffix.lower() in _OTHERS and place.is_file() and not first_bytes(place).startswith(HDF5):
         raise CheckpointError(
             f"{path}: weights of a library other than Keras, without the model: give --builder FILE.py:NAME, a "
@@ -237,7 +243,7 @@ def portable(options: OpeningGroup) -> OpeningGroup:
         raise UsageError(f"--builder {name}: other processes make the model: give its file, FILE.py:{name}")
     if (code := _code_of(options)) is not None:
         builder = f"{_absolute(code)}:{builder.rpartition(':')[2] if builder else ''}"
-    names = ("vocabulary", "builder_arguments", "builder_globals", "weight_map")
+    names = ("vocabulary", "builder_arguments", "builder_globals", "weight_map", "state_pairs")
     plain = {"builder": builder, **{name: _absolute(getattr(options, name)) for name in names}}
     if options.vocabulary_from is not None:
         plain["vocabulary_from"] = absolute_paths(options.vocabulary_from)

@@ -5,15 +5,16 @@ inputs that a pairing names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from rnneval.checkpoints.graphs import GraphFile, require_loads
 from rnneval.errors import CheckpointError, type_and_message
+from rnneval.text import Vocabulary
 
 Arrays = Mapping[str, NDArray[Any]]
 _TYPES = {
@@ -68,6 +69,11 @@ class Graph:
         """Whether every token needs a call of its own."""
         return self.tokens == 1 or self.last_only
 
+    @property
+    def only_some(self) -> bool:
+        """Whether it reads several tokens a call, and always as many: no text can be evaluated in such calls."""
+        return self.tokens is not None and self.tokens > 1
+
     def fits(self, into: str, output: str) -> bool:
         """Return whether an output can be given to an input: equal type, and shape but for what grows."""
         return self.dtypes[into] == self.dtypes[output] and _alike(self.shapes[into], self.shapes[output])
@@ -98,11 +104,11 @@ class GraphStep:
 
     graph: Graph
     pairs: Mapping[str, str]  # the output that each input of a state gets
-    pairing: Any = None  # how they were found, and what behaviour says of it
 
     def __call__(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Read ids `(rows, time)` from a state, in one call or token by token."""
-        pieces = np.split(ids, ids.shape[1], axis=1) if self.graph.by_token else [ids]
+        length = 1 if self.graph.by_token else self.graph.tokens or ids.shape[1]
+        pieces = np.split(ids, np.arange(length, ids.shape[1], length), axis=1)
         logits, kept = [], dict(state)
         for piece in pieces:
             scores, outputs = self.graph.call(piece, kept)
@@ -111,13 +117,43 @@ class GraphStep:
         return np.concatenate(logits, axis=1), kept
 
     def carried(self, before: Arrays, outputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Return the state after a call."""
-        return {name: outputs[self.pairs.get(name, name)] for name in before}
+        """Return the state after a call; an input without a partner keeps what it had."""
+        return {name: outputs.get(self.pairs.get(name, name), array) for name, array in before.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """Pairs of states, how they were proposed, and what the behaviour of the graph says of them."""
+
+    pairs: Mapping[str, str]
+    how: str  # `--state-pairs`, `genai_config.json`, `names`, `shapes` or `order`
+    verdict: Literal["pass", "fail", "inconclusive"]
+    seen: str
+    rule: str = ""  # the fault, if there is one
+    needs_text: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairedGraph:
+    """A graph with the pairs of its states."""
+
+    graph: Graph
+    pairing: Pairing
+    vocabulary: Vocabulary | None
+    why_no_vocabulary: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairedStep(GraphStep):
+    """The step function of a graph that remembers how its pairs were found."""
+
+    opened: PairedGraph
 
 
 def session_of(file: GraphFile) -> Any:
     """Return a session of onnxruntime, in one thread; a child process loads the graph before."""
     import onnx
+    import onnxruntime
 
     try:
         serialized = file.model.SerializeToString()
@@ -146,18 +182,12 @@ def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterab
     graph = _recognised(file, session_of(file), vocabulary, frozenset(states))
     if graph.tokens is None or graph.last_only:
         return graph
-    loosened = _loosened(graph, vocabulary)
-    if loosened is None and graph.tokens > 1:
-        seen = f"it reads exactly {graph.tokens} tokens in a call, and computes with no other number"
-        raise CheckpointError(f"{file.path}: {seen}: export it with a dynamic axis of time (dynamic_shapes)")
-    return loosened or graph
+    return _loosened(graph, vocabulary) or graph
 
 
 def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: frozenset[str]) -> Graph:
     """Recognise inputs and outputs by two trial calls."""
-    inputs, outputs = (
-        [_port(file, each) for each in ports] for ports in (session.get_inputs(), session.get_outputs())
-    )
+    inputs, outputs = ([_port(file, each) for each in ports] for ports in (session.get_inputs(), session.get_outputs()))
     known = {name for name in _MASKS | _POSITIONS | _LENGTHS if name not in states}
     extras = tuple(port for port in inputs if port.name.lower() in known)
     ids = _ids(file, [port for port in inputs if port not in extras and port.name not in states], vocabulary)
@@ -168,7 +198,7 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         file=file, session=session, ids=ids, logits=outputs[0].name, states=taking, extras=extras, shapes={}, dtypes={},
         width=int(width or 2), rows=rows, tokens=tokens, last_only=False, probabilities=False,
     )  # fmt: skip
-    trials = [_outputs(blank, time) for time in ((tokens,) if tokens else _TRIALS)]
+    tokens, trials = _trials(blank, outputs)
     count, first = rows or 2, trials[0]
     named = {port.name: port for port in outputs}
     candidates = [
@@ -176,7 +206,10 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         for name, array in first.items()
         if array.dtype.kind == "f"
         and (
-            all(trial[name].shape[:2] == (count, time) for trial, time in zip(trials, (tokens,) if tokens else _TRIALS))
+            all(
+                trial[name].shape[:2] == (count, time)
+                for trial, time in zip(trials, (tokens,) if tokens else _TRIALS, strict=True)
+            )
             if array.ndim == 3  # noqa: PLR2004 - (rows, time, V)
             else array.ndim == 2 and array.shape[0] == count  # noqa: PLR2004 - (rows, V)
         )
@@ -202,9 +235,28 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         shapes={name: array.shape for name, array in {**start, **rest}.items() if name != _PAST},
         dtypes={name: array.dtype for name, array in {**start, **rest}.items() if name != _PAST},
         width=scores.shape[-1],
+        tokens=tokens,
         last_only=scores.ndim == 2,  # noqa: PLR2004 - (rows, V)
         probabilities=sums and scores.shape[-1] > 1,
     )
+
+
+def _trials(graph: Graph, outputs: Sequence[Port]) -> tuple[int | None, list[dict[str, NDArray[Any]]]]:
+    """Return the number of tokens of every call, None if it is free, and the outputs of trial calls.
+
+    An exporter may declare a free axis and compute with a fixed number: that of the outputs, or one.
+    """
+    if graph.tokens:
+        return graph.tokens, [_outputs(graph, graph.tokens)]
+    try:
+        return None, [_outputs(graph, time) for time in _TRIALS]
+    except CheckpointError as error:
+        fixed = {port.sizes[1]: None for port in outputs if len(port.sizes) == 3}  # noqa: PLR2004 - (rows, time, V)
+        for size in (*fixed, 1):
+            with suppress(CheckpointError):
+                if isinstance(size, int):
+                    return size, [_outputs(graph, size)]
+        raise error
 
 
 def _port(file: GraphFile, declared: Any) -> Port:

@@ -9,10 +9,10 @@ is judged by its loss on a text instead.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, islice, permutations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from scipy.special import logsumexp, stdtrit
 from rnneval.arrays import Doubles
 from rnneval.checkpoints.graphs import settings_beside
 from rnneval.errors import UsageError
-from rnneval.models.onnx import Arrays, Graph, GraphStep
+from rnneval.models.onnx import Arrays, Graph, GraphStep, Pairing
 from rnneval.wiring.behaviour import cut, ordinary_ids, other_ids
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, as_logits, context_spread, differences
 
@@ -32,20 +32,10 @@ _MOST_PERMUTATIONS = 5000
 _BATCHES = 8
 LEAST_TOKENS = 4000
 """Tokens of a text by whose loss pairs are judged."""
-_ROLES = set("in out input output past present prev previous next new cur current init initial final cache state hidden y".split())
+_ROLES = set(
+    "in out input output past present prev previous next new cur current init initial final cache state hidden y".split()
+)
 _UNNAMED = ("shapes", "order")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairing:
-    """Pairs of states, how they were proposed, and what the behaviour of the graph says of them."""
-
-    pairs: Pairs
-    how: str  # `--state-pairs`, `genai_config.json`, `names`, `shapes` or `order`
-    verdict: Literal["pass", "fail", "inconclusive"]
-    seen: str
-    rule: str = ""  # the fault, if there is one
-    needs_text: bool = False
 
 
 def pairing_of(graph: Graph, state_pairs: Pairs | None, text: NDArray[np.int32] | None = None) -> Pairing:
@@ -53,7 +43,7 @@ def pairing_of(graph: Graph, state_pairs: Pairs | None, text: NDArray[np.int32] 
     how, prior = _prior(graph, state_pairs)
     if not graph.states:
         return Pairing(pairs={}, how="", verdict="inconclusive", seen="stateless: every call begins afresh")
-    if graph.tokens == 1:
+    if graph.tokens is not None:
         return _by_loss(graph, how, prior, text)
     judged = _by_behaviour(_Reader(graph), how, prior)
     if graph.loosened and judged.rule == "chunk-variance":  # more tokens may be more than the graph can compute
@@ -163,7 +153,11 @@ def neighbours(pairs: Pairs, outputs: Sequence[str], fits: Callable[[str, str], 
 
 
 def search(
-    pairs: Pairs, outputs: Sequence[str], fits: Callable[[str, str], bool], distance: Callable[[Pairs], float], most: float
+    pairs: Pairs,
+    outputs: Sequence[str],
+    fits: Callable[[str, str], bool],
+    distance: Callable[[Pairs], float],
+    most: float,
 ) -> Pairs | None:
     """Return pairs whose distance is at most `most`: climb by exchanges, then try permutations; None if none agrees."""
     best, least = pairs, distance(pairs)
@@ -227,7 +221,9 @@ class _Reader:
     def tolerance(self) -> float:
         """The largest difference that is rounding."""
         half = any(dtype == np.float16 for dtype in self.graph.dtypes.values())
-        return Limits.of_noise(5 * HALF_TYPES["float16"] if half else ASSUMED_NOISE, half="float16" if half else "").tolerance
+        return Limits.of_noise(
+            5 * HALF_TYPES["float16"] if half else ASSUMED_NOISE, half="float16" if half else ""
+        ).tolerance
 
     def distance(self, pairs: Pairs, cuts: Sequence[Sequence[int]] = _CUTS[:1], **moved: Any) -> float:
         """Return the largest difference between one call and several, in units of the context spread."""
@@ -348,7 +344,8 @@ def _orders(graph: Graph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...
 
 def _by_loss(graph: Graph, how: str, prior: Pairs, text: NDArray[np.int32] | None) -> Pairing:
     """Judge the pairs of a graph that reads one token a call by its loss, in paired intervals over 8 batches."""
-    calls = "it reads one token a call, so no longer call can be compared"
+    tokens = "one token" if graph.tokens == 1 else f"{graph.tokens} tokens"
+    calls = f"it reads {tokens} in every call, so no other calls can be compared"
     if text is None or len(text) <= LEAST_TOKENS:
         read = "" if text is None else f", and the text has {len(text):,}"
         seen = f"{calls}: give --text with more than {LEAST_TOKENS:,} tokens{read}"
@@ -364,7 +361,9 @@ def _by_loss(graph: Graph, how: str, prior: Pairs, text: NDArray[np.int32] | Non
         best, losses = better[0], _losses(graph, better[0], text)
     if best is not prior and how not in _UNNAMED:
         gain = losses.mean() - _losses(graph, prior, text).mean()
-        seen = f"{_crossed(prior, best)} (pairs by {how}; the exchanged pairs change the loss by {gain:+.3f} nats/token)"
+        seen = (
+            f"{_crossed(prior, best)} (pairs by {how}; the exchanged pairs change the loss by {gain:+.3f} nats/token)"
+        )
         return Pairing(pairs=prior, how=how, verdict="fail", rule="crossed-state", seen=seen)
     doubts = [each for each, change, margin in bounds if not change - margin > 0]
     if doubts or not bounds:
@@ -372,12 +371,15 @@ def _by_loss(graph: Graph, how: str, prior: Pairs, text: NDArray[np.int32] | Non
         return Pairing(pairs=best, how=how, verdict="inconclusive", seen=seen)
     _, change, margin = min(bounds, key=lambda bound: bound[1])
     seen = f"confirmed by loss (the nearest other pairs cost {change:+.3f} ± {margin:.3f} nats/token)"
-    return Pairing(pairs=best, how=how, verdict="pass", seen=seen if best is prior else f"{seen}: {_crossed(prior, best)}")
+    return Pairing(
+        pairs=best, how=how, verdict="pass", seen=seen if best is prior else f"{seen}: {_crossed(prior, best)}"
+    )
 
 
 def _losses(graph: Graph, pairs: Pairs, text: NDArray[np.int32]) -> Doubles:
     """Return the mean loss of each of 8 batches of a text, `(8,)`, in nats a token."""
-    step, time = GraphStep(graph=replace(graph, tokens=1), pairs=pairs), LEAST_TOKENS // _BATCHES
+    length = graph.tokens or 1
+    step, time = GraphStep(graph=graph, pairs=pairs), LEAST_TOKENS // _BATCHES // length * length
     starts = np.arange(_BATCHES) * ((len(text) - 1) // _BATCHES)
     ids = text[starts[:, None] + np.arange(time + 1)]
     means = []

@@ -41,7 +41,7 @@ def command(
         from rnneval.evaluate.opening import open_for_check
 
         model = built(what, opening) if is_builder else open_for_check(what, opening)
-        found = check(model, declare=options.declare, seed=options.seed)
+        found = check(model, declare=options.declare, seed=options.seed, text=options.text)
     wiring = structs.replace(found, command=tuple(command_line()))
     if output.reproduce is not None:
         _write_script(output.reproduce, wiring.script)
