@@ -28,6 +28,7 @@ _IDS = ("input_ids", "ids", "tokens", "token_ids", "input", "x")
 _TRIALS = (5, 3)  # tokens of the trial calls
 _LOOSENED = (7, 3)
 _TINY = 1e-30
+_INTEGERS = {6, 7}  # int32 and int64, as ONNX numbers its types
 _Size = int | str | None
 
 
@@ -92,7 +93,7 @@ class Graph:
         feed |= {port.name: _extra(port, self.ids, given.shape, state[_PAST]) for port in self.extras}
         outputs = dict(zip((each.name for each in self.session.get_outputs()), _run(self.session, feed), strict=True))
         logits = outputs.pop(self.logits)[:rows]
-        logits = logits[:, None] if logits.ndim == 2 else logits  # noqa: PLR2004 - (rows, V)
+        logits = logits[:, None] if logits.ndim == 2 else logits
         if self.probabilities:
             logits = np.log(np.maximum(logits, _TINY))
         return logits, outputs | ({_PAST: state[_PAST] + time} if self.extras else {})
@@ -192,9 +193,9 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     extras = tuple(port for port in inputs if port.name.lower() in known)
     ids = _ids(file, [port for port in inputs if port not in extras and port.name not in states], vocabulary)
     taking = tuple(port for port in inputs if port is not ids and port not in extras)
-    width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2  # noqa: PLR2004 - one-hot
+    width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2
     rows, tokens = (size if isinstance(size, int) and size > 0 else None for size in (*ids.sizes, 1)[:2])
-    blank: Any = Graph(
+    blank = Graph(
         file=file, session=session, ids=ids, logits=outputs[0].name, states=taking, extras=extras, shapes={}, dtypes={},
         width=int(width or 2), rows=rows, tokens=tokens, last_only=False, probabilities=False,
     )  # fmt: skip
@@ -210,17 +211,17 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
                 trial[name].shape[:2] == (count, time)
                 for trial, time in zip(trials, (tokens,) if tokens else _TRIALS, strict=True)
             )
-            if array.ndim == 3  # noqa: PLR2004 - (rows, time, V)
-            else array.ndim == 2 and array.shape[0] == count  # noqa: PLR2004 - (rows, V)
+            if array.ndim == 3
+            else array.ndim == 2 and array.shape[0] == count
         )
     ]
     start = blank.start(count)
-    wide = ids.sizes[2] if len(ids.sizes) == 3 else vocabulary  # noqa: PLR2004 - one-hot
+    wide = ids.sizes[2] if len(ids.sizes) == 3 else vocabulary
 
     def unlikely(name: str) -> tuple[bool, ...]:
         array = first[name]
         taken = any(_alike(state.shape, array.shape) for state in start.values())
-        return "logits" not in name.lower(), array.ndim != 3, array.shape[-1] != wide, taken  # noqa: PLR2004
+        return "logits" not in name.lower(), array.ndim != 3, array.shape[-1] != wide, taken
 
     if not candidates:
         listed = ", ".join(f"{name} {array.shape}" for name, array in first.items())
@@ -236,7 +237,7 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         dtypes={name: array.dtype for name, array in {**start, **rest}.items() if name != _PAST},
         width=scores.shape[-1],
         tokens=tokens,
-        last_only=scores.ndim == 2,  # noqa: PLR2004 - (rows, V)
+        last_only=scores.ndim == 2,
         probabilities=sums and scores.shape[-1] > 1,
     )
 
@@ -251,12 +252,12 @@ def _trials(graph: Graph, outputs: Sequence[Port]) -> tuple[int | None, list[dic
     try:
         return None, [_outputs(graph, time) for time in _TRIALS]
     except CheckpointError as error:
-        fixed = {port.sizes[1]: None for port in outputs if len(port.sizes) == 3}  # noqa: PLR2004 - (rows, time, V)
+        fixed = {port.sizes[1]: None for port in outputs if len(port.sizes) == 3}
         for size in (*fixed, 1):
             with suppress(CheckpointError):
                 if isinstance(size, int):
                     return size, [_outputs(graph, size)]
-        raise error
+        raise
 
 
 def _port(file: GraphFile, declared: Any) -> Port:
@@ -269,15 +270,15 @@ def _port(file: GraphFile, declared: Any) -> Port:
 def _ids(file: GraphFile, inputs: Sequence[Port], vocabulary: int | None) -> Port:
     """Return the input that takes ids: whole numbers, floats that a table is read with, or one-hot rows."""
     rank = {port.name: len(port.sizes) for port in inputs}
-    gathers = _gathering(file.model.graph)
+    integers = _cast_to_integers(file.model.graph)
     whole = [port for port in inputs if np.dtype(port.dtype).kind in "iu" and rank[port.name] in (1, 2)]
-    floats = [port for port in inputs if np.dtype(port.dtype).kind == "f" and rank[port.name] == 2]  # noqa: PLR2004
-    one_hot = [port for port in inputs if np.dtype(port.dtype).kind == "f" and rank[port.name] == 3]  # noqa: PLR2004
+    floats = [port for port in inputs if np.dtype(port.dtype).kind == "f" and rank[port.name] == 2]
+    one_hot = [port for port in inputs if np.dtype(port.dtype).kind == "f" and rank[port.name] == 3]
     choices = [
         *(port for name in _IDS for port in whole if port.name.lower() == name),
-        *(port for port in whole if rank[port.name] == 2),  # noqa: PLR2004 - (rows, time)
+        *(port for port in whole if rank[port.name] == 2),
         *whole,
-        *(port for port in floats if port.name in gathers),
+        *(port for port in floats if port.name in integers),
         *(port for port in one_hot if vocabulary is not None and port.sizes[2] == vocabulary),
         *(port for name in _IDS for port in one_hot if port.name.lower() == name),
         *(port for port in one_hot if isinstance(port.sizes[2], int)),
@@ -288,21 +289,17 @@ def _ids(file: GraphFile, inputs: Sequence[Port], vocabulary: int | None) -> Por
     return choices[0]
 
 
-def _gathering(graph: Any) -> set[str]:
-    """Return the inputs whose numbers, cast or reshaped, are the places at which a table is read."""
-    reads = {node.input[1 if node.op_type == "Gather" else 0] for node in graph.node if node.op_type in _TABLES}
-    for node in reversed(graph.node):
-        if node.op_type in _SAME and reads & {*node.output}:
-            reads.add(node.input[0])
-    return reads
-
-
-_TABLES = {"Gather", "OneHot"}
-_SAME = {"Cast", "Clip", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+def _cast_to_integers(graph: Any) -> set[str]:
+    """Return the names of what a graph casts to int32 or int64."""
+    return {
+        node.input[0]
+        for node in graph.node
+        if node.op_type == "Cast" and any(each.name == "to" and each.i in _INTEGERS for each in node.attribute)
+    }
 
 
 def _shape(port: Port, ids: Port, rows: int) -> tuple[int, ...]:
-    """Return the shape of the first state: a symbol stands for the rows, or for tokens of the past, of which are none."""
+    """Return the shape of the first state: a symbol stands for the rows, or for past tokens, of which are none."""
     batch, symbols = ids.sizes[0], [size for size in port.sizes if not isinstance(size, int)]
     at = symbols.index(batch) if batch in symbols else 0
     names = iter(range(len(symbols)))
@@ -311,11 +308,11 @@ def _shape(port: Port, ids: Port, rows: int) -> tuple[int, ...]:
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
     """Return whether two shapes are equal but for an axis without numbers, which grows."""
-    return len(one) == len(other) and all(a == b or a == 0 for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(a in (b, 0) for a, b in zip(one, other, strict=True))
 
 
 def _as_input(ids: NDArray[np.int32], port: Port, width: int) -> NDArray[Any]:
-    if len(port.sizes) == 3:  # noqa: PLR2004 - (rows, time, V)
+    if len(port.sizes) == 3:
         return np.eye(width, dtype=port.dtype)[ids]
     return ids.astype(port.dtype) if len(port.sizes) > 1 else ids[:, 0].astype(port.dtype)
 
@@ -329,7 +326,7 @@ def _extra(port: Port, ids: Port, shape: tuple[int, ...], past: NDArray[Any]) ->
         before = 0 if port.sizes[-1] == ids.sizes[-1] else int(past.max())
         return np.ones((rows, before + time), port.dtype)
     positions = past[:, None] + np.arange(time)
-    return np.asarray(positions if len(port.sizes) == 2 else positions[0, : time if port.sizes else 1], port.dtype)  # noqa: PLR2004
+    return np.asarray(positions if len(port.sizes) == 2 else positions[0, : time if port.sizes else 1], port.dtype)
 
 
 def _run(session: Any, feed: Arrays) -> list[NDArray[Any]]:
@@ -357,7 +354,7 @@ def _outputs(graph: Graph, time: int) -> dict[str, NDArray[Any]]:
 
 
 def _loosened(graph: Graph, vocabulary: int | None) -> Graph | None:
-    """Return a graph whose declared number of tokens is a symbol, if it then computes with any: the arithmetic stays."""
+    """Return a graph whose declared number of tokens is a symbol, if it then computes with any number."""
     import onnx
 
     model = onnx.ModelProto()

@@ -13,7 +13,7 @@ from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.onnx import Graph, PairedGraph, PairedStep, Pairing, recognised
 from rnneval.models.step import StepLM, from_step
 from rnneval.records.wiring import Wiring
-from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
+from rnneval.text import find_vocabulary, given_vocabulary
 from rnneval.text.encoding import encode
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import parse_declarations
@@ -71,7 +71,7 @@ def open_graph(
     if expect_sha256 is not None and file.sha256 != expect_sha256.strip().lower():
         seen = f"its SHA-256 is {file.sha256}, not {expect_sha256}: another file, or a damaged one"
         raise CheckpointError(f"{path}: {seen}")
-    graph = recognised(file, vocabulary=known and known.first_id + known.size, states=pairs)
+    graph = recognised(file, vocabulary=None if known is None else known.first_id + known.size, states=pairs)
     why = ""
     if known is None:
         try:
@@ -117,7 +117,7 @@ def _model(opened: PairedGraph) -> StepLM:
         checkpoint=checkpoint,
         assumptions=(*_assumptions(graph, pairing), *lm.assumptions),
         why_no_vocabulary=opened.why_no_vocabulary,
-        input_kind="one-hot" if len(graph.ids.sizes) == 3 else "ids",  # noqa: PLR2004 - (rows, time, V)
+        input_kind="one-hot" if len(graph.ids.sizes) == 3 else "ids",
         output_kind="probabilities" if graph.probabilities else "logits",
         differs_by_cut="" if graph.states else f"{graph.file.path}: {pairing.seen}: no state can be carried",
     )

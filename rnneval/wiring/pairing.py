@@ -1,7 +1,7 @@
 """Which output of an ONNX graph goes to which input: the names propose, and the graph's behaviour decides.
 
-The pairs that the user, the settings beside the file, names, shapes or order give are the *prior*. One call of 16 tokens
-must give the logits of several shorter calls that carry the state by these pairs. Where it does not, exchanges and
+The pairs that the user, the settings beside the file, names, shapes or order give are the *prior*. One call of 16
+tokens must give the logits of several shorter calls that carry the state by these pairs. Where it does not, exchanges and
 permutations are tried, and one that agrees names the states that are crossed. A graph that only reads one token a call
 is judged by its loss on a text instead.
 """
@@ -32,14 +32,15 @@ _MOST_PERMUTATIONS = 5000
 _BATCHES = 8
 LEAST_TOKENS = 4000
 """Tokens of a text by whose loss pairs are judged."""
-_ROLES = set(
+_ROLES = frozenset(
     "in out input output past present prev previous next new cur current init initial final cache state hidden y".split()
 )
+"""Words of names that say whether a state is read or written."""
 _UNNAMED = ("shapes", "order")
 
 
 def pairing_of(graph: Graph, state_pairs: Pairs | None, text: NDArray[np.int32] | None = None) -> Pairing:
-    """Propose pairs for a graph and judge them; `text` are ids whose loss judges a graph that reads one token a call."""
+    """Propose pairs for a graph and judge them; `text` are ids whose loss judges a graph of fixed calls."""
     how, prior = _prior(graph, state_pairs)
     if not graph.states:
         return Pairing(pairs={}, how="", verdict="inconclusive", seen="stateless: every call begins afresh")
@@ -60,12 +61,12 @@ def _prior(graph: Graph, state_pairs: Pairs | None) -> tuple[str, dict[str, str]
         _require_fit(graph, state_pairs)
         return "--state-pairs", dict(state_pairs)
     sources = {
-        "genai_config.json": lambda: _by_settings(settings_beside(graph.file.path)),
-        "names": lambda: by_names([port.name for port in graph.states], graph.outputs),
-        "shapes": lambda: _by_shapes(graph),
+        "genai_config.json": _by_settings(settings_beside(graph.file.path)),
+        "names": by_names([port.name for port in graph.states], graph.outputs),
+        "shapes": _by_shapes(graph),
     }
-    for how, propose in sources.items():
-        pairs = {into: output for into, output in propose().items() if into in graph.shapes and output in graph.shapes}
+    for how, proposed in sources.items():
+        pairs = {into: output for into, output in proposed.items() if into in graph.shapes and output in graph.shapes}
         fit = all(graph.fits(into, output) for into, output in pairs.items())
         if fit and len({*pairs.values()}) == len(graph.states):
             return how, pairs
@@ -194,7 +195,7 @@ class _Reader:
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.rows = graph, 1 if graph.rows else 2
-        self.ids = ordinary_ids(graph.width, (self.rows, _TOKENS), [0, 0])
+        self.ids = ordinary_ids(graph.width, (self.rows, graph.tokens or _TOKENS), [0, 0])
         self.names = [port.name for port in graph.states]
 
     def read(self, pairs: Pairs, lengths: Sequence[int], moved: Callable[[str, Any], Any] | None = None) -> Doubles:
@@ -295,33 +296,38 @@ def _matters(reader: _Reader, one: Pairs, other: Pairs) -> bool:
 def _fault(reader: _Reader, prior: Pairs) -> tuple[str, str]:
     """Return the fault of a graph for which no pairs agree, and what is seen of it."""
     graph = reader.graph
-    for port in graph.states:
-        if port.name not in prior:
-            return "ignored-state", f"{port.name} gets nothing: no output has its type and shape"
-    state, outputs = reader.outputs(reader.ids)
-    _, after = reader.outputs(other_ids(reader.ids, graph.width))
-    for into, output in prior.items():
-        if not outputs[output].any():
-            return "ignored-state", f"{output}, which {into} gets, is all zeros"
-        if np.array_equal(outputs[output], state[into]):
-            return "ignored-state", f"{output} gives {into} back as it was: the new state is not given out"
-        if not reader.is_read(into):
-            return "ignored-state", f"{into} is never read: no output depends on it"
+    if seen := next(_lost(reader, prior), ""):
+        return "ignored-state", seen
     for names, axis, order in _orders(graph):
 
         def moved(name: str, array: Any, *, names: Any = names, axis: int = axis, order: Any = order) -> Any:
             return np.take(array, order, axis) if name in names else array
 
         if reader.distance(prior, moved=moved) <= reader.tolerance and reader.agrees(prior, moved=moved):
-            given = ", ".join(prior[name] for name in names)
-            seen = f"{given} holds the slices of axis {axis} in another order than {', '.join(names)} reads them"
-            return "misplaced-state", f"{seen}: {[*order]} of it agrees"
-    for into, output in prior.items():
-        if np.array_equal(outputs[output], after[output]):
-            return "ignored-state", f"{output}, which {into} gets, does not follow the text"
+            into, outputs = " and ".join(names), " and ".join(prior[name] for name in names)
+            seen = f"{outputs} have the slices of axis {axis} in another order than {into} need: {[*order]} agrees"
+            return "misplaced-state", seen
     size = reader.distance(prior, _CUTS)
-    seen = f"no pairing makes the calls agree: one call of {_TOKENS} tokens and several differ by {size:.2g} of the context spread"
-    return "chunk-variance", seen
+    seen = f"no pairing makes the calls agree: one call of {_TOKENS} tokens and several differ by {size:.2g} of the "
+    return "chunk-variance", f"{seen}context spread"
+
+
+def _lost(reader: _Reader, prior: Pairs) -> Iterator[str]:
+    """Yield what shows that a state is not given out, or not read."""
+    for port in reader.graph.states:
+        if port.name not in prior:
+            yield f"{port.name} gets nothing: no output has its type and shape"
+    state, outputs = reader.outputs(reader.ids)
+    _, after = reader.outputs(other_ids(reader.ids, reader.graph.width))
+    for into, output in prior.items():
+        if not outputs[output].any():
+            yield f"{output}, which {into} gets, is all zeros"
+        elif np.array_equal(outputs[output], state[into]):
+            yield f"{output} gives {into} back as it was: the new state is not given out"
+        elif not reader.is_read(into):
+            yield f"{into} is never read: no output depends on it"
+        elif np.array_equal(outputs[output], after[output]):
+            yield f"{output}, which {into} gets, does not follow the text"
 
 
 def _orders(graph: Graph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...]]]:
@@ -330,7 +336,7 @@ def _orders(graph: Graph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...
         (port.name, axis, size)
         for port in graph.states
         for axis, size in enumerate(port.sizes)
-        if isinstance(size, int) and 2 <= size <= 4  # noqa: PLR2004 - layers
+        if isinstance(size, int) and 2 <= size <= 4
     ]
     for axis, size in dict.fromkeys((axis, size) for _, axis, size in short):
         names = tuple(name for name, *place in short if place == [axis, size])
@@ -344,6 +350,8 @@ def _orders(graph: Graph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...
 
 def _by_loss(graph: Graph, how: str, prior: Pairs, text: NDArray[np.int32] | None) -> Pairing:
     """Judge the pairs of a graph that reads one token a call by its loss, in paired intervals over 8 batches."""
+    if seen := next(_lost(_Reader(graph), prior), ""):
+        return Pairing(pairs=prior, how=how, verdict="fail", rule="ignored-state", seen=seen)
     tokens = "one token" if graph.tokens == 1 else f"{graph.tokens} tokens"
     calls = f"it reads {tokens} in every call, so no other calls can be compared"
     if text is None or len(text) <= LEAST_TOKENS:

@@ -1,0 +1,150 @@
+"""ONNX graphs of an LSTM of 4 units in two layers, or of a GRU, made by `onnx.helper`, right and wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+V, UNITS, LAYERS = 12, 4, 2
+NAMES = ("h0_in", "c0_in", "h1_in", "c1_in")
+FLOAT = TensorProto.FLOAT
+
+
+def outputs_of(names: Sequence[str] = NAMES) -> list[str]:
+    return [name.replace("_in", "_out") for name in names]
+
+
+def lstm(
+    *,
+    names: Sequence[str] = NAMES,
+    outputs: Sequence[str] = (),
+    fault: str = "",
+    time: int | str = "time",
+    ids: int = TensorProto.INT64,
+    surplus: bool = False,
+    seed: int = 0,
+) -> onnx.ModelProto:
+    """Return a graph from ids `(rows, time)` and h, c of two layers to logits and the new states.
+
+    `outputs` are the names of the new states in the order h0, c0, h1, c1. `fault` is `zeros`, `same` or `constant`: what
+    the graph gives out in place of the new h of layer 0.
+    """
+    draw = np.random.default_rng(seed).normal
+    weights = {"table": draw(0, 1, (V, UNITS)), "out": draw(0, 2, (UNITS, V)), "axis": np.array([1])}
+    outputs = list(outputs) or outputs_of(names)
+    table = "cast" if ids == FLOAT else "ids"
+    nodes = [helper.make_node("Cast", ["ids"], ["cast"], to=TensorProto.INT64)] if ids == FLOAT else []
+    nodes += [
+        helper.make_node("Gather", ["table", table], ["x"]),
+        helper.make_node("Transpose", ["x"], ["x0"], perm=[1, 0, 2]),
+    ]
+    for layer in range(LAYERS):
+        weights |= {f"W{layer}": draw(0, 1, (1, 4 * UNITS, UNITS)), f"R{layer}": draw(0, 1, (1, 4 * UNITS, UNITS))}
+        new = [f"new_h{layer}", f"new_c{layer}"]
+        given = [f"x{layer}", f"W{layer}", f"R{layer}", "", "", *names[2 * layer : 2 * layer + 2]]
+        nodes.append(helper.make_node("LSTM", given, [f"y{layer}", *new], hidden_size=UNITS))
+        nodes.append(helper.make_node("Squeeze", [f"y{layer}", "axis"], [f"x{layer + 1}"]))
+    nodes.append(helper.make_node("Transpose", [f"x{LAYERS}"], ["last"], perm=[1, 0, 2]))
+    nodes.append(helper.make_node("MatMul", ["last", "out"], ["logits"]))
+    news = ["new_h0", "new_c0", "new_h1", "new_c1"]
+    if fault:
+        weights |= {"none": np.float32(0), "some": np.float32(0.25)}
+        nodes.append(helper.make_node("Mul", [names[0] if fault == "same" else "new_h0", "none"], ["nothing"]))
+        other = {"zeros": "none", "same": names[0], "constant": "some"}[fault]
+        nodes.append(helper.make_node("Add", ["nothing", other], ["wrong"]))
+        news[0] = "wrong"
+    nodes += [helper.make_node("Identity", [new], [name]) for new, name in zip(news, outputs, strict=True)]
+    shape = [1, "rows", UNITS]
+    more = [helper.make_tensor_value_info("last", FLOAT, ["rows", "time", UNITS])] if surplus else []
+    return graph_of(
+        nodes,
+        [
+            helper.make_tensor_value_info("ids", ids, ["rows", time]),
+            *(helper.make_tensor_value_info(name, FLOAT, shape) for name in names),
+        ],
+        [
+            helper.make_tensor_value_info("logits", FLOAT, ["rows", time, V]),
+            *(helper.make_tensor_value_info(name, FLOAT, shape) for name in outputs),
+            *more,
+        ],
+        weights,
+    )
+
+
+def gru_of_layers(*, flipped: bool = False, one_token: bool = False) -> onnx.ModelProto:
+    """Return a graph whose input and output `state` holds both layers of a GRU; `flipped`: in the other order.
+
+    With `one_token`, the first token alone is read.
+    """
+    draw = np.random.default_rng(1).normal
+    weights = {
+        "table": draw(0, 1, (V, UNITS)),
+        "out": draw(0, 2, (UNITS, V)),
+        "axis": np.array([1]),
+        "split": np.array([1, 1]),
+    }
+    weights |= {"0": np.array([0]), "1": np.array([1])}
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["x"]),
+        helper.make_node("Transpose", ["x"], ["all"], perm=[1, 0, 2]),
+        helper.make_node(*(("Slice", ["all", "0", "1"], ["x0"]) if one_token else ("Identity", ["all"], ["x0"]))),
+        helper.make_node("Split", ["state", "split"], ["h0", "h1"], axis=0),
+    ]
+    for layer in range(2):
+        weights |= {f"W{layer}": draw(0, 1, (1, 3 * UNITS, UNITS)), f"R{layer}": draw(0, 1, (1, 3 * UNITS, UNITS))}
+        given = [f"x{layer}", f"W{layer}", f"R{layer}", "", "", f"h{layer}"]
+        nodes.append(helper.make_node("GRU", given, [f"y{layer}", f"n{layer}"], hidden_size=UNITS))
+        nodes.append(helper.make_node("Squeeze", [f"y{layer}", "axis"], [f"x{layer + 1}"]))
+    nodes.append(helper.make_node("Transpose", ["x2"], ["last"], perm=[1, 0, 2]))
+    nodes.append(helper.make_node("MatMul", ["last", "out"], ["logits"]))
+    nodes.append(helper.make_node("Concat", ["n1", "n0"] if flipped else ["n0", "n1"], ["stateN"], axis=0))
+    time = 1 if one_token else "time"
+    state = [2, "rows", UNITS]
+    return graph_of(
+        nodes,
+        [
+            helper.make_tensor_value_info("ids", TensorProto.INT32, ["rows", time]),
+            helper.make_tensor_value_info("state", FLOAT, state),
+        ],
+        [
+            helper.make_tensor_value_info("logits", FLOAT, ["rows", time, V]),
+            helper.make_tensor_value_info("stateN", FLOAT, state),
+        ],
+        weights,
+    )
+
+
+def graph_of(nodes, inputs, outputs, weights):  # type: ignore[no-untyped-def]
+    stored = [
+        numpy_helper.from_array(array.astype(np.float32) if array.dtype.kind == "f" else array, name)
+        for name, array in weights.items()
+    ]
+    graph = helper.make_graph(nodes, "model", inputs, outputs, stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def saved(model: onnx.ModelProto, folder: Path, name: str = "model.onnx") -> Path:
+    path = folder / name
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def losses_by_hand(model: onnx.ModelProto, ids: np.ndarray) -> np.ndarray:
+    """Return the loss of every token after the first, by a loop in NumPy over the weights of `lstm`."""
+    weights = {each.name: numpy_helper.to_array(each).astype(np.float64) for each in model.graph.initializer}
+    state = np.zeros((LAYERS, 2, UNITS))
+    losses = []
+    for one, following in zip(ids[:-1], ids[1:], strict=True):
+        x = weights["table"][one]
+        for layer in range(LAYERS):
+            h, c = state[layer]
+            i, o, f, g = np.split(weights[f"W{layer}"][0] @ x + weights[f"R{layer}"][0] @ h, 4)
+            i, o, f = (1 / (1 + np.exp(-gate)) for gate in (i, o, f))
+            c = f * c + i * np.tanh(g)
+            x = o * np.tanh(c)
+            state[layer] = x, c
+        logits = x @ weights["out"]
+        losses.append(np.log(np.exp(logits).sum()) - logits[following])
+    return np.array(losses)
