@@ -60,7 +60,7 @@ def read_graph(path: Path) -> GraphFile:
     """Read an ONNX file and its external data; nothing of it is run.
 
     Raises:
-        CheckpointError: it is no whole ONNX file, names data elsewhere or operators of other libraries, or is too large.
+        CheckpointError: it is no whole ONNX file, names data elsewhere or custom operators, or is too large.
         UsageError: onnx or onnxruntime is not installed.
     """
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]

@@ -42,9 +42,9 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """Open a saved recurrent language model.
 
     Args:
-        path: A `.keras` or `.h5` file of Keras 2 or 3; an ONNX graph (`.onnx`) that takes and gives its states; a folder
-            that `save_pretrained` of transformers wrote; or with a builder, a file of weights (`.weights.h5`, `.h5`, `.hdf5`) or a TensorFlow checkpoint (its folder, prefix
-            or `.index` file).
+        path: A `.keras` or `.h5` file of Keras 2 or 3; an ONNX graph that takes and gives its states; a folder
+            that `save_pretrained` of transformers wrote; or with a builder, a file of weights (`.weights.h5`, `.h5`,
+            `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
         options: Keyword arguments, each a field of `OpenOptions`.
 
     A builder with the parameter `checkpoint` reads the file itself, which may then be of any kind, and returns a model

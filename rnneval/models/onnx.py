@@ -251,7 +251,7 @@ def _trials(graph: Graph, outputs: Sequence[Port]) -> tuple[int | None, list[dic
         return graph.tokens, [_outputs(graph, graph.tokens)]
     try:
         return None, [_outputs(graph, time) for time in _TRIALS]
-    except CheckpointError as error:
+    except CheckpointError:
         fixed = {port.sizes[1]: None for port in outputs if len(port.sizes) == 3}
         for size in (*fixed, 1):
             with suppress(CheckpointError):

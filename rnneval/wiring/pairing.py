@@ -1,9 +1,9 @@
 """Which output of an ONNX graph goes to which input: the names propose, and the graph's behaviour decides.
 
 The pairs that the user, the settings beside the file, names, shapes or order give are the *prior*. One call of 16
-tokens must give the logits of several shorter calls that carry the state by these pairs. Where it does not, exchanges and
-permutations are tried, and one that agrees names the states that are crossed. A graph that only reads one token a call
-is judged by its loss on a text instead.
+tokens must give the logits of several shorter calls that carry the state by these pairs. Where it does not, exchanges
+and permutations are tried, and one that agrees names the states that are crossed. A graph that reads a fixed number of
+tokens in every call is judged by its loss on a text instead.
 """
 
 import math
@@ -32,9 +32,10 @@ _MOST_PERMUTATIONS = 5000
 _BATCHES = 8
 LEAST_TOKENS = 4000
 """Tokens of a text by whose loss pairs are judged."""
-_ROLES = frozenset(
-    "in out input output past present prev previous next new cur current init initial final cache state hidden y".split()
-)
+_ROLES = {
+    *("in", "out", "input", "output", "past", "present", "prev", "previous", "next", "new", "cur", "current"),
+    *("init", "initial", "final", "cache", "state", "hidden", "y"),
+}
 """Words of names that say whether a state is read or written."""
 _UNNAMED = ("shapes", "order")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.__main__ import main
+from rnneval.cli.main import run
 from rnneval.errors import CheckpointError, UsageError
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'rnneval[onnx]'")
@@ -112,10 +112,10 @@ def test_losses_are_those_of_a_loop_by_hand(ids, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("".join(VOCABULARY[each] for each in drawn))
     lm = rnneval.open(zoo.saved(model, tmp_path), vocabulary=VOCABULARY)
-    run = rnneval.evaluate(lm, text)
+    record = rnneval.evaluate(lm, text)
     expected = zoo.losses_by_hand(model, drawn)
-    assert run.scores["cross_entropy"].value == pytest.approx(expected.mean(), abs=1e-7)
-    assert run.wiring.verdict == "pass"
+    assert record.scores["cross_entropy"].value == pytest.approx(expected.mean(), abs=1e-7)
+    assert record.wiring.verdict == "pass"
 
 
 @pytest.mark.parametrize("time", [1, 5])
@@ -161,7 +161,7 @@ def test_search_finds_what_brute_force_finds(count):
         start = dict(zip(names, outputs, strict=False))
         every = [dict(zip(names, pairs, strict=True)) for pairs in permutations(outputs, count)]
         best = min(every, key=lambda pairs: distances[(*pairs.values(),)])
-        found = search(start, outputs, lambda *_: True, lambda pairs: distances[(*pairs.values(),)], 0.5)
+        found = search(start, outputs, lambda *_: True, lambda pairs, table=distances: table[(*pairs.values(),)], 0.5)
         assert found == best == right
 
 
@@ -194,7 +194,8 @@ def hostile(kind, folder):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("custom", "custom operator evil::Gather"), ("large", "declares the shape"), ("cycle", "onnxruntime refuses it"),
+        ("custom", "custom operator evil::Gather"), ("large", "declares the shape"),
+        ("cycle", "onnxruntime refuses it"),
         ("outside", "outside of its folder"), ("absent", "cannot be read"), ("short", "are not whole"),
         ("truncated", "no whole ONNX file"), ("pickle", "refused by rule pickle"), ("text", "no whole ONNX file"),
         ("empty", "no whole ONNX file"),
@@ -204,7 +205,7 @@ def test_hostile_files_cost_one_line(kind, said, tmp_path, capsys):
     path = tmp_path / "model.onnx"
     path.write_bytes(hostile(kind, tmp_path))
     for command in ("check", "open"):
-        assert main([command, str(path)]) == 2
+        assert run([command, str(path)]) == 2
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
         assert said in lines[0]
@@ -229,8 +230,8 @@ def test_commands_show_the_pairs_without_other_frameworks(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps(VOCABULARY))
     (tmp_path / "text.txt").write_text("abcdefghijkl" * 40)
     code = (
-        "import sys; from rnneval.__main__ import main\n"
-        "codes = [main(['open', 'model.onnx']), main(['trace', 'model.onnx', 'text.txt', '--out', 'trace.parquet'])]\n"
+        "import sys; from rnneval.cli.main import run\n"
+        "codes = [run(['open', 'model.onnx']), run(['trace', 'model.onnx', 'text.txt', '--out', 'trace.parquet'])]\n"
         "sys.exit(any(codes) or bool({'torch', 'tensorflow', 'keras'} & {*sys.modules}))"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """ONNX graphs of an LSTM of 4 units in two layers, or of a GRU, made by `onnx.helper`, right and wrong."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ def lstm(
 ) -> onnx.ModelProto:
     """Return a graph from ids `(rows, time)` and h, c of two layers to logits and the new states.
 
-    `outputs` are the names of the new states in the order h0, c0, h1, c1. `fault` is `zeros`, `same` or `constant`: what
-    the graph gives out in place of the new h of layer 0.
+    `outputs` are the names of the new states in the order h0, c0, h1, c1. `fault` is what the graph gives out in place
+    of the new h of layer 0: `zeros`, `same` or `constant`.
     """
     draw = np.random.default_rng(seed).normal
     weights = {"table": draw(0, 1, (V, UNITS)), "out": draw(0, 2, (UNITS, V)), "axis": np.array([1])}
@@ -136,7 +137,7 @@ def losses_by_hand(model: onnx.ModelProto, ids: np.ndarray) -> np.ndarray:
     weights = {each.name: numpy_helper.to_array(each).astype(np.float64) for each in model.graph.initializer}
     state = np.zeros((LAYERS, 2, UNITS))
     losses = []
-    for one, following in zip(ids[:-1], ids[1:], strict=True):
+    for one, following in pairwise(ids):
         x = weights["table"][one]
         for layer in range(LAYERS):
             h, c = state[layer]
