@@ -156,7 +156,7 @@ def check(
         opened = _judged_by_text(opened, text)
     pairing = opened.pairing
     if opened.graph.only_some:
-        wiring = _unread(parse_declarations(declare).given)
+        wiring = _unread(parse_declarations(declare).entries)
     else:
         wiring = check_step(_model(opened), declare=declare, seed=seed)
     if not opened.graph.states:
@@ -164,7 +164,7 @@ def check(
     findings = list(wiring.findings)
     if pairing.verdict == "fail":
         findings = [finding for finding in findings if finding.rule not in _FOLLOW]
-        findings.append(finding_of(pairing.rule, Detection(seen=pairing.seen)))
+        findings.append(finding_of(pairing.rule, Detection(sentence=pairing.seen)))
     doubts = [pairing.seen] if pairing.verdict == "inconclusive" else []
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)

@@ -113,7 +113,7 @@ def test_losses_are_those_of_a_loop_by_hand(ids, tmp_path):
     text.write_text("".join(VOCABULARY[each] for each in drawn))
     lm = rnneval.open(zoo.saved(model, tmp_path), vocabulary=VOCABULARY)
     record = rnneval.evaluate(lm, text)
-    expected = zoo.losses_by_hand(model, drawn)
+    expected = zoo.by_hand(model, drawn)[1]
     assert record.scores["cross_entropy"].value == pytest.approx(expected.mean(), abs=1e-7)
     assert record.wiring.verdict == "pass"
 
@@ -132,6 +132,18 @@ def test_a_graph_of_one_token_is_judged_by_loss(tmp_path):
     wiring = rnneval.check(lm)
     assert wiring.verdict == "inconclusive"
     assert "give --text with more than 4,000 tokens" in wiring.reason
+
+
+@pytest.mark.parametrize(("outputs", "verdict"), [((), "pass"), (EXCHANGED, "fail")], ids=["right", "crossed"])
+def test_the_loss_on_a_text_that_the_model_wrote_judges_pairs(outputs, verdict, tmp_path):
+    model = zoo.lstm(outputs=outputs, time=1, one_token=True, seed=2)
+    written, _ = zoo.by_hand(model, length=16_000)  # no pairs predict it better than those by which it was drawn
+    text = tmp_path / "text.txt"
+    text.write_text("".join(VOCABULARY[each] for each in written))
+    wiring = checked(model, tmp_path, text=text)
+    assert wiring.verdict == verdict, wiring.reason
+    said = "confirmed by loss" if verdict == "pass" else "h0_in needs c0_out and gets h0_out; c0_in needs h0_out"
+    assert said in (wiring.reason if verdict == "pass" else wiring.findings[0].message)
 
 
 def test_a_graph_without_states_is_stateless(tmp_path):
@@ -237,4 +249,4 @@ def test_commands_show_the_pairs_without_other_frameworks(tmp_path):
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "h0_in gets h0_out" in ended.stdout
-    assert "paired by names, confirmed by behaviour" in " ".join(ended.stdout.split())
+    assert "paired by names: confirmed by behaviour" in " ".join(ended.stdout.split())

@@ -1,7 +1,6 @@
 """ONNX graphs of an LSTM of 4 units in two layers, or of a GRU, made by `onnx.helper`, right and wrong."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,13 @@ def lstm(
     time: int | str = "time",
     ids: int = TensorProto.INT64,
     surplus: bool = False,
+    one_token: bool = False,
     seed: int = 0,
 ) -> onnx.ModelProto:
     """Return a graph from ids `(rows, time)` and h, c of two layers to logits and the new states.
 
     `outputs` are the names of the new states in the order h0, c0, h1, c1. `fault` is what the graph gives out in place
-    of the new h of layer 0: `zeros`, `same` or `constant`.
+    of the new h of layer 0: `zeros`, `same` or `constant`. With `one_token` it reads the first token of a call alone.
     """
     draw = np.random.default_rng(seed).normal
     weights = {"table": draw(0, 1, (V, UNITS)), "out": draw(0, 2, (UNITS, V)), "axis": np.array([1])}
@@ -41,6 +41,10 @@ def lstm(
         helper.make_node("Gather", ["table", table], ["x"]),
         helper.make_node("Transpose", ["x"], ["x0"], perm=[1, 0, 2]),
     ]
+    if one_token:
+        weights |= {"0": np.array([0]), "1": np.array([1])}
+        nodes[-1].output[0] = "all"
+        nodes.append(helper.make_node("Slice", ["all", "0", "1"], ["x0"]))
     for layer in range(LAYERS):
         weights |= {f"W{layer}": draw(0, 1, (1, 4 * UNITS, UNITS)), f"R{layer}": draw(0, 1, (1, 4 * UNITS, UNITS))}
         new = [f"new_h{layer}", f"new_c{layer}"]
@@ -132,13 +136,16 @@ def saved(model: onnx.ModelProto, folder: Path, name: str = "model.onnx") -> Pat
     return path
 
 
-def losses_by_hand(model: onnx.ModelProto, ids: np.ndarray) -> np.ndarray:
-    """Return the loss of every token after the first, by a loop in NumPy over the weights of `lstm`."""
+def by_hand(model: onnx.ModelProto, ids: np.ndarray | None = None, length: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids, and the loss of every one after the first, by a loop in NumPy over the weights of `lstm`.
+
+    Without ids, `length` of them are drawn from the predictions.
+    """
     weights = {each.name: numpy_helper.to_array(each).astype(np.float64) for each in model.graph.initializer}
-    state = np.zeros((LAYERS, 2, UNITS))
-    losses = []
-    for one, following in pairwise(ids):
-        x = weights["table"][one]
+    state, read, losses = np.zeros((LAYERS, 2, UNITS)), [0] if ids is None else [*ids[:1]], []
+    random = np.random.default_rng(5)
+    for at in range(1, length or len(ids)):
+        x = weights["table"][read[-1]]
         for layer in range(LAYERS):
             h, c = state[layer]
             i, o, f, g = np.split(weights[f"W{layer}"][0] @ x + weights[f"R{layer}"][0] @ h, 4)
@@ -146,6 +153,8 @@ def losses_by_hand(model: onnx.ModelProto, ids: np.ndarray) -> np.ndarray:
             c = f * c + i * np.tanh(g)
             x = o * np.tanh(c)
             state[layer] = x, c
-        logits = x @ weights["out"]
-        losses.append(np.log(np.exp(logits).sum()) - logits[following])
-    return np.array(losses)
+        exponentials = np.exp(x @ weights["out"])
+        chances = exponentials / exponentials.sum()
+        read.append(random.choice(V, p=chances) if ids is None else ids[at])
+        losses.append(-np.log(chances[read[-1]]))
+    return np.array(read), np.array(losses)
