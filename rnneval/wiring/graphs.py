@@ -168,7 +168,8 @@ def check(
     doubts = [pairing.seen] if pairing.verdict == "inconclusive" else []
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)
-    paired = f"{len(pairing.pairs)} states paired by {pairing.how}, {pairing.seen}; "
+    count = f"{len(pairing.pairs)} state{'s' * (len(pairing.pairs) != 1)}"
+    paired = f"{count} paired by {pairing.how}, {pairing.seen}; "
     verdict, reason = verdict_of(findings, doubts, paired + wiring.reason)
     return structs.replace(wiring, findings=errors_first(findings), verdict=verdict, reason=reason)
 

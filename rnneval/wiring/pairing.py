@@ -306,7 +306,7 @@ def _fault(reader: _Reader, prior: Pairs) -> tuple[str, str]:
 
         if reader.distance(prior, moved=moved) <= reader.tolerance and reader.agrees(prior, moved=moved):
             into, outputs = " and ".join(names), " and ".join(prior[name] for name in names)
-            seen = f"{outputs} have the slices of axis {axis} in another order than {into} need: {[*order]} agrees"
+            seen = f"the slices of axis {axis} of {outputs} are in another order than at {into}: {[*order]} agrees"
             return "misplaced-state", seen
     size = reader.distance(prior, _CUTS)
     seen = f"no pairing makes the calls agree: one call of {_TOKENS} tokens and several differ by {size:.2g} of the "

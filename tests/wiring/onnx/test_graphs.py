@@ -58,7 +58,7 @@ def test_crossed_states_are_named(outputs, said, tmp_path):
         (zoo.lstm(fault="zeros"), "ignored-state", "h0_out, which h0_in gets, is all zeros"),
         (zoo.lstm(fault="same"), "ignored-state", "h0_out gives h0_in back as it was"),
         (zoo.lstm(fault="constant"), "ignored-state", "h0_out, which h0_in gets, does not follow the text"),
-        (zoo.gru_of_layers(flipped=True), "misplaced-state", "stateN have the slices of axis 0 in another order"),
+        (zoo.gru_of_layers(flipped=True), "misplaced-state", "the slices of axis 0 of stateN are in another order"),
     ],
     ids=["zeros", "not fed back", "constant", "flipped layers"],
 )
