@@ -44,6 +44,7 @@ class Stack(torch.nn.Module):
             torch.nn.init.normal_(parameter, 0, 0.5)
 
     def forward(self, ids: Any, *states: Any) -> Any:
+        """Return logits and the new states."""
         x = self.embedding(ids)
         if self.kind == "LSTM":
             x, new = self.core(x, states)

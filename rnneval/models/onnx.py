@@ -42,7 +42,7 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Graph:
+class OnnxGraph:
     """A graph whose inputs and outputs are recognised."""
 
     file: GraphFile
@@ -103,7 +103,7 @@ class Graph:
 class GraphStep:
     """The step function of a graph: it gives each output to the input that is its partner."""
 
-    graph: Graph
+    graph: OnnxGraph
     pairs: Mapping[str, str]  # the output that each input of a state gets
 
     def __call__(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
@@ -138,7 +138,7 @@ class Pairing:
 class PairedGraph:
     """A graph with the pairs of its states."""
 
-    graph: Graph
+    graph: OnnxGraph
     pairing: Pairing
     vocabulary: Vocabulary | None
     why_no_vocabulary: str
@@ -172,7 +172,7 @@ def session_of(file: GraphFile) -> Any:
         raise CheckpointError(f"{file.path}: onnxruntime refuses it: {type_and_message(error)[:300]}") from error
 
 
-def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterable[str] = ()) -> Graph:
+def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterable[str] = ()) -> OnnxGraph:
     """Recognise inputs and outputs of a graph; one with a fixed number of tokens is loosened if that is possible.
 
     `vocabulary` is the number of tokens, if it is known, and `states` are inputs that the user's pairs name.
@@ -186,7 +186,7 @@ def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterab
     return _loosened(graph, vocabulary) or graph
 
 
-def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: frozenset[str]) -> Graph:
+def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: frozenset[str]) -> OnnxGraph:
     """Recognise inputs and outputs by two trial calls."""
     inputs, outputs = ([_port(file, each) for each in ports] for ports in (session.get_inputs(), session.get_outputs()))
     known = {name for name in _MASKS | _POSITIONS | _LENGTHS if name not in states}
@@ -195,7 +195,7 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     taking = tuple(port for port in inputs if port is not ids and port not in extras)
     width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2
     rows, tokens = (size if isinstance(size, int) and size > 0 else None for size in (*ids.sizes, 1)[:2])
-    blank = Graph(
+    blank = OnnxGraph(
         file=file, session=session, ids=ids, logits=outputs[0].name, states=taking, extras=extras, shapes={}, dtypes={},
         width=int(width or 2), rows=rows, tokens=tokens, last_only=False, probabilities=False,
     )  # fmt: skip
@@ -242,7 +242,7 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     )
 
 
-def _trials(graph: Graph, outputs: Sequence[Port]) -> tuple[int | None, list[dict[str, NDArray[Any]]]]:
+def _trials(graph: OnnxGraph, outputs: Sequence[Port]) -> tuple[int | None, list[dict[str, NDArray[Any]]]]:
     """Return the number of tokens of every call, None if it is free, and the outputs of trial calls.
 
     An exporter may declare a free axis and compute with a fixed number: that of the outputs, or one.
@@ -339,7 +339,7 @@ def _run(session: Any, feed: Arrays) -> list[NDArray[Any]]:
     return outputs
 
 
-def _outputs(graph: Graph, time: int) -> dict[str, NDArray[Any]]:
+def _outputs(graph: OnnxGraph, time: int) -> dict[str, NDArray[Any]]:
     """Return the outputs of a call over so many tokens from a state of zeros."""
     rows = graph.rows or 2
     state, ids = graph.start(rows), np.arange(rows * time, dtype=np.int32).reshape(rows, time) % 2
@@ -353,7 +353,7 @@ def _outputs(graph: Graph, time: int) -> dict[str, NDArray[Any]]:
     return dict(zip((each.name for each in graph.session.get_outputs()), outputs, strict=True))
 
 
-def _loosened(graph: Graph, vocabulary: int | None) -> Graph | None:
+def _loosened(graph: OnnxGraph, vocabulary: int | None) -> OnnxGraph | None:
     """Return a graph whose declared number of tokens is a symbol, if it then computes with any number."""
     import onnx
 

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from rnneval.checkpoints.graphs import read_graph
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.models.onnx import Graph, PairedGraph, PairedStep, Pairing, recognised
+from rnneval.models.onnx import OnnxGraph, PairedGraph, PairedStep, Pairing, recognised
 from rnneval.models.step import StepLM, from_step
 from rnneval.records.wiring import Wiring
 from rnneval.text import find_vocabulary, given_vocabulary
@@ -123,7 +123,7 @@ def _model(opened: PairedGraph) -> StepLM:
     )
 
 
-def _assumptions(graph: Graph, pairing: Pairing) -> tuple[str, ...]:
+def _assumptions(graph: OnnxGraph, pairing: Pairing) -> tuple[str, ...]:
     """Return what was recognised, a sentence each."""
     said = [f"ids go into {graph.ids.name}, and the logits come from {graph.logits}"]
     if graph.states:

@@ -21,7 +21,7 @@ from scipy.special import logsumexp, stdtrit
 from rnneval.arrays import Doubles
 from rnneval.checkpoints.graphs import settings_beside
 from rnneval.errors import UsageError
-from rnneval.models.onnx import Arrays, Graph, GraphStep, Pairing
+from rnneval.models.onnx import Arrays, OnnxGraph, GraphStep, Pairing
 from rnneval.wiring.behaviour import cut, ordinary_ids, other_ids
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, as_logits, context_spread, differences
 
@@ -40,7 +40,7 @@ _ROLES = {
 _UNNAMED = ("shapes", "order")
 
 
-def pairing_of(graph: Graph, state_pairs: Pairs | None, text: NDArray[np.int32] | None = None) -> Pairing:
+def pairing_of(graph: OnnxGraph, state_pairs: Pairs | None, text: NDArray[np.int32] | None = None) -> Pairing:
     """Propose pairs for a graph and judge them; `text` are ids whose loss judges a graph of fixed calls."""
     how, prior = _prior(graph, state_pairs)
     if not graph.states:
@@ -56,7 +56,7 @@ def pairing_of(graph: Graph, state_pairs: Pairs | None, text: NDArray[np.int32] 
 # The prior
 
 
-def _prior(graph: Graph, state_pairs: Pairs | None) -> tuple[str, dict[str, str]]:
+def _prior(graph: OnnxGraph, state_pairs: Pairs | None) -> tuple[str, dict[str, str]]:
     """Return the source of the first proposal that is one-to-one and fits, and its pairs."""
     if state_pairs:
         _require_fit(graph, state_pairs)
@@ -74,7 +74,7 @@ def _prior(graph: Graph, state_pairs: Pairs | None) -> tuple[str, dict[str, str]
     return "order", _by_order(graph)
 
 
-def _require_fit(graph: Graph, pairs: Pairs) -> None:
+def _require_fit(graph: OnnxGraph, pairs: Pairs) -> None:
     inputs = [port.name for port in graph.states]
     for into, output in pairs.items():
         for name, known, what in ((into, inputs, "input that takes a state"), (output, graph.outputs, "output")):
@@ -126,12 +126,12 @@ def _key(name: str, drop: str) -> tuple[str, ...]:
     return tuple(word for word in words if word not in _ROLES)
 
 
-def _by_shapes(graph: Graph) -> dict[str, str]:
+def _by_shapes(graph: OnnxGraph) -> dict[str, str]:
     fitting = {port.name: [name for name in graph.outputs if graph.fits(port.name, name)] for port in graph.states}
     return {into: names[0] for into, names in fitting.items() if len(names) == 1}
 
 
-def _by_order(graph: Graph) -> dict[str, str]:
+def _by_order(graph: OnnxGraph) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for port in graph.states:
         free = (name for name in graph.outputs if name not in pairs.values() and graph.fits(port.name, name))
@@ -194,7 +194,7 @@ def _permutations(
 class _Reader:
     """Calls of a graph over 16 tokens, cut in several ways."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: OnnxGraph) -> None:
         self.graph, self.rows = graph, 1 if graph.rows else 2
         self.ids = ordinary_ids(graph.width, (self.rows, graph.tokens or _TOKENS), [0, 0])
         self.names = [port.name for port in graph.states]
@@ -331,7 +331,7 @@ def _lost(reader: _Reader, prior: Pairs) -> Iterator[str]:
             yield f"{output}, which {into} gets, does not follow the text"
 
 
-def _orders(graph: Graph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...]]]:
+def _orders(graph: OnnxGraph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...]]]:
     """Yield orders of the slices of a short axis, for all states that have it and for each of them."""
     short = [
         (port.name, axis, size)
@@ -349,7 +349,7 @@ def _orders(graph: Graph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...
 # Loss
 
 
-def _by_loss(graph: Graph, how: str, prior: Pairs, text: NDArray[np.int32] | None) -> Pairing:
+def _by_loss(graph: OnnxGraph, how: str, prior: Pairs, text: NDArray[np.int32] | None) -> Pairing:
     """Judge the pairs of a graph that reads one token a call by its loss, in paired intervals over 8 batches."""
     if seen := next(_lost(_Reader(graph), prior), ""):
         return Pairing(pairs=prior, how=how, verdict="fail", rule="ignored-state", seen=seen)
@@ -385,7 +385,7 @@ def _by_loss(graph: Graph, how: str, prior: Pairs, text: NDArray[np.int32] | Non
     )
 
 
-def _losses(graph: Graph, pairs: Pairs, text: NDArray[np.int32]) -> Doubles:
+def _losses(graph: OnnxGraph, pairs: Pairs, text: NDArray[np.int32]) -> Doubles:
     """Return the mean loss of each of 8 batches of a text, `(8,)`, in nats a token."""
     length = graph.tokens or 1
     step, time = GraphStep(graph=graph, pairs=pairs), LEAST_TOKENS // _BATCHES // length * length
