@@ -151,12 +151,14 @@ def check(
     text: str | os.PathLike[str] | None = None,
 ) -> Wiring:
     """Test the pairs of a graph's states, and its behaviour; a text judges a graph whose calls have a fixed length."""
+    declare = tuple(declare)
     opened = model if isinstance(model, PairedGraph) else model.function.step.opened  # type: ignore[attr-defined]
     if opened.pairing.needs_text and text is not None:
         opened = _judged_by_text(opened, text)
     pairing = opened.pairing
     if opened.graph.only_some:
-        wiring = _unread(parse_declarations(declare).entries)
+        parse_declarations(declare)
+        wiring = _unread(declare)
     else:
         wiring = check_step(_model(opened), declare=declare, seed=seed)
     if not opened.graph.states:
@@ -164,7 +166,7 @@ def check(
     findings = list(wiring.findings)
     if pairing.verdict == "fail":
         findings = [finding for finding in findings if finding.rule not in _FOLLOW]
-        findings.append(finding_of(pairing.rule, Detection(sentence=pairing.seen)))
+        findings.append(finding_of(pairing.rule, Detection(seen=pairing.seen)))
     doubts = [pairing.seen] if pairing.verdict == "inconclusive" else []
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)

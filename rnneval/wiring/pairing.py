@@ -21,7 +21,7 @@ from scipy.special import logsumexp, stdtrit
 from rnneval.arrays import Doubles
 from rnneval.checkpoints.graphs import settings_beside
 from rnneval.errors import UsageError
-from rnneval.models.onnx import Arrays, OnnxGraph, GraphStep, Pairing
+from rnneval.models.onnx import Arrays, GraphStep, OnnxGraph, Pairing
 from rnneval.wiring.behaviour import cut, ordinary_ids, other_ids
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, as_logits, context_spread, differences
 
