@@ -166,7 +166,7 @@ def check(
     findings = list(wiring.findings)
     if pairing.verdict == "fail":
         findings = [finding for finding in findings if finding.rule not in _FOLLOW]
-        findings.append(finding_of(pairing.rule, Detection(seen=pairing.seen)))
+        findings.append(finding_of(pairing.rule, Detection(sentence=pairing.seen)))
     doubts = [pairing.seen] if pairing.verdict == "inconclusive" else []
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)
