@@ -23,6 +23,7 @@ _HOMES = {
     "compare": "rnneval.gates.ranking",
     "evaluate": "rnneval.evaluate.run",
     "from_losses": "rnneval.evaluate.imported",
+    "from_mlx": "rnneval.models.mlx",
     "from_onnx": "rnneval.wiring.graphs",
     "from_step": "rnneval.models.step",
     "from_torch": "rnneval.models.torch.module",

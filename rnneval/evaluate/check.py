@@ -63,6 +63,13 @@ def check(
 
         _require_known_width(model, vocab_size)
         return check_graph(model, declare=declare, seed=seed, text=text)
+    from rnneval.models.mlx import MlxStep
+
+    if isinstance(model, StepLM) and isinstance(model.function.step, MlxStep):
+        from rnneval.wiring.mlx import check as check_mlx
+
+        _require_known_width(model, vocab_size)
+        return check_mlx(model, declare=declare, seed=seed)
     from rnneval.models.wrapping import is_module, no_model, wrap
 
     if isinstance(model, StepLM) or is_module(model):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ALONE = threading.Lock()
 """Lock of a process: it works on one model at a time, since layers and TensorFlow's switches are shared."""
+MLX = "mlx:"
+"""Begin of the path of a folder that mlx-lm reads."""
 _OTHERS = {".pt", ".pth", ".bin", ".safetensors", ".npz", ".npy", ".msgpack", ".onnx", ".gguf"}
 """Endings of files of weights of other libraries."""
 
@@ -43,8 +45,9 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
 
     Args:
         path: A `.keras` or `.h5` file of Keras 2 or 3; an ONNX graph that takes and gives its states; a folder
-            that `save_pretrained` of transformers wrote; or with a builder, a file of weights (`.weights.h5`, `.h5`,
-            `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
+            that `save_pretrained` of transformers wrote; `mlx:FOLDER` for one that mlx-lm reads; or with a builder, a
+            file of weights (`.weights.h5`, `.h5`, `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index`
+            file).
         options: Keyword arguments, each a field of `OpenOptions`.
 
     A builder with the parameter `checkpoint` reads the file itself, which may then be of any kind, and returns a model
@@ -92,6 +95,11 @@ def _open_by(path: str | os.PathLike[str], options: OpenOptions, load: Callable[
 
         if reads_checkpoint(builder):
             return _open_by_builder(place, options)
+    if builder is None and (folder := _mlx_folder(path)) is not None:
+        from rnneval.models.mlx import open_mlx
+
+        require_sha256(folder, options.expect_sha256)
+        return open_mlx(folder, given_vocabulary(options.vocabulary, options.vocabulary_from))
     if place.is_dir():
         from rnneval.checkpoints.pretrained import pretrained
 
@@ -112,6 +120,18 @@ def _open_by(path: str | os.PathLike[str], options: OpenOptions, load: Callable[
     with examined(path, has_builder=builder is not None, expect_sha256=options.expect_sha256) as artefact:
         require_builder_runs(options, everything=artefact.format in FULL_MODELS)
         return load(artefact, options)
+
+
+def _mlx_folder(path: str | os.PathLike[str]) -> Artefact | None:
+    """Return the folder of `mlx:FOLDER`; None for another path."""
+    if not os.fspath(path).startswith(MLX) or Path(path).exists():
+        return None
+    from rnneval.checkpoints.pretrained import pretrained
+
+    place = Path(os.fspath(path).removeprefix(MLX))
+    if not place.is_dir() or (folder := pretrained(place)) is None:
+        raise CheckpointError(f"{path}: no folder with config.json and model.safetensors, as mlx-lm reads")
+    return replace(folder, format="mlx")
 
 
 def _load_language_model(artefact: Artefact, options: OpenOptions) -> Any:

@@ -51,6 +51,15 @@ CALL_TESTS = {
     "rollback": "cache-operation",
     "reset": "cache-operation",
     "reorder": "cache-operation",
+    "equal": "call-variance",
+    "ragged": "padding-leak",
+    "pieces": "padding-leak",
+    "merge": "cache-operation",
+    "extract": "cache-operation",
+    "filter": "cache-operation",
+    "extend": "cache-operation",
+    "save": "cache-operation",
+    "trim": "cache-operation",
 }
 """The fault that each test of the calls of a cached model shows by failing; `behaviour.TESTS` has those of others."""
 _BY_KIND = {
