@@ -83,12 +83,12 @@ class FullModel:
 @contextmanager
 def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[FullModel]:
     """Copy a `.keras` or `.h5` model and check the copy against the rules; it is removed after the block."""
-    shown = artefact.path
-    with _private_folder(shown) as folder:
+    label = artefact.path
+    with _private_folder(label) as folder:
         if artefact.format == "keras":
             copy, weights = folder / "model.keras", folder / _WEIGHTS
-            with _checked_keras(shown, artefact.place) as (archive, unpacked, facts):
-                version, config = _keras_config(shown, archive, facts, custom)
+            with _checked_keras(label, artefact.place) as (archive, unpacked, facts):
+                version, config = _keras_config(label, archive, facts, custom)
                 shutil.move(unpacked, weights)
                 with zipfile.ZipFile(copy, "w") as written:
                     written.writestr("metadata.json", json.dumps({"keras_version": version}))
@@ -100,8 +100,8 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
         else:
             copy = weights = folder / "model.h5"
             shutil.copyfile(artefact.place, copy)
-            facts = checked_hdf5(copy, shown=shown)
-            version, config = _hdf5_config(copy, facts, custom, shown)
+            facts = checked_hdf5(copy, label=label)
+            version, config = _hdf5_config(copy, facts, custom, label)
             with h5py.File(copy, "r+") as model:
                 model.attrs["model_config"] = json.dumps(config)
                 if "training_config" in model.attrs:
@@ -166,7 +166,7 @@ def _impossible_shape(index: bytes) -> tuple[int, ...]:
 
 
 def _hdf5(artefact: Artefact, custom: Collection[str] | None) -> str:
-    facts = checked_hdf5(artefact.place, shown=artefact.path)
+    facts = checked_hdf5(artefact.place, label=artefact.path)
     if "model_config" in facts.root_attributes:
         _hdf5_config(artefact.place, facts, custom, artefact.path)
         return "keras-h5"
@@ -177,17 +177,17 @@ def _hdf5(artefact: Artefact, custom: Collection[str] | None) -> str:
 
 
 @contextmanager
-def _checked_keras(shown: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
-    with _private_folder(shown) as folder, ExitStack() as stack:
+def _checked_keras(label: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
+    with _private_folder(label) as folder, ExitStack() as stack:
         weights = folder / _WEIGHTS
         try:
             archive = stack.enter_context(open_zip(path))
-            require_none(shown, member_faults(archive))
+            require_none(label, member_faults(archive))
             with weights.open("wb") as unpacked:
-                require_none(shown, damaged_members(archive, unpacked))
+                require_none(label, damaged_members(archive, unpacked))
         except BROKEN_ZIP as error:
-            raise failure(shown, error, ".keras file") from error
-        yield archive, weights, checked_hdf5(weights, shown=shown)
+            raise failure(label, error, ".keras file") from error
+        yield archive, weights, checked_hdf5(weights, label=label)
 
 
 def _keras_config(
@@ -203,16 +203,16 @@ def _keras_config(
     return version, checked_config(path, text, version=version, shapes=shapes, custom=custom)
 
 
-def _hdf5_config(path: Path, facts: Hdf5, custom: Collection[str] | None, shown: Path) -> tuple[str, dict[str, Any]]:
+def _hdf5_config(path: Path, facts: Hdf5, custom: Collection[str] | None, label: Path) -> tuple[str, dict[str, Any]]:
     """Return the version of Keras and the configuration of an `.h5` file, which is checked against the rules."""
     try:
         with h5py.File(path, "r") as file:
             version, text = (file.attrs.get(name, "") for name in ("keras_version", "model_config"))
     except BROKEN as error:
-        raise failure(shown, error, "HDF5 file") from error
+        raise failure(label, error, "HDF5 file") from error
     text = text if isinstance(text, bytes) else str(text).encode("utf-8", errors="surrogatepass")
     version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
-    return version, checked_config(shown, text, version=version, shapes=facts.shapes.values(), custom=custom)
+    return version, checked_config(label, text, version=version, shapes=facts.shapes.values(), custom=custom)
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def _private_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def _copy(source: Path, copy: Path, shown: Path) -> Path:
+def _copy(source: Path, copy: Path, label: Path) -> Path:
     """Copy the bytes that a regular file has now, by one descriptor, unless another process has locked it."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -239,8 +239,8 @@ def _copy(source: Path, copy: Path, shown: Path) -> Path:
     except OSError as error:
         if error.errno in {errno.EINVAL, errno.EISDIR}:
             why = f"{source.name} is not a regular file ({error.strerror})"
-            raise CheckpointError(f"{shown}: {why}; a checkpoint is {FORMATS}") from error
-        raise failure(shown, error, "file") from error
+            raise CheckpointError(f"{label}: {why}; a checkpoint is {FORMATS}") from error
+        raise failure(label, error, "file") from error
     return copy
 
 

@@ -40,16 +40,16 @@ class Hdf5:
         return {name: shape for name, shape in self.shapes.items() if not NO_WEIGHTS & set(name.split("/"))}
 
 
-def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
-    """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it."""
-    shown = shown or path
+def checked_hdf5(path: Path, *, label: Path | None = None) -> Hdf5:
+    """Read the structure and check it against the rules; `label` is the file to name if `path` is a part of it."""
+    label = label or path
     try:
         with h5py.File(path, "r") as file:
             scan = _Scan(file, path.stat().st_size)
-            require_none(shown, scan.faults())
+            require_none(label, scan.faults())
             return Hdf5(shapes=scan.shapes, root_attributes=frozenset(file.attrs), is_empty=not scan.objects)
     except BROKEN as error:
-        raise failure(shown, error, "HDF5 file") from error
+        raise failure(label, error, "HDF5 file") from error
 
 
 class _Scan:

@@ -298,9 +298,9 @@ class StoredLayer:
     weights: tuple[StoredWeight, ...]
 
 
-def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, ...]:
+def read_layers(path: Path, *, label: Path | None = None) -> tuple[StoredLayer, ...]:
     """Read the layers that have weights from a file that breaks no rule, in the order in which Keras 2 wrote them."""
-    path, opened = shown or path, path
+    path, opened = label or path, path
     try:
         with h5py.File(opened, "r") as file:
             group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file

@@ -81,13 +81,13 @@ class StepLM(LanguageModel):
 
     def weights_moved(self, draw: int) -> "StepLM | None":
         """Return a copy of a model of PyTorch with each weight moved by ± one unit in the last place."""
-        made: StepLM | None = self._as_torch("moved_copy", draw)
-        return made
+        lm: StepLM | None = self._as_torch("moved_copy", draw)
+        return lm
 
     def in_dtype(self, dtype: str) -> "StepLM | None":
         """Return a copy of a model of PyTorch in another type."""
-        made: StepLM | None = self._as_torch("widened", dtype)
-        return made
+        lm: StepLM | None = self._as_torch("widened", dtype)
+        return lm
 
     def _as_torch(self, method: str, argument: Any) -> Any:
         """Return what a method of a step of PyTorch makes of the model; None of any other step."""

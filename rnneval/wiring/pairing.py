@@ -25,7 +25,7 @@ from rnneval.models.onnx import Arrays, GraphStep, OnnxGraph, Pairing
 from rnneval.wiring.behaviour import cut, ordinary_ids, other_ids
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, as_logits, context_spread, differences
 
-Pairs = Mapping[str, str]  # the output that each input of a state gets
+OutputOf = Mapping[str, str]  # by the input of a state
 _CUTS = ((4, 12), (1,) * 16, (7, 9))
 _TOKENS = 16
 _MOST_PERMUTATIONS = 5000
@@ -40,7 +40,7 @@ _ROLES = {
 _UNNAMED = ("shapes", "order")
 
 
-def pairing_of(graph: OnnxGraph, state_pairs: Pairs | None, text: NDArray[np.int32] | None = None) -> Pairing:
+def pairing_of(graph: OnnxGraph, state_pairs: OutputOf | None, text: NDArray[np.int32] | None = None) -> Pairing:
     """Propose pairs for a graph and judge them; `text` are ids whose loss judges a graph of fixed calls."""
     how, prior = _prior(graph, state_pairs)
     if not graph.states:
@@ -56,7 +56,7 @@ def pairing_of(graph: OnnxGraph, state_pairs: Pairs | None, text: NDArray[np.int
 # The prior
 
 
-def _prior(graph: OnnxGraph, state_pairs: Pairs | None) -> tuple[str, dict[str, str]]:
+def _prior(graph: OnnxGraph, state_pairs: OutputOf | None) -> tuple[str, dict[str, str]]:
     """Return the source of the first proposal that is one-to-one and fits, and its pairs."""
     if state_pairs:
         _require_fit(graph, state_pairs)
@@ -74,7 +74,7 @@ def _prior(graph: OnnxGraph, state_pairs: Pairs | None) -> tuple[str, dict[str, 
     return "order", _by_order(graph)
 
 
-def _require_fit(graph: OnnxGraph, pairs: Pairs) -> None:
+def _require_fit(graph: OnnxGraph, pairs: OutputOf) -> None:
     inputs = [port.name for port in graph.states]
     for into, output in pairs.items():
         for name, known, what in ((into, inputs, "input that takes a state"), (output, graph.outputs, "output")):
@@ -143,7 +143,7 @@ def _by_order(graph: OnnxGraph) -> dict[str, str]:
 # The search
 
 
-def neighbours(pairs: Pairs, outputs: Sequence[str], fits: Callable[[str, str], bool]) -> Iterator[dict[str, str]]:
+def neighbours(pairs: OutputOf, outputs: Sequence[str], fits: Callable[[str, str], bool]) -> Iterator[dict[str, str]]:
     """Yield the pairs with two outputs exchanged, or with one replaced by an output that no input gets."""
     for a, b in combinations(pairs, 2):
         if fits(a, pairs[b]) and fits(b, pairs[a]):
@@ -155,12 +155,12 @@ def neighbours(pairs: Pairs, outputs: Sequence[str], fits: Callable[[str, str], 
 
 
 def search(
-    pairs: Pairs,
+    pairs: OutputOf,
     outputs: Sequence[str],
     fits: Callable[[str, str], bool],
-    distance: Callable[[Pairs], float],
+    distance: Callable[[OutputOf], float],
     most: float,
-) -> Pairs | None:
+) -> OutputOf | None:
     """Return pairs whose distance is at most `most`: climb by exchanges, then try permutations; None if none agrees."""
     best, least = pairs, distance(pairs)
     while least > most:
@@ -199,7 +199,7 @@ class _Reader:
         self.ids = ordinary_ids(graph.width, (self.rows, graph.tokens or _TOKENS), [0, 0])
         self.names = [port.name for port in graph.states]
 
-    def read(self, pairs: Pairs, lengths: Sequence[int], moved: Callable[[str, Any], Any] | None = None) -> Doubles:
+    def read(self, pairs: OutputOf, lengths: Sequence[int], moved: Callable[[str, Any], Any] | None = None) -> Doubles:
         """Return the logits `(rows, positions, V)` of calls; `moved` alters what an input gets."""
         state, logits = self.graph.start(self.rows), []
         step = GraphStep(graph=self.graph, pairs=pairs)
@@ -227,12 +227,12 @@ class _Reader:
             5 * HALF_TYPES["float16"] if half else ASSUMED_NOISE, half="float16" if half else ""
         ).tolerance
 
-    def distance(self, pairs: Pairs, cuts: Sequence[Sequence[int]] = _CUTS[:1], **moved: Any) -> float:
+    def distance(self, pairs: OutputOf, cuts: Sequence[Sequence[int]] = _CUTS[:1], **moved: Any) -> float:
         """Return the largest difference between one call and several, in units of the context spread."""
         readings = (self.read(pairs, lengths, **moved) for lengths in cuts)
         return max(float(differences(each, self.whole, self.spread).max()) for each in readings)
 
-    def agrees(self, pairs: Pairs, **moved: Any) -> bool:
+    def agrees(self, pairs: OutputOf, **moved: Any) -> bool:
         """Return whether calls of all cuts give the logits of one call."""
         return self.distance(pairs, _CUTS, **moved) <= self.tolerance
 
@@ -251,7 +251,7 @@ class _Reader:
         return any(not np.array_equal(outputs[each], moved[each], equal_nan=True) for each in outputs)
 
 
-def _by_behaviour(reader: _Reader, how: str, prior: Pairs) -> Pairing:
+def _by_behaviour(reader: _Reader, how: str, prior: OutputOf) -> Pairing:
     """Judge pairs by calls of 16 tokens, cut in several ways."""
     graph, outputs = reader.graph, reader.graph.outputs
     if not np.isfinite(reader.whole).any() or not reader.spread:
@@ -277,14 +277,14 @@ def _by_behaviour(reader: _Reader, how: str, prior: Pairs) -> Pairing:
     return Pairing(pairs=found, how=how, verdict="pass", seen=seen)
 
 
-def _crossed(wrong: Pairs, right: Pairs) -> str:
+def _crossed(wrong: OutputOf, right: OutputOf) -> str:
     """Name the inputs that get another output than they need."""
     return "; ".join(
         f"{into} needs {right[into]} and gets {output}" for into, output in wrong.items() if right[into] != output
     )
 
 
-def _matters(reader: _Reader, one: Pairs, other: Pairs) -> bool:
+def _matters(reader: _Reader, one: OutputOf, other: OutputOf) -> bool:
     """Return whether two pairings that agree carry different numbers into an input that is read."""
     _, outputs = reader.outputs(reader.ids)
     return any(
@@ -294,7 +294,7 @@ def _matters(reader: _Reader, one: Pairs, other: Pairs) -> bool:
     )
 
 
-def _fault(reader: _Reader, prior: Pairs) -> tuple[str, str]:
+def _fault(reader: _Reader, prior: OutputOf) -> tuple[str, str]:
     """Return the fault of a graph for which no pairs agree, and what is seen of it."""
     graph = reader.graph
     if seen := next(_lost(reader, prior), ""):
@@ -313,7 +313,7 @@ def _fault(reader: _Reader, prior: Pairs) -> tuple[str, str]:
     return "chunk-variance", f"{seen}context spread"
 
 
-def _lost(reader: _Reader, prior: Pairs) -> Iterator[str]:
+def _lost(reader: _Reader, prior: OutputOf) -> Iterator[str]:
     """Yield what shows that a state is not given out, or not read."""
     for port in reader.graph.states:
         if port.name not in prior:
@@ -349,7 +349,7 @@ def _orders(graph: OnnxGraph) -> Iterator[tuple[tuple[str, ...], int, tuple[int,
 # Loss
 
 
-def _by_loss(graph: OnnxGraph, how: str, prior: Pairs, text: NDArray[np.int32] | None) -> Pairing:
+def _by_loss(graph: OnnxGraph, how: str, prior: OutputOf, text: NDArray[np.int32] | None) -> Pairing:
     """Judge the pairs of a graph that reads one token a call by its loss, in paired intervals over 8 batches."""
     if seen := next(_lost(_Reader(graph), prior), ""):
         return Pairing(pairs=prior, how=how, verdict="fail", rule="ignored-state", seen=seen)
@@ -385,7 +385,7 @@ def _by_loss(graph: OnnxGraph, how: str, prior: Pairs, text: NDArray[np.int32] |
     )
 
 
-def _losses(graph: OnnxGraph, pairs: Pairs, text: NDArray[np.int32]) -> Doubles:
+def _losses(graph: OnnxGraph, pairs: OutputOf, text: NDArray[np.int32]) -> Doubles:
     """Return the mean loss of each of 8 batches of a text, `(8,)`, in nats a token."""
     length = graph.tokens or 1
     step, time = GraphStep(graph=graph, pairs=pairs), LEAST_TOKENS // _BATCHES // length * length

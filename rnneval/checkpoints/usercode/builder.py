@@ -130,9 +130,9 @@ class Builder:
         made = vars(self.run())
         return {name: value for name, value in made.items() if name in bound and type(value) is int}
 
-    def text_read(self, made: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    def text_read(self, values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         """Return path and hash of the longest file that the code reads, as in `text = open("train.txt").read()`."""
-        words = [value for value in made.values() if isinstance(value, str | Path)]
+        words = [value for value in values.values() if isinstance(value, str | Path)]
         texts = {text.replace("\r\n", "\n") for text in words if isinstance(text, str) and len(text) >= _TEXT}
         if not texts or self._slice is None:
             return ()
@@ -155,7 +155,7 @@ class Builder:
         if not self.run_module:
             why = "which the model may ask for" if self.everything else f"which {split_spec(self.spec)[1]} needs"
             needed = f"{len(self._slice.lines()):,} were run, {why}: {self._slice.shown_lines()}"
-        return (f"of the {count:,} lines of {source.shown}, {needed}", *self._slice.notes, *source.notes)
+        return (f"of the {count:,} lines of {source.label}, {needed}", *self._slice.notes, *source.notes)
 
     def _named(self, module: ModuleType) -> Any:
         """Return what the builder's name stands for: a callable or a model."""
@@ -334,7 +334,7 @@ def run_slice(sliced: Slice) -> ModuleType:
     """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once."""
     source, path = sliced.source, sliced.source.path.resolve()
     seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
-    parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.given.items())))
+    parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.values.items())))
     name = f"rnneval_builder_{path.stem}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -348,7 +348,7 @@ def run_slice(sliced: Slice) -> ModuleType:
     code = compile(sliced.tree(), file, "exec", source.flags, dont_inherit=True)
     module = ModuleType(name)
     module.__file__, module.__package__ = file, ""
-    module.__dict__.update({**sliced.given, VALUES: dict(sliced.given), CACHED: cached_file})
+    module.__dict__.update({**sliced.values, VALUES: dict(sliced.values), CACHED: cached_file})
     sys.modules[name] = module  # before it runs: dataclasses and Keras look their module up
     before, sys.argv = sys.argv, [file]  # the code's own argparse, if any, then takes its defaults
     try:
@@ -393,17 +393,17 @@ def _parameters(named: Any) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
-def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Vocabulary | None) -> dict[str, Any]:
+def _arguments(named: Any, spec: str, arguments: Mapping[str, Any], vocabulary: Vocabulary | None) -> dict[str, Any]:
     parameters = _parameters(named)
     free = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    if unknown := [name for name in given if name not in parameters and not free]:
+    if unknown := [name for name in arguments if name not in parameters and not free]:
         takes = ", ".join(parameters) or "nothing"
         raise CheckpointError(f"builder {spec} takes no {', '.join(unknown)}; it takes {takes}")
     offered = {} if vocabulary is None else {"vocab_size": vocabulary.size, "vocabulary": list(vocabulary.tokens)}
-    arguments = {**{name: value for name, value in offered.items() if name in parameters}, **given}
+    complete = {**{name: value for name, value in offered.items() if name in parameters}, **arguments}
     by_name = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     needed = [name for name, each in parameters.items() if each.default is _FREE and each.kind in by_name]
-    missing = [name for name in needed if name not in arguments]
+    missing = [name for name in needed if name not in complete]
     if "checkpoint" in missing:
         raise CheckpointError(f"builder {spec} reads a file itself: give that file, with --builder {spec}")
     if missing[:2] == ["ids", "state"]:
@@ -417,4 +417,4 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
             from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
             ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
         raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
-    return arguments
+    return complete

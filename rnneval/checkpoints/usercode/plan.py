@@ -53,21 +53,21 @@ class Slice:
     """The units that are needed, each with the reason."""
 
     source: UserSource
-    kept: Mapping[CodeUnit, Reason]
-    given: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[CodeUnit, Reason]
+    values: Mapping[str, Any] = field(default_factory=dict)
     """Values of `--builder-global`, in place of the statements that compute them."""
     notes: tuple[str, ...] = ()
 
     @cached_property
     def units(self) -> tuple[CodeUnit, ...]:
         """The units that are needed, in the order of the file."""
-        return tuple(sorted(self.kept, key=lambda unit: unit.order))
+        return tuple(sorted(self.reasons, key=lambda unit: unit.order))
 
     def chain(self, unit: CodeUnit | None) -> list[str]:
         """Return the names that lead to a unit, the name that was asked for first."""
         names: dict[CodeUnit, str] = {}
         while unit is not None and unit not in names:
-            names[unit], unit = self.kept[unit]
+            names[unit], unit = self.reasons[unit]
         return list(dict.fromkeys(filter(None, names.values())))[::-1]
 
     def lines(self) -> list[int]:
@@ -93,13 +93,13 @@ class Slice:
 
     def tree(self) -> ast.Module:
         """Return the syntax tree to run."""
-        by_node = {unit.node: unit for unit in self.kept}
+        by_node = {unit.node: unit for unit in self.reasons}
 
         def pruned(body: Sequence[ast.stmt]) -> list[ast.stmt]:
             statements: list[ast.stmt] = []
             for unit in (by_node[node] for node in body if node in by_node):
                 statements.append(with_bodies(unit.node, pruned) if bodies_of(unit.node) else unit.node)
-                for name in sorted(unit.binds & set(self.given)):
+                for name in sorted(unit.binds & set(self.values)):
                     bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
                     statements.append(ast.increment_lineno(bound, unit.node.lineno - 1))
             return statements
@@ -124,20 +124,20 @@ def split_spec(spec: str) -> tuple[str, str]:
     return target, name
 
 
-def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
+def plan(spec: str, values: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
     """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
 
     With `everything`, all classes and functions that may be run are included, since a model in a file asks for them by
-    name; NAME need not exist then. `given` are the values of `--builder-global`.
+    name; NAME need not exist then. `values` are those of `--builder-global`.
     """
     name = split_spec(spec)[1]
     first = name.partition(".")[0]
     source = _read_file(spec)
-    _require_given(source, given or {})
+    _require_values(source, values or {})
     if not everything:
         _require_bound(source, spec, first)
     try:
-        sliced = _with_settings(_needed_by(source, first, given or {}))
+        sliced = _with_settings(_needed_by(source, first, values or {}))
         refusal = _refused(sliced, called=name)
         if refusal is not None:
             raise CheckpointError(_refusal(refusal, sliced, spec, first))
@@ -150,7 +150,7 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
 def whole(spec: str) -> Slice:
     """Return all statements of a file, for `--run-module`; nothing is searched."""
     source = _read_file(spec)
-    return Slice(source=source, kept={unit: Reason(split_spec(spec)[1]) for unit in source.units})
+    return Slice(source=source, reasons={unit: Reason(split_spec(spec)[1]) for unit in source.units})
 
 
 def _read_file(spec: str) -> UserSource:
@@ -160,14 +160,14 @@ def _read_file(spec: str) -> UserSource:
     return read_source(Path(target), target)
 
 
-def _require_given(source: UserSource, given: Iterable[str]) -> None:
+def _require_values(source: UserSource, values: Iterable[str]) -> None:
     """Refuse a given name that no statement mentions."""
     mentioned = {name for unit in source.units for name in unit.binds | unit.reads | unit.reads_later}
-    for name in given:
+    for name in values:
         if name not in mentioned:
             close = difflib.get_close_matches(name, source.definitions, n=3)
             hint = f": did you mean {' or '.join(close)}?" if close else ""
-            raise UsageError(f"--builder-global {name}: {source.shown} has no such name at its top level{hint}")
+            raise UsageError(f"--builder-global {name}: {source.label} has no such name at its top level{hint}")
 
 
 def _require_bound(source: UserSource, spec: str, name: str) -> None:
@@ -180,13 +180,13 @@ def _require_bound(source: UserSource, spec: str, name: str) -> None:
             "move it out of there, or name a function or class"
         )
     if not any(unit.is_star for unit in source.units):
-        own = [each for unit in source.units if isinstance(unit.node, _DEFINITION) for each in unit.binds]
-        raise no_such_name(spec, name, own, source.notes)
+        names = [each for unit in source.units if isinstance(unit.node, _DEFINITION) for each in unit.binds]
+        raise no_such_name(spec, name, names, source.notes)
 
 
-def no_such_name(spec: str, name: str, own: Iterable[str], notes: Sequence[str] = ()) -> CheckpointError:
+def no_such_name(spec: str, name: str, names: Iterable[str], notes: Sequence[str] = ()) -> CheckpointError:
     """Return the error that a file or module has no such name, with the names that it has."""
-    public = [each for each in dict.fromkeys(own) if not each.startswith("_")]
+    public = [each for each in dict.fromkeys(names) if not each.startswith("_")]
     close = ", ".join(difflib.get_close_matches(name, public, n=3) or public[:5]) or "nothing callable"
     left_out = f" ({'; '.join(notes)})" if notes else ""
     return CheckpointError(f"builder {spec}: there is no {name} in it; there is {close}{left_out}")
@@ -198,31 +198,31 @@ def no_such_name(spec: str, name: str, own: Iterable[str], notes: Sequence[str] 
 # function means what is bound when it is called: all that binds or changes the name is kept, in its order.
 
 
-def _needed_by(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice:
+def _needed_by(source: UserSource, name: str, values: Mapping[str, Any]) -> Slice:
     """Return what a name needs when the whole file has been run."""
-    return _closed(source, given, {unit: Reason(name) for unit in _reaching(source, given, name, _END)})
+    return _closed(source, values, {unit: Reason(name) for unit in _reaching(source, values, name, _END)})
 
 
-def _closed(source: UserSource, given: Mapping[str, Any], needed: Mapping[CodeUnit, Reason]) -> Slice:
+def _closed(source: UserSource, values: Mapping[str, Any], needed: Mapping[CodeUnit, Reason]) -> Slice:
     """Return the slice of the units that are needed and all that these need."""
     kept = dict(needed)
     waiting = list(kept)
     for unit in waiting:  # which grows meanwhile
         wanted = [(kept[unit], iter((*unit.blocks, *source.endings.get(unit, ()))))]
         for names, when in ((unit.reads, unit.when), (unit.reads_later, None)):
-            wanted += [(Reason(name, unit), _reaching(source, given, name, when)) for name in sorted(names)]
+            wanted += [(Reason(name, unit), _reaching(source, values, name, when)) for name in sorted(names)]
         for reason, other in ((reason, each) for reason, units in wanted for each in units):
             if other not in kept:
                 kept[other] = reason
                 waiting.append(other)
-    return Slice(source=source, given=given, kept=kept)
+    return Slice(source=source, values=values, reasons=kept)
 
 
 def _reaching(
-    source: UserSource, given: Mapping[str, Any], name: str, when: tuple[int, int] | None
+    source: UserSource, values: Mapping[str, Any], name: str, when: tuple[int, int] | None
 ) -> Iterator[CodeUnit]:
     """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
-    if name in given:
+    if name in values:
         return
     touching = source.touching.get(name, [])
     # A name that only later statements bind is still theirs: a loop, or a function that is called later.
@@ -235,56 +235,57 @@ def _reaching(
 
 
 def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
-    return first_refused(sliced.source.only(sliced.units, sliced.given), called)
+    return first_refused(sliced.source.only(sliced.units, sliced.values), called)
 
 
 def _with_parts(sliced: Slice, parts: Iterable[tuple[T, Slice]]) -> tuple[Slice, dict[T, Refusal]]:
     """Add those of these parts to a slice that may run; return it, and why the others may not."""
-    kept, refused = sliced.kept, {}
+    kept, refused = sliced.reasons, {}
     for key, part in parts:
         if refusal := _refused(part):
             refused[key] = refusal
         else:
-            kept = {**part.kept, **kept}
-    return replace(sliced, kept=kept), refused
+            kept = {**part.reasons, **kept}
+    return replace(sliced, reasons=kept), refused
 
 
 def allowed_part(source: UserSource) -> tuple[Slice, Mapping[str, str]]:
     """Return what may run of a neighbouring file, and for each name that is left out the reason."""
     parts = ((name, _needed_by(source, name, {})) for name in source.definitions)
-    sliced, refused = _with_parts(Slice(source=source, kept={}), parts)
+    sliced, refused = _with_parts(Slice(source=source, reasons={}), parts)
     return sliced, {name: f"{each.place} {each.does}: `{each.text}`" for name, each in refused.items()}
 
 
 def _with_settings(sliced: Slice) -> Slice:
     """Add the statements that change settings of Keras, TensorFlow, `sys.path` and `os.environ`, where they may run."""
     source = sliced.source
-    settings = [unit for unit in source.units if unit.sets and unit not in sliced.kept]
-    parts = ((unit.node.lineno, _closed(source, sliced.given, {unit: Reason("")})) for unit in settings)
+    settings = [unit for unit in source.units if unit.sets and unit not in sliced.reasons]
+    parts = ((unit.node.lineno, _closed(source, sliced.values, {unit: Reason("")})) for unit in settings)
     added, refused = _with_parts(sliced, parts)
     left_out = "a setting was left out ({}), as it needs what {} ({})"
-    notes = (left_out.format(source.place(line), found.does, found.place) for line, found in refused.items())
+    notes = (left_out.format(source.place(line), refusal.does, refusal.place) for line, refusal in refused.items())
     return replace(added, notes=tuple(notes))
 
 
 def _with_definitions(sliced: Slice) -> Slice:
-    nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
+    nodes = [unit.node for unit in sliced.source.units if unit not in sliced.reasons]
     names = [node.name for node in nodes if isinstance(node, _DEFINITION)]
-    return _with_parts(sliced, ((name, _needed_by(sliced.source, name, sliced.given)) for name in names))[0]
+    return _with_parts(sliced, ((name, _needed_by(sliced.source, name, sliced.values)) for name in names))[0]
 
 
-def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
+def _refusal(refusal: Refusal, sliced: Slice, spec: str, name: str) -> str:
     """Return the message about a statement that is not run: the place, the way to it, and what to give instead."""
-    chain = sliced.chain(found.unit)
+    chain = sliced.chain(refusal.unit)
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     kinds = _DEFINITION | ast.Import | ast.ImportFrom
     others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.binds}
-    given = next((each for each in chain[1:] if each not in others), "NAME")
-    file = f"--builder-global {chain[-1]}=FILE, " if found.downloads and chain[1:] else ""
-    is_settings = re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower())
-    settings = f" (settings may be a dict, such as \"{given}={{'units': 128}}\")" if is_settings else ""
+    setting = next((each for each in chain[1:] if each not in others), "NAME")
+    file = f"--builder-global {chain[-1]}=FILE, " if refusal.downloads and chain[1:] else ""
+    is_settings = re.search(r"conf|cfg|arg|param|flag|opt|setting", setting.lower())
+    settings = f" (settings may be a dict, such as \"{setting}={{'units': 128}}\")" if is_settings else ""
     return (
-        f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: give "
-        f"{file}--builder-global {given}=VALUE in place of the statements that compute it{settings}, name a class or "
-        f"function that only makes the model, with --builder-arg NAME=VALUE for what it takes, or give {_WHOLE}"
+        f"builder {spec}: {refusal.place} {refusal.does}, and {name} needs it{way}: `{refusal.text}`: it was not run: "
+        f"give {file}--builder-global {setting}=VALUE in place of the statements that compute it{settings}, name a "
+        f"class or function that only makes the model, with --builder-arg NAME=VALUE for what it takes, or give "
+        f"{_WHOLE}"
     )

@@ -145,32 +145,32 @@ class Scope:
         """Return whether a name is bound here, by a scope around this one, or by Python."""
         return name in self._meanings or (self._outer.knows(name) if self._outer else hasattr(builtins, name))
 
-    def full_names(self, node: ast.AST, seen: frozenset[str] = frozenset()) -> set[str]:
-        """Return the full names that an expression may have; `seen` are the names whose values led to it."""
+    def full_names(self, node: ast.AST, before: frozenset[str] = frozenset()) -> set[str]:
+        """Return the full names that an expression may have; `before` are those whose values led to it."""
         match node:
             case ast.Name(id=name):
-                return self._of_name(name, seen)
+                return self._of_name(name, before)
             case ast.Attribute(value=value, attr=attribute):
-                return {f"{name}.{attribute}" for name in self.full_names(value, seen)}
+                return {f"{name}.{attribute}" for name in self.full_names(value, before)}
             case ast.IfExp():
-                return self.full_names(node.body, seen) | self.full_names(node.orelse, seen)
+                return self.full_names(node.body, before) | self.full_names(node.orelse, before)
             case ast.NamedExpr():
-                return self.full_names(node.value, seen)
+                return self.full_names(node.value, before)
         return {UNKNOWN}
 
-    def _of_name(self, name: str, seen: frozenset[str]) -> set[str]:
-        if name in seen:
+    def _of_name(self, name: str, before: frozenset[str]) -> set[str]:
+        if name in before:
             return {UNKNOWN}
         meanings = self._meanings.get(name)
         if meanings is None:
             if self._outer is not None:
-                return self._outer._of_name(name, seen)
+                return self._outer._of_name(name, before)
             if name == "__builtins__":
                 return {"builtins"}
             return {f"builtins.{name}"} if hasattr(builtins, name) else {UNKNOWN}
         found = {meaning for meaning in meanings if isinstance(meaning, str)}
         for value in [meaning for meaning in meanings if isinstance(meaning, ast.expr)][-_MOST:]:
-            found |= self.full_names(value, seen | {name})
+            found |= self.full_names(value, before | {name})
         return found or {UNKNOWN}
 
 
@@ -228,7 +228,7 @@ class UserSource:
     """A file of the user's, read and taken apart; nothing of it is run."""
 
     path: Path
-    shown: str  # the path as the user gave it
+    label: str  # the path as the user gave it
     document: SourceFile
     body: list[ast.stmt]
     flags: int  # compiler flags of its `from __future__` imports
@@ -239,9 +239,9 @@ class UserSource:
     neighbours: dict[Path, "UserSource"] = field(default_factory=dict)
     """Files beside it that were read, which every part of it shares."""
 
-    def only(self, units: Sequence[CodeUnit], given: Iterable[str] = ()) -> "UserSource":
+    def only(self, units: Sequence[CodeUnit], names: Iterable[str] = ()) -> "UserSource":
         """Return the part of it that is run: some units, and names whose values are given and say nothing."""
-        return replace(self, units=tuple(units), scope=self.scope.without(given))
+        return replace(self, units=tuple(units), scope=self.scope.without(names))
 
     @cached_property
     def definitions(self) -> dict[str, list[CodeUnit]]:
@@ -256,13 +256,13 @@ class UserSource:
     @cached_property
     def endings(self) -> dict[CodeUnit, list[CodeUnit]]:
         """The statements that end each block early and stay where it stays: of loops `break`, `continue`; `raise`."""
-        found: dict[CodeUnit, list[CodeUnit]] = {}
+        endings: dict[CodeUnit, list[CodeUnit]] = {}
         for unit in self.units:
             loops = [block for block in unit.blocks if isinstance(block.node, LOOPS)]
             ended = unit.blocks if isinstance(unit.node, ast.Raise) else loops
             if isinstance(unit.node, ast.Raise | ast.Break | ast.Continue) and ended:
-                found.setdefault(ended[-1], []).append(unit)
-        return found
+                endings.setdefault(ended[-1], []).append(unit)
+        return endings
 
     @cached_property
     def _nodes(self) -> list[ast.AST]:
@@ -274,7 +274,7 @@ class UserSource:
         return _grouped((inner.name, inner) for inner in self._nodes if isinstance(inner, Function))
 
     @cached_property
-    def own(self) -> frozenset[str]:
+    def member_names(self) -> frozenset[str]:
         """The names of methods, and of attributes that the code gives to objects and classes."""
         of_classes = [inner for node in self._nodes if isinstance(node, ast.ClassDef) for inner in ast.walk(node)]
         stored = (each for each in self._nodes if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store))
@@ -290,7 +290,7 @@ class UserSource:
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`, which counts text cells, too."""
         cell, within = self.document.place(line)
-        return f"{self.shown}:{line}" if cell.number is None else f"{self.shown}, cell {cell.number}, line {within}"
+        return f"{self.label}:{line}" if cell.number is None else f"{self.label}, cell {cell.number}, line {within}"
 
     def line(self, number: int) -> str:
         """Return the text of a line, shortened."""
@@ -301,35 +301,35 @@ class UserSource:
 
 def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     """Return the values of each name, in their order."""
-    found: dict[str, list[T]] = {}
+    groups: dict[str, list[T]] = {}
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
+        groups.setdefault(name, []).append(value)
+    return groups
 
 
-def read_source(path: Path, shown: str | None = None, package: str = "") -> UserSource:
+def read_source(path: Path, label: str | None = None, package: str = "") -> UserSource:
     """Read a Python file or a notebook; refuse one that cannot be read or parsed."""
-    shown = shown or str(path)
+    label = label or str(path)
     try:
         document = read_document(str(path), read_regular(path, MOST_NOTEBOOK_BYTES))
     except OSError as error:
-        raise CheckpointError(f"builder {shown}: cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(f"builder {label}: cannot be read: {error.strerror or error}") from error
     notes = []
     for trouble in document.troubles:
         if trouble.cell is None:
-            raise CheckpointError(f"builder {shown}: SyntaxError: {trouble.message} ({shown}:{trouble.line})")
-        notes.append(f"cell {trouble.cell} of {shown} was left out: line {trouble.line}: {trouble.message}")
+            raise CheckpointError(f"builder {label}: SyntaxError: {trouble.message} ({label}:{trouble.line})")
+        notes.append(f"cell {trouble.cell} of {label} was left out: line {trouble.line}: {trouble.message}")
     body = _OneName().visit(document.tree).body
     futures = [node.names[0].name for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     flags = __future__.annotations.compiler_flag if "annotations" in futures else 0
     scope = Scope((inner for node in body if not is_main_guard(node) for inner in _run_at_once(node)), package)
     return UserSource(
         path=path,
-        shown=shown,
+        label=label,
         document=document,
         body=body,
         flags=flags,
-        units=tuple(_units(body, scope, partial(_compiled, flags=flags, shown=document.path))),
+        units=tuple(_units(body, scope, partial(_compiled, flags=flags, label=document.path))),
         scope=scope,
         package=package,
         notes=tuple(notes),
@@ -341,12 +341,12 @@ class _OneName(ast.NodeTransformer):
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Import):
-            made: list[ast.stmt] = [ast.Import(names=[alias]) for alias in node.names]
+            split: list[ast.stmt] = [ast.Import(names=[alias]) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            made = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
+            split = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
         else:
             return node if isinstance(node, Function | ast.ClassDef) else self.generic_visit(node)
-        return [ast.copy_location(each, node) for each in made]
+        return [ast.copy_location(each, node) for each in split]
 
 
 def _units(
@@ -366,13 +366,13 @@ def _units(
             yield from _units(inner, scope, compiled, (*blocks, unit))
 
 
-def _compiled(statement: ast.stmt, flags: int, shown: str) -> CodeType:
+def _compiled(statement: ast.stmt, flags: int, label: str) -> CodeType:
     module = ast.Module(body=[statement], type_ignores=[])
     flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
-        code: CodeType = compile(module, shown, "exec", flags, dont_inherit=True, optimize=0)
+        code: CodeType = compile(module, label, "exec", flags, dont_inherit=True, optimize=0)
     except SyntaxError as error:
-        raise CheckpointError(f"{shown}: line {error.lineno}: {error.msg}") from error
+        raise CheckpointError(f"{label}: line {error.lineno}: {error.msg}") from error
     return code
 
 
@@ -380,13 +380,13 @@ def _add_names(code: CodeType, binds: set[str], reads: set[str], reads_later: se
     """Add the names of the module that the module's own code, a function, a class body or a comprehension touches."""
     if code.co_flags & _OPTIMIZED and (code.co_name == "<lambda>" or not code.co_name.startswith("<")):
         binds, reads = set(), reads_later  # of a function: it binds and reads nothing when the statement runs
-    own: set[str] = set()
+    local: set[str] = set()
     for instruction in dis.get_instructions(code):
         name = instruction.argval
-        if instruction.opname in _LOADS and name not in own:
+        if instruction.opname in _LOADS and name not in local:
             reads.add(name)
         elif instruction.opname == "STORE_NAME" and code.co_name != "<module>":
-            own.add(name)
+            local.add(name)
         elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
             binds.add(name)
     for constant in code.co_consts:

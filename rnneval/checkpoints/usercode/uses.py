@@ -95,7 +95,7 @@ class UseWalk:
         first, *methods = name.split(".")
         if first == UNKNOWN:
             yield from self._bodies(methods[-1:])
-            is_users = any(name in file.own for file in self._neighbours.files() for name in methods[-1:])
+            is_users = any(name in file.member_names for file in self._neighbours.files() for name in methods[-1:])
             return is_users and methods[-1] not in EFFECTS
         if first.startswith(OWN):
             first = first.removeprefix(OWN)

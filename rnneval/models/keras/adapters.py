@@ -145,7 +145,7 @@ class Adapter:
         return self.contract is StateContract.STATELESS_GRAPH
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """The contract, as a sentence for the record."""
         return CARRIED[self.contract]
 
@@ -175,7 +175,7 @@ class SignatureAdapter(Adapter):
         return _divided(call_model(self.model, positional, named), ids[0], self.state_names)
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """The contract, as a sentence for the record."""
         return f"states argument: call takes {' and '.join([*self.state_names, *self.flags])}"
 
@@ -453,7 +453,7 @@ class WindowAdapter(Adapter):
         return Answer(shaped, (both[:, both.shape[1] - self.window + 1 :],))
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """The contract, as a sentence for the record."""
         return f"window: {self.window} tokens in and one prediction out; the window slides by one token"
 

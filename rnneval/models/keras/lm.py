@@ -374,7 +374,7 @@ def _proved(adapter: Adapter, units: tuple[RecurrentUnit, ...], width: int, file
             with record_runs(units) as seen:
                 read(ids[:, : _PROBE[1]], leaves or None)
             order = tuple(dict.fromkeys(placed(seen.runs, [run.steps or _PROBE[1] for run in seen.runs], _PROBE[1])))
-    said = [adapter.said, input_in_words(adapter.inputs[0].kind, adapter.inputs[0].width), output_said]
+    said = [adapter.sentence, input_in_words(adapter.inputs[0].kind, adapter.inputs[0].width), output_said]
     if not mixable:
         said.append("no state that the model returns stands for states=None: rows cannot start at different times")
     if differs:

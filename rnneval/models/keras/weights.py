@@ -77,14 +77,14 @@ def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | Non
 
 
 def _load_weights_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
-    load_hdf5(model, artefact.place, shown=artefact.path)
+    load_hdf5(model, artefact.place, label=artefact.path)
     with h5py.File(artefact.place, "r") as file:
         unnamed = "vars" in file and "name" not in file["vars"].attrs
     return LoadNotes(warnings=changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ())
 
 
 def _load_keras2_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
-    assumptions, rearranged = load_keras2_weights(model, artefact.place, shown=artefact.path)
+    assumptions, rearranged = load_keras2_weights(model, artefact.place, label=artefact.path)
     version = version_of(artefact.place)
     # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
     since = None if rearranged else _sigmoid_since(version)
@@ -134,11 +134,11 @@ def changed_functions(model: Any, writer: str, since: SigmoidSince | None = None
     return tuple(warnings)
 
 
-def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
-    """Compare names and shapes with a file that the model itself saves, then let Keras load it; errors name `shown`."""
+def load_hdf5(model: Any, path: Path, *, label: Path) -> None:
+    """Compare names and shapes with a file that the model itself saves, then let Keras load it; errors name `label`."""
     if not hasattr(model, "save_weights"):
         advice = "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
-        raise CheckpointError(f"{shown}: the builder made a {type(model).__name__}, and no Keras model: {advice}")
+        raise CheckpointError(f"{label}: the builder made a {type(model).__name__}, and no Keras model: {advice}")
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
@@ -146,13 +146,13 @@ def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     held = checked_hdf5(path).weights
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
         advice = "save them there as a TensorFlow checkpoint (model.save_weights('ckpt'))"
-        raise CheckpointError(f"{shown}: weights of a subclassed model of Keras 2, named after classes: {advice}")
+        raise CheckpointError(f"{label}: weights of a subclassed model of Keras 2, named after classes: {advice}")
     missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
-    _require_match(shown, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
+    _require_match(label, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{shown}: Keras could not load it: {in_one_line(error)}") from error
+        raise CheckpointError(f"{label}: Keras could not load it: {in_one_line(error)}") from error
 
 
 def _require_match(
@@ -298,12 +298,12 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 # Keras 2
 
 
-def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[tuple[str, ...], bool]:
-    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `shown`.
+def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[str, ...], bool]:
+    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `label`.
 
     Return assumptions, and whether weights had the layout of cuDNN's own layers.
     """
-    stored, in_order, rearranged = read_layers(path, shown=shown), False, False
+    stored, in_order, rearranged = read_layers(path, label=label), False, False
     weighted = _weighted_layers(model)
     named = dict(weighted)
     if len(named) == len(weighted) and set(named) == {layer.name for layer in stored}:
@@ -311,7 +311,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[tuple[s
     elif len(stored) != len(weighted):
         held, own = ([layer.name for layer in stored], [name for name, _ in weighted])
         raise CheckpointError(
-            f"{shown} has weights of {len(held)} layers ({_listed(held) or 'none'}), the model has {len(own)} layers "
+            f"{label} has weights of {len(held)} layers ({_listed(held) or 'none'}), the model has {len(own)} layers "
             f"with weights ({_listed(own) or 'none'}): {_ANOTHER}"
         )
     else:
@@ -321,7 +321,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[tuple[s
         arrays = [weight.values for weight in layer.weights]
         if len(variables) != len(arrays):
             seen = f"{len(arrays)} weights in the file and {len(variables)} in the model"
-            raise CheckpointError(f"{shown}: layer {layer.name} has {seen}: {_ANOTHER}")
+            raise CheckpointError(f"{label}: layer {layer.name} has {seen}: {_ANOTHER}")
         roles = [variable_name(variable).rpartition("/")[2] for variable in variables]
         for at in range(len(roles) - 2):
             wanted = tuple(variables[at + 2].shape)
@@ -332,9 +332,9 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[tuple[s
         for role, weight, array, variable in zip(roles, layer.weights, arrays, variables, strict=True):
             if weight.role != role and {weight.role, role} <= _ROLES_OF_KERAS:
                 where = f"where the model has {variable_name(variable)}"
-                raise CheckpointError(f"{shown}: layer {layer.name} has a {weight.role} {where}: another kind of layer")
+                raise CheckpointError(f"{label}: layer {layer.name} has a {weight.role} {where}: another kind of layer")
             pairs.append((f"{layer.name}/{weight.role}", array, variable))
-    _require_match(shown, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
+    _require_match(label, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
     for _, array, variable in pairs:
         variable.assign(np.asarray(array, np.float32))
     return (IN_ORDER,) * in_order + (REARRANGED,) * rearranged, rearranged

@@ -203,19 +203,19 @@ def _require_chain(artefact: Artefact, options: OpenOptions) -> None:
 
 def _language_model_of(model: FullModel, artefact: Artefact, vocabulary: Vocabulary | None) -> NumpyLM:
     """Make the language model of a private copy of the file."""
-    shown, config = str(artefact.path), model.config
+    label, config = str(artefact.path), model.config
     notes: tuple[str, ...] = ()
     if model.keras2:
-        config, notes = rewrite(config, path=shown, version=model.version)
+        config, notes = rewrite(config, path=label, version=model.version)
     entries, shape = chain_of(config)
-    weights, more = _read_weights(entries, model, shown)
+    weights, more = _read_weights(entries, model, label)
     width = next(int(entry.get("units")) for entry in reversed(entries) if "units" in entry.settings)
     known = int(weights[0]["embeddings"].shape[0]) if entries[0].kind == "Embedding" else width
-    require_next_token(known, width, f"{shown}: ")
+    require_next_token(known, width, f"{label}: ")
     axes = 2 if shape is None else len(shape)
     if axes != (2 if entries[0].kind == "Embedding" else 3):
         raise NotForNumpyError(f"layer {entries[0].name} ({entries[0].kind}) reads inputs of shape {shape}")
-    kind = input_kind_of(shape, width, f"{shown}: ")
+    kind = input_kind_of(shape, width, f"{label}: ")
     recurrent = [entry for entry in entries if entry.kind in SLOTS]
     contract = 3 if any(entry.get("stateful") for entry in recurrent) else 4
     run, output_kind, output_said = _without_softmax(entries)
@@ -235,7 +235,7 @@ def _language_model_of(model: FullModel, artefact: Artefact, vocabulary: Vocabul
         output_kind=output_kind,
         assumptions=(*notes, *more, CARRIED[contract], input_in_words(kind, width), output_said),
         checkpoint=Checkpoint(
-            path=shown,
+            path=label,
             sha256=artefact.sha256,
             format=artefact.format,
             contract=contract,
@@ -261,10 +261,10 @@ def _without_softmax(entries: Sequence[Entry]) -> tuple[Sequence[Entry], str, st
     return before, "probabilities-as-logits", said
 
 
-def _read_weights(entries: Sequence[Entry], model: FullModel, shown: str) -> tuple[list[Weights], tuple[str, ...]]:
+def _read_weights(entries: Sequence[Entry], model: FullModel, label: str) -> tuple[list[Weights], tuple[str, ...]]:
     """Read the weights of every layer, compare them with what the configuration asks for, and return assumptions."""
     notes: tuple[str, ...] = ()
-    stored = (_by_layer if model.path.suffix == ".h5" else _by_path)(entries, model, shown)
+    stored = (_by_layer if model.path.suffix == ".h5" else _by_path)(entries, model, label)
     layers: list[Weights] = []
     inputs = 0  # how many numbers the layer before gives for each token
     for entry, given in zip(entries, stored, strict=True):
@@ -279,7 +279,7 @@ def _read_weights(entries: Sequence[Entry], model: FullModel, shown: str) -> tup
             if array.shape != wanted[role] or array.dtype.kind not in "fiu":
                 seen = f"has a {role} of type {array.dtype} and shape {array.shape}"
                 raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) {seen}: {wanted[role]} is needed")
-        require_finite(((f"{entry.name}/{role}", array) for role, array in arrays.items()), shown)
+        require_finite(((f"{entry.name}/{role}", array) for role, array in arrays.items()), label)
         layers.append({role: np.ascontiguousarray(array, np.float32) for role, array in arrays.items()})
         inputs = entry.get("units") or entry.get("output_dim") or inputs
     return layers, notes
@@ -303,9 +303,9 @@ def _shapes(entry: Entry, inputs: int = 0) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _by_path(entries: Sequence[Entry], model: FullModel, shown: str) -> list[list[NDArray[Any]]]:
+def _by_path(entries: Sequence[Entry], model: FullModel, label: str) -> list[list[NDArray[Any]]]:
     """Read weights by their places in the weights of a `.keras` file: layers are named after classes, and counted."""
-    stored = set(checked_hdf5(model.weights, shown=Path(shown)).weights)
+    stored = set(checked_hdf5(model.weights, label=Path(label)).weights)
     places = [[f"{entry.group}/{number}" for number in range(len(_shapes(entry)))] for entry in entries]
     if others := sorted(stored ^ {name for names in places for name in names}):
         raise NotForNumpyError(f"the file and its configuration differ in weights: {', '.join(others[:3])}")
@@ -313,12 +313,12 @@ def _by_path(entries: Sequence[Entry], model: FullModel, shown: str) -> list[lis
         with h5py.File(model.weights, "r") as file:
             return [[file[name][()] for name in names] for names in places]
     except BROKEN as error:
-        raise CheckpointError(f"{shown}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+        raise CheckpointError(f"{label}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
 
 
-def _by_layer(entries: Sequence[Entry], model: FullModel, shown: str) -> list[list[NDArray[Any]]]:
+def _by_layer(entries: Sequence[Entry], model: FullModel, label: str) -> list[list[NDArray[Any]]]:
     """Read weights of an `.h5` file, where each layer has a group with its name."""
-    stored = {layer.name: layer.weights for layer in read_layers(model.weights, shown=Path(shown))}
+    stored = {layer.name: layer.weights for layer in read_layers(model.weights, label=Path(label))}
     layers = []
     for entry in entries:
         roles = list(_shapes(entry))
