@@ -25,8 +25,9 @@ def first_departure(
     first: CalledModel, second: CalledModel, text: EncodedText, columns: Columns, at: int
 ) -> Departure | None:
     """Return the part that departs first up to a position; None where states are not seen, or agree."""
-    document = int(np.searchsorted(text.document_starts, columns.token[at], side="right")) - 1
-    start, length = int(text.document_starts[document]), int(columns.position[at]) + 1
+    token = columns.token_at(at)
+    start = int(text.document_starts[np.searchsorted(text.document_starts, token, side="right") - 1])
+    length = token - start
     if length > _MOST_TOKENS:
         return None
     ids = text.ids(start, start + length)

@@ -86,14 +86,14 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
         columns = read_columns(first, second, encoded)
         reference_bad, candidate_bad = columns.finite()
         if reference_bad is not None:
-            token = int(columns.token[reference_bad])
+            token = columns.token_at(reference_bad)
             raise CheckpointError(
                 f"the reference's loss of token {token:,} is not finite: it is no reference; see rnneval evaluate"
             )
         floor_columns = [*floor_readings(first, encoded)]
         record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
         if candidate_bad is not None:
-            token = int(columns.token[candidate_bad])
+            token = columns.token_at(candidate_bad)
             reason = (
                 f"the candidate's logits at token {token:,} are not finite, or give probability 0 to what the "
                 "reference does not"
@@ -213,7 +213,7 @@ def _judged(
     evidence = ParityEvidence(
         candidate=second,
         floor=record.floor,
-        kl=statistics.divergence(columns, kl, _byte(text, int(columns.token[columns.kl.argmax()]))),
+        kl=statistics.divergence(columns, kl, _byte(text, columns.token_at(int(columns.kl.argmax())))),
         loss=mean_of(blocks, np.subtract(blocks.sums["nats_cand"], blocks.sums["nats_ref"]), "nats a token"),
         first_above=first_above,
         first_hand_over=first_hand_over,
@@ -243,8 +243,8 @@ def _judged(
         growth=statistics.growth(columns, rounding),
         by_position=statistics.along_text(columns, floor),
         worst=tuple(
-            KlPlace(token=int(columns.token[at]), byte=_byte(text, int(columns.token[at])), kl=mean)
-            for at, mean in places
+            KlPlace(token=token, byte=_byte(text, token), kl=mean)
+            for token, mean in ((columns.token_at(at), mean) for at, mean in places)
         ),
         reset_period=period,
         departure=departure,
@@ -278,13 +278,13 @@ def _restarts(
     first: CalledModel, second: CalledModel, text: EncodedText, columns: Columns, *, rounding: float, seed: int
 ) -> Ratio | None:
     """Return mean KL with the state carried over that of the first call after a restart, at the same tokens."""
-    places = np.flatnonzero((columns.position >= second.segment) & (columns.position % second.segment == 0))
+    places = np.flatnonzero(statistics.place_in_call(columns, second.segment) == 0)
     if len(places) < _BATCHES:
         return None
     chosen = np.sort(np.random.default_rng(seed).permutation(places)[:_RESTARTS])
     fresh, carried = [], []
     for at in chosen.tolist():
-        start = int(columns.token[at]) - 1
+        start = columns.token_at(at) - 1
         end = min(second.segment, len(columns.kl) - at)
         ids = text.ids(start, start + end + 1)
         (block,) = compared(first, second, ids)

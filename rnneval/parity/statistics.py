@@ -39,7 +39,7 @@ def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
         high=mean.high,
         quantiles={f"{per_cent:g}": float(value) for per_cent, value in zip(QUANTILES, values, strict=True)},
         largest=float(kl.max()),
-        at=int(columns.token[kl.argmax()]),
+        at=columns.token_at(int(kl.argmax())),
         byte=byte,
         smallest=float(kl.min()),
     )
@@ -47,7 +47,8 @@ def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
 
 def place_in_call(columns: Columns, segment: int) -> Ints:
     """Return the place of each prediction in its call, from 0; −1 in the first call of a document."""
-    return np.where(columns.position < segment, -1, columns.position % segment).astype(np.int64)
+    position = columns.position
+    return np.where(position < segment, -1, position % segment)
 
 
 def ends_of_call(segment: int) -> tuple[int, int]:
