@@ -1,11 +1,10 @@
 """KL of two predictions against arithmetic with 60 digits."""
 
+import mpmath
 import numpy as np
 import pytest
 
 from rnneval.parity.divergence import compare_logits
-
-mpmath = pytest.importorskip("mpmath")
 
 
 def _exact(reference: np.ndarray, candidate: np.ndarray) -> float:
