@@ -54,7 +54,9 @@ class ParityEvidence:
 def judge(seen: ParityEvidence) -> tuple[Verdict, str | None, str, list[str]]:
     """Return the verdict, the fault if it fails whatever the limits are, the reason, and warnings."""
     if seen.first_above is None:
-        return "pass", None, f"no token differs by more than rounding ({seen.floor.limit:.1e} nats)", []
+        said = f"no token differs by more than rounding ({seen.floor.limit:.1e} nats)"
+        few = _too_few_hand_overs(seen)
+        return ("pass", None, said, []) if few is None else ("inconclusive", None, f"{said}, but {few}", [])
     where, limited = _where(seen), _by_limits(seen)
     before = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
     if seen.exact_before_hand_over and seen.in_lower_precision and limited is not None and limited[0] == "pass":
@@ -95,11 +97,8 @@ def _too_little(seen: ParityEvidence) -> str | None:
         )
     if seen.kl.low is None:
         return "too little text for an interval: give 32 kB or 8 documents of about the same length"
-    if seen.candidate.carries and seen.hand_overs < _HAND_OVERS:
-        return (
-            f"{seen.hand_overs} hand-overs of the state, {_HAND_OVERS} are needed: give a longer text, "
-            "or shorter calls (--cand-segment)"
-        )
+    if few := _too_few_hand_overs(seen):
+        return few
     if (
         ratio is not None
         and ratio.low is not None
@@ -111,6 +110,13 @@ def _too_little(seen: ParityEvidence) -> str | None:
             f"{ratio.high:.2g}) times as large after a hand-over: give a longer text"
         )
     return None
+
+
+def _too_few_hand_overs(seen: ParityEvidence) -> str | None:
+    if not seen.candidate.carries or seen.hand_overs >= _HAND_OVERS:
+        return None
+    count = f"{seen.hand_overs} hand-over{'s' * (seen.hand_overs != 1)} of the state"
+    return f"the text has {count}, {_HAND_OVERS} are needed: give a longer text, or shorter calls (--cand-segment)"
 
 
 def _by_limits(seen: ParityEvidence) -> tuple[Verdict, str] | None:

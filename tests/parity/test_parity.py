@@ -163,6 +163,13 @@ def test_a_short_text_is_inconclusive_and_says_what_is_needed() -> None:
     assert "32 kB" in found.reason
 
 
+def test_few_hand_overs_are_no_proof_even_where_every_token_agrees() -> None:
+    found = _parity(Leaky(reset=1024).lm(), string=_text(500))
+    assert (found.verdict, found.first_above) == ("inconclusive", None)
+    assert "7 hand-overs of the state, 64 are needed" in found.reason
+    assert _parity(Leaky().lm(), string=_text(500), cand_segment=4).verdict == "pass"
+
+
 def test_a_reference_that_fails_the_check_is_refused() -> None:
     wrong = Leaky(handed=np.zeros_like).lm()
     with pytest.raises(CheckpointError, match="fails the wiring check"):
@@ -206,3 +213,25 @@ def test_worst_places_and_periods_by_hand() -> None:
     assert sorted(start for start, _ in places) == [1024, 2048, 5120, 7168, 9216]
     assert period_of([start for start, _ in places]) == 1024
     assert period_of(np.random.default_rng(0).integers(0, 10_000, 9).tolist()) is None
+
+
+def test_a_graph_is_compiled_once_for_all_documents_and_restarts() -> None:
+    keras, traces = pytest.importorskip("keras"), []
+
+    @keras.saving.register_keras_serializable("parity")
+    class Counted(keras.layers.Layer):
+        def call(self, inputs):
+            traces.append(1)  # runs where a graph is traced, and not where it is called
+            return inputs
+
+    ids, letters = keras.Input((None,), dtype="int32"), ["\n", *VOCABULARY]
+    hidden = keras.layers.GRU(4, return_sequences=True)(keras.layers.Embedding(len(letters), 3)(ids))
+    model = keras.Model(ids, Counted()(keras.layers.Dense(len(letters))(hidden)))
+    traces.clear()
+    documents = "\n\n".join(_text(40, seed).strip() for seed in range(60))
+    found = rnneval.parity(
+        model, model, string=documents, vocabulary=letters, documents="blank-line",
+        cand_dtype="bfloat16", ref_segment=1, check=False,
+    )  # fmt: skip
+    assert found.restarts is not None
+    assert len(traces) < 60
