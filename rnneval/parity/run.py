@@ -90,6 +90,8 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
             raise CheckpointError(
                 f"the reference's loss of token {token:,} is not finite: it is no reference; see rnneval evaluate"
             )
+        if not one.repeatable:  # NaN is no equal of NaN: said of finite losses alone
+            raise CheckpointError(f"{one.checkpoint.title}: equal calls give other logits: it is no reference")
         floor_columns = [*floor_readings(first, encoded)]
         record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
         if candidate_bad is not None:
@@ -119,8 +121,6 @@ def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> N
             f"{lm.checkpoint.title}: fails the wiring check ({wiring.reason}): it is no reference; rnneval check shows "
             "where, and --declare says what is meant"
         )
-    if not lm.repeatable:
-        raise CheckpointError(f"{lm.checkpoint.title}: equal calls give other logits: it is no reference")
 
 
 def _record(

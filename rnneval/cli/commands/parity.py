@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rnneval.cli.checkpoint import built, names_builder, opened_by_any
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions, chatter_held, command_line
+from rnneval.cli.output import OutputOptions, chatter_held, command_line, say
 from rnneval.option import option
 from rnneval.options import OpenOptions, ParityOptions, VocabularyGroup
 
@@ -55,7 +55,9 @@ def command(
         same = reference == candidate and ref == cand
         second = first if same else _model(candidate, cand, vocabulary)
         record = parity(first, second, text, **vars(replace(options, command=command_line())))
-    if output.plot is not None:
+    if output.plot is not None and record.by_position is None:
+        say(f"rnneval: warning {output.plot}: not drawn, since the candidate is not finite")
+    elif output.plot is not None:
         from rnneval.render.figures import figure_of, save
 
         save(figure_of(record, "kl_along_text"), output.plot)
