@@ -103,12 +103,9 @@ class Columns:
     @property
     def position(self) -> Ints:
         """Position of each prediction in its document, from 0."""
-        return np.arange(len(self.kl)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
-
-    @property
-    def token(self) -> Ints:
-        """The token that each prediction is of."""
-        return np.repeat(self.starts + 1, self.lengths) + self.position
+        position = np.arange(len(self.kl))
+        position -= np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+        return position
 
     def token_at(self, at: int) -> int:
         """Return the token that one prediction is of."""

@@ -134,8 +134,9 @@ def _record(
     options: ParityOptions,
 ) -> Parity:
     """Return the record with what does not depend on the candidate's numbers."""
-    nats = np.zeros(text.tokens, np.float32)
-    nats[columns.token] = columns.nats
+    nats, predicted = np.zeros(text.tokens, np.float32), np.ones(text.tokens, np.bool_)
+    predicted[text.document_starts] = False
+    nats[predicted] = columns.nats
     run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=nats), first.lm.width),
                       state="state:carry", base={})  # fmt: skip
     readings = tuple(
@@ -259,18 +260,14 @@ def _byte(text: EncodedText, token: int) -> int:
 
 def _with_sums(blocks: Blocks, columns: Columns, text: EncodedText, margin: float) -> tuple[Blocks, Ints]:
     """Return the blocks with the sums of the comparison, and the block of each prediction."""
-    block = np.concatenate(
-        [
-            text.blocks.block_of(text.read(start, min(start + (1 << 16), text.tokens)).byte_start)
-            for start in range(0, text.tokens, 1 << 16)
-        ]
-    )[columns.token]
-    candidate = columns.nats.astype(np.float64) + columns.change
-    series = {"kl": columns.kl, "same": columns.lost <= margin, "nats_ref": columns.nats, "nats_cand": candidate}
-    sums = {
-        name: statistics.block_sums(values.astype(np.float64), block, len(blocks.bytes))
-        for name, values in series.items()
-    }
+    block = np.empty(text.tokens, np.int64)
+    for start in range(0, text.tokens, 1 << 16):
+        piece = slice(start, min(start + (1 << 16), text.tokens))
+        block[piece] = text.blocks.block_of(text.read(piece.start, piece.stop).byte_start)
+    block = np.delete(block, text.document_starts)  # a first token has no prediction
+    series = {"kl": columns.kl, "same": columns.lost <= margin, "nats_ref": columns.nats, "nats_cand": columns.change}
+    sums = {name: statistics.block_sums(values, block, len(blocks.bytes)) for name, values in series.items()}
+    sums["nats_cand"] += sums["nats_ref"]
     return msgspec.structs.replace(blocks, sums={name: tuple(each.tolist()) for name, each in sums.items()}), block
 
 

@@ -6,6 +6,7 @@ hand-over, and is forgotten within the call.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ _EIGHTHS = 8
 
 def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
     """Return mean, quantiles and extremes of KL, in llama.cpp's words and order."""
-    kl = columns.kl.astype(np.float64)
+    kl = columns.kl
     values = np.percentile(kl, QUANTILES)
     return KlSummary(
         mean=mean.value,
@@ -48,7 +49,9 @@ def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
 def place_in_call(columns: Columns, segment: int) -> Ints:
     """Return the place of each prediction in its call, from 0; −1 in the first call of a document."""
     position = columns.position
-    return np.where(position < segment, -1, position % segment)
+    place = position % segment
+    place[position < segment] = -1
+    return place
 
 
 def ends_of_call(segment: int) -> tuple[int, int]:
@@ -56,9 +59,9 @@ def ends_of_call(segment: int) -> tuple[int, int]:
     return min(START, segment // 2), segment - max(1, segment // 4)
 
 
-def block_sums(values: NDArray[np.floating], block: Ints, blocks: int) -> Doubles:
+def block_sums(values: NDArray[Any], block: Ints, blocks: int) -> Doubles:
     """Return the sum of values in each block."""
-    return np.asarray(np.bincount(block, weights=values.astype(np.float64), minlength=blocks), np.float64)
+    return np.asarray(np.bincount(block, weights=values, minlength=blocks), np.float64)
 
 
 def start_over_end(columns: Columns, segment: int, block: Ints, blocks: Blocks, rounding: float) -> Ratio:
@@ -66,7 +69,7 @@ def start_over_end(columns: Columns, segment: int, block: Ints, blocks: Blocks, 
     place, (start, end) = place_in_call(columns, segment), ends_of_call(segment)
     parts = [(place >= 0) & (place < start), place >= end]
     count = len(blocks.bytes)
-    sums = [block_sums(values, block, count) for part in parts for values in (columns.kl * part, part * 1.0)]
+    sums = [block_sums(values, block, count) for part in parts for values in (columns.kl * part, part)]
     estimate, _ = over_clusters(blocks, np.array(sums), _log_ratio(rounding))
     if estimate is None:
         return Ratio(value=math.exp(_log_ratio(rounding)(np.array(sums).sum(axis=1, keepdims=True))[0]))
@@ -129,10 +132,8 @@ def _binned(
     """Return means by bin; where a reading of the floor has no position, its mean over all stands."""
 
     def means(values: NDArray[np.floating], places: Ints, default: float) -> Doubles:
-        bins = np.searchsorted(edges, places, side="right") - 1
-        inside = (bins >= 0) & (bins < len(edges) - 1)
-        counts = np.bincount(bins[inside], minlength=len(edges) - 1)
-        sums = np.bincount(bins[inside], weights=values[inside].astype(np.float64), minlength=len(edges) - 1)
+        bins = np.searchsorted(edges, places, side="right")  # 0 lies before the first edge, and the last bin behind all
+        counts, sums = (np.bincount(bins, each, len(edges) + 1)[1:-1] for each in (None, values))
         return np.where(counts > 0, sums / np.maximum(counts, 1), default)
 
     of_floor = [means(values, places, float(values.mean())) for values, places in floor] or [np.zeros(len(edges) - 1)]
@@ -152,9 +153,8 @@ def worst_places(kl: NDArray[np.floating], limit: float) -> list[tuple[int, floa
     >>> worst_places(values, 1e-9)
     [(320, 0.625), (640, 0.375)]
     """
-    kl = kl.astype(np.float64)
     count = len(kl) // _WINDOW
-    means = kl[: count * _WINDOW].reshape(count, _WINDOW).mean(axis=1)
+    means = kl[: count * _WINDOW].reshape(count, _WINDOW).mean(axis=1, dtype=np.float64)
     least = max(_FAR_ABOVE * float(np.median(means)), limit) if count else limit
     found: list[tuple[int, float]] = []
     for window in np.argsort(-means, kind="stable"):
