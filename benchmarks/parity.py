@@ -125,7 +125,7 @@ def candidates(model: Stacked, vocabulary: list[str]) -> Iterator[tuple[str, Any
     yield "state in float16, --max-kl 1e-4", handing(model, lambda s: s.half().float()), {"max_kl": 1e-4}, ROUNDING
     yield "state of layer 2 not handed on", handing(model, lost), {"max_kl": 0.1}, STATE
     yield (
-        "c of layer 2 not handed on" if model.layers.mode == "LSTM" else "half of it",
+        "c of layer 2 not handed on" if model.layers.mode == "LSTM" else "state halved at each call",
         handing(model, lost if model.layers.mode == "LSTM" else lambda s: s * 0.5, 1),
         {},
         STATE,
