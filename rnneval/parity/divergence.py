@@ -49,7 +49,9 @@ def _compared(reference: Doubles, candidate: Doubles, targets: NDArray[np.intege
         lost = log_p[rows, top] - log_p[rows, other]
         terms = np.where(p > 0, p * _excess(d), np.exp(d + log_p))
         terms[np.isneginf(reference)] = 0.0  # an id that is ruled out: its mass in the candidate is added below
-        ruled_out = np.where(np.isneginf(reference), np.exp(_log_softmax(candidate)), 0.0) if _any_inf(reference) else 0
+        ruled_out = (
+            np.where(np.isneginf(reference), np.exp(_log_softmax(candidate)), 0.0) if np.isinf(reference).any() else 0
+        )
         return Compared((terms + ruled_out).sum(axis=1), -log_p[rows, targets], -d[rows, targets], lost)
 
 
@@ -79,7 +81,3 @@ def _excess(d: Doubles) -> Doubles:
 def _log_softmax(logits: Doubles) -> Doubles:
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
-
-
-def _any_inf(logits: Doubles) -> bool:
-    return bool(np.isinf(logits).any())
