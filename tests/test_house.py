@@ -15,7 +15,8 @@ PACKAGE = ROOT / "rnneval"
 ROOMS = (
     "arrays", "errors", "pages", "option", "options", "registry", "processes", "paths", "text", "records", "metrics",
     "gates",
-    "lint", "checkpoints", "models", "wiring", "evaluate", "parity", "callbacks", "render", "testing", "demo", "cli",
+    "lint", "checkpoints", "models", "wiring", "servers", "evaluate", "parity", "callbacks", "render", "testing", "demo",
+    "cli",
 )  # fmt: skip
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 800, 80
 
