@@ -11,6 +11,7 @@ from rnneval.servers.engine import Answer, Ids, LimitReachedError, LlamaCpp, Ser
 _WARM, _COLD, _OTHER_COLD = 0, 1, 2
 _SHARE = 20  # a limit is this part of the smallest difference that a fault would make
 _MOST_EXPLANATIONS = 64
+_FORGETS = 100  # tokens of a prompt whose checkpoints lie behind the end of all others
 
 Verdict = Literal["pass", "fail", "not tested", "inconclusive"]
 
@@ -105,6 +106,7 @@ class _Histories:
         """Return the worst of a scenario; a history that differs is shrunk and explained."""
         cached, worst, count = 0, 0.0, 0
         for history in histories:
+            self._forget()
             for end, (answer, difference) in enumerate(self._run(history), 1):
                 count += 1
                 cached += answer.cached
@@ -112,9 +114,14 @@ class _Histories:
                 if self._judged and difference > self.limit:
                     fewest = self._shrunk(tuple(history[:end]))
                     return HistoryResult(
-                        scenario=name, verdict="fail", requests=count, cached=cached, largest_difference=worst,
-                        history=fewest, explanation=self._explained(fewest, answer),
-                    )  # fmt: skip
+                        scenario=name,
+                        verdict="fail",
+                        requests=count,
+                        cached=cached,
+                        largest_difference=worst,
+                        history=fewest,
+                        explanation=self._explained(fewest),
+                    )
         verdict: Verdict = "not tested" if not cached else "pass" if self._judged else "inconclusive"
         return HistoryResult(scenario=name, verdict=verdict, requests=count, cached=cached, largest_difference=worst)
 
@@ -141,27 +148,40 @@ class _Histories:
             answer = self._engine.ask(ids, _WARM, cache=True)
             yield answer, answer.difference(reference)
 
+    def _forget(self) -> None:
+        """Let a prompt that is longer than any other take the place of the last history."""
+        self._engine.ask((0,) * _FORGETS, _WARM, cache=False)
+
+    def _last(self, history: Sequence[Ids]) -> tuple[Answer, float]:
+        """Return the last answer of a history, and its difference."""
+        self._forget()
+        return list(self._run(history))[-1]
+
     def _shrunk(self, history: tuple[Ids, ...]) -> tuple[Ids, ...]:
         """Leave out each request without which the last answer still differs."""
         at = len(history) - 2
         while at >= 0:
             shorter = (*history[:at], *history[at + 1 :])
-            self._engine.ask((0,) * 3, _WARM, cache=False)  # an unrelated prompt takes the place of the states
-            if [difference for _, difference in self._run(shorter)][-1] > self.limit:
+            if self._last(shorter)[1] > self.limit:
                 history = shorter
             at -= 1
         return history
 
-    def _explained(self, history: tuple[Ids, ...], answer: Answer) -> str:
-        """Name the other prompt that has this answer cold: one that begins as an earlier request does."""
+    def _explained(self, history: tuple[Ids, ...]) -> str:
+        """Name the other prompt that has the last answer cold: one that begins as an earlier request does."""
+        answer, difference = self._last(history)
+        if difference <= self.limit:
+            return "the history that is shown does not repeat it"
         last = history[-1]
-        mixed = ((n, k) for n, each in enumerate(history[:-1], 1) for k in range(1, min(len(each), len(last))))
-        for tried, (n, k) in enumerate(mixed):
-            other = (*history[n - 1][:k], *last[k:])
-            if tried >= _MOST_EXPLANATIONS:
-                break
-            if other != last and answer.difference(self._cold(other)) <= self.limit:
-                return f"equals the answer to the first {k} tokens of request {n} and then those of the last request"
+        mixed = [(n, at) for at in range(len(last)) for n, each in enumerate(history[:-1], 1) if at < len(each)]
+        for n, at in mixed[:_MOST_EXPLANATIONS]:
+            earlier = history[n - 1]
+            for what, other in (
+                (f"the token in place {at + 1}", (*last[:at], earlier[at], *last[at + 1 :])),
+                (f"the first {at + 1} tokens", (*earlier[: at + 1], *last[at + 1 :])),
+            ):
+                if other != last and answer.difference(self._cold(other)) <= self.limit:
+                    return f"equals the answer to the last request with {what} of request {n}"
         return ""
 
 

@@ -100,6 +100,7 @@ class LlamaCpp:
                 text = response.read(_MOST_BYTES)
             return json.loads(text)
         except HTTPError as error:
+            error.close()
             raise UsageError(f"{self._url}{path}: HTTP status {error.code}: 200 is needed") from error
         except TimeoutError as error:
             raise self._timeout() from error
