@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnneval.errors import UsageError
-from rnneval.servers.engine import Prediction, Ids, LimitReachedError, LlamaCpp, ServerStoppedError
+from rnneval.servers.engine import Ids, LimitReachedError, LlamaCpp, Prediction, ServerStoppedError
 
 _WARM, _COLD, _OTHER_COLD = 0, 1, 2
 _SHARE = 20  # a limit is this part of the smallest difference that a fault would make
