@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnneval.errors import UsageError
-from rnneval.servers.engine import Ids, LimitReachedError, LlamaCpp, Prediction, ServerStoppedError
+from rnneval.servers.engine import Ids, LimitReachedError, LlamaCpp, ServerAnswer, ServerStoppedError
 
 _WARM, _COLD, _OTHER_COLD = 0, 1, 2
 _SHARE = 20  # a limit is this part of the smallest difference that a fault would make
@@ -85,7 +85,7 @@ class _Histories:
 
     def __init__(self, engine: LlamaCpp) -> None:
         self._engine = engine
-        self._answers: dict[Ids, Prediction] = {}
+        self._answers: dict[Ids, ServerAnswer] = {}
         self._sent: tuple[Ids, ...] = ()
         self.limit, self._judged = 0.0, False
 
@@ -132,7 +132,7 @@ class _Histories:
             largest_difference=0.0, history=self._sent, explanation="the server stopped at the last request",
         )  # fmt: skip
 
-    def _cold(self, ids: Ids) -> Prediction:
+    def _cold(self, ids: Ids) -> ServerAnswer:
         if ids not in self._answers:
             self._sent = (ids,)
             answer = self._engine.ask(ids, _COLD, cache=False)
@@ -141,7 +141,7 @@ class _Histories:
             self._answers[ids] = answer
         return self._answers[ids]
 
-    def _run(self, history: Sequence[Ids]) -> Iterator[tuple[Prediction, float]]:
+    def _run(self, history: Sequence[Ids]) -> Iterator[tuple[ServerAnswer, float]]:
         for end, ids in enumerate(history, 1):
             reference = self._cold(ids)
             self._sent = tuple(history[:end])
@@ -152,7 +152,7 @@ class _Histories:
         """Let a prompt that is longer than any other take the place of the last history."""
         self._engine.ask((0,) * _FORGETS, _WARM, cache=False)
 
-    def _last(self, history: Sequence[Ids]) -> tuple[Prediction, float]:
+    def _last(self, history: Sequence[Ids]) -> tuple[ServerAnswer, float]:
         """Return the last answer of a history, and its difference."""
         self._forget()
         return list(self._run(history))[-1]

@@ -23,13 +23,13 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-class Prediction(NamedTuple):
+class ServerAnswer(NamedTuple):
     """The prediction after a prompt."""
 
     log_probabilities: dict[int, float]
     cached: int  # tokens that the server took from its cache
 
-    def difference(self, other: "Prediction") -> float:
+    def difference(self, other: "ServerAnswer") -> float:
         """Return the largest difference in nats over the ids that both answers list."""
         both = self.log_probabilities.keys() & other.log_probabilities.keys()
         pairs = ((self.log_probabilities[each], other.log_probabilities[each]) for each in both)
@@ -65,7 +65,7 @@ class LlamaCpp:
             raise UsageError(f"{url}: {said}: give the address of one") from error
         self._answered = True
 
-    def ask(self, ids: Ids, slot: int, *, cache: bool) -> Prediction:
+    def ask(self, ids: Ids, slot: int, *, cache: bool) -> ServerAnswer:
         """Return the prediction after a prompt.
 
         Raises:
@@ -80,7 +80,9 @@ class LlamaCpp:
         answer = self._json("/completion", body)
         try:
             entries = answer["completion_probabilities"][0]["top_logprobs"]
-            found = Prediction({int(e["id"]): float(e["logprob"]) for e in entries}, int(answer["timings"]["cache_n"]))
+            found = ServerAnswer(
+                {int(e["id"]): float(e["logprob"]) for e in entries}, int(answer["timings"]["cache_n"])
+            )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             said = "the answer of /completion lacks log-probabilities or timings.cache_n"
             raise UsageError(f"{self._url}: {said}: a newer server of llama.cpp is needed") from error
