@@ -20,6 +20,7 @@ _HOMES = {
     "as_html": "rnneval.render.notebook",
     "as_text": "rnneval.render.notebook",
     "check": "rnneval.evaluate.check",
+    "check_server": "rnneval.servers.check",
     "compare": "rnneval.gates.ranking",
     "evaluate": "rnneval.evaluate.run",
     "from_losses": "rnneval.evaluate.imported",

@@ -24,6 +24,7 @@ from rnneval.records import read
 from rnneval.render import plot
 from rnneval.render.notebook import as_html, as_text
 from rnneval.render.report import report
+from rnneval.servers.check import check_server
 from rnneval.text import Vocabulary
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "as_text",
     "callbacks",
     "check",
+    "check_server",
     "compare",
     "errors",
     "evaluate",

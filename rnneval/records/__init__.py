@@ -11,11 +11,12 @@ from rnneval.records.encoding import Record, decode, json_schema, read, read_run
 from rnneval.records.gate import Gate, Ranking
 from rnneval.records.parity import Parity
 from rnneval.records.run import Gradients, Opened, Run
+from rnneval.records.server import Server
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 
 __all__ = [
-    "Finding", "Gate", "Gradients", "Opened", "Parity", "Ranking", "Record", "Run", "Wiring", "decode", "encode",
-    "gate", "json_schema", "json_text", "read", "read_run", "read_table", "require_rows", "run", "schema_names",
-    "table_written", "whole_file", "wiring", "write", "write_text", "write_texts",
+    "Finding", "Gate", "Gradients", "Opened", "Parity", "Ranking", "Record", "Run", "Server", "Wiring", "decode",
+    "encode", "gate", "json_schema", "json_text", "read", "read_run", "read_table", "require_rows", "run",
+    "schema_names", "table_written", "whole_file", "wiring", "write", "write_text", "write_texts",
 ]  # fmt: skip

@@ -17,9 +17,10 @@ from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.gate import Gate, Ranking
 from rnneval.records.parity import Parity
 from rnneval.records.run import Gradients, Opened, Run
+from rnneval.records.server import Server
 from rnneval.records.wiring import Wiring, breaks_runs
 
-Record = Run | Wiring | Gate | Opened | Gradients | Ranking | Parity
+Record = Run | Wiring | Gate | Opened | Gradients | Ranking | Parity | Server
 CLASSES: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Record)}
 """The class of each record, by its schema."""
 
@@ -82,7 +83,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     """Read a record from a JSON file.
 
     Returns:
-        A `Run`, `Wiring`, `Gate`, `Gradients`, `Opened`, `Ranking` or `Parity`, by the schema that the file names.
+        A `Run`, `Wiring`, `Gate`, `Gradients`, `Opened`, `Ranking`, `Parity` or `Server`, by the schema in the file.
 
     Raises:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds

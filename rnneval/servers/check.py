@@ -1,214 +1,331 @@
-"""Histories of requests to one slot, each answer compared with the same request cold on another slot."""
+"""Answers of a server that may use its caches, each compared with the same request cold.
+
+A slot is never empty for certain: what it holds of earlier requests may be the cause of a wrong answer. So a log has
+every request to it, and the history that is shown is a part of it that makes the answer wrong twice, each time with new
+tokens, and after other requests have taken the place of what the slots held.
+"""
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+from msgspec.structs import replace
+
+from rnneval._version import __version__
 from rnneval.errors import UsageError
-from rnneval.servers.engine import Ids, LimitReachedError, LlamaCpp, ServerAnswer, ServerStoppedError
+from rnneval.records.server import SentRequest, Server, ServerScenario
+from rnneval.servers.engine import Engine, Ids, LimitReachedError, Limits, ServerAnswer, ServerStoppedError, connect
+from rnneval.servers.histories import History, relabelled, request, scenarios
+from rnneval.servers.script import script_of
 
-_WARM, _COLD, _OTHER_COLD = 0, 1, 2
+if TYPE_CHECKING:
+    from rnneval.models.protocol import LanguageModel
+
 _SHARE = 20  # a limit is this part of the smallest difference that a fault would make
-_MOST_EXPLANATIONS = 64
-_FORGETS = 100  # tokens of a prompt whose checkpoints lie behind the end of all others
-
-Verdict = Literal["pass", "fail", "not tested", "inconclusive"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryResult:
-    """The result of one scenario."""
-
-    scenario: str
-    verdict: Verdict
-    requests: int
-    cached: int  # tokens that the server took from its cache
-    largest_difference: float  # in nats
-    history: tuple[Ids, ...] = ()  # the fewest requests that show the fault
-    explanation: str = ""
+_MOST_EXPLANATIONS = 100
+_LONGEST = 64  # requests, one after the other, among which a cause is looked for
+_SAMPLE = 12  # prompts that the reference scores
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerCheck:
-    """What the answers of a server say of its caches."""
+class Judged(NamedTuple):
+    """An answer, the prompt that has it cold, and the difference between both."""
 
-    verdict: Verdict
-    limit: float  # in nats
-    scenarios: tuple[HistoryResult, ...]
+    at: int  # which of the requests at the same time
+    place: int  # which of the tokens that it generated
+    ids: Ids
+    answer: ServerAnswer
+    difference: float
 
 
 def check_server(
-    url: str, *, seconds: float = 60, requests: int = 2000, seed: int = 0, remote: bool = False
-) -> ServerCheck:
-    """Compare answers of a llama.cpp server that use its cache with the same requests cold.
+    url: str,
+    *,
+    reference: "LanguageModel | None" = None,
+    model: str | None = None,
+    cold: str | None = None,
+    slots: int = 4,
+    seconds: float = 60,
+    requests: int = 4000,
+    remote: bool = False,
+    seed: int = 0,
+    command: Sequence[str] = (),
+) -> Server:
+    """Compare answers of a server that use its caches with the same requests cold.
 
-    The requests fill the caches of the server.
+    The requests fill the caches of the server. A key for it is taken from the variable `RNNEVAL_SERVER_KEY`.
 
     Args:
         url: Address of the server, such as `http://127.0.0.1:8080`.
+        reference: Model that the server should be, as `rnneval.open` gives it: its numbers are compared, too.
+        model: Name of the model, for a server that has several.
+        cold: Address of a second server of the same model, for the cold requests.
+        slots: Most slots that are used.
         seconds: Most time that it takes.
         requests: Most requests that are sent.
+        remote: Allow addresses of other machines.
         seed: Seed of the prompts.
-        remote: Allow an address of another machine.
+        command: Command line for the record.
 
     Raises:
-        UsageError: the server cannot be asked, or has one slot alone.
+        UsageError: a server cannot be asked, or gives no cold answer.
     """
-    engine = LlamaCpp(url, seconds=seconds, requests=requests, remote=remote)
-    if engine.slots <= _COLD:
-        raise UsageError(
-            f"{url}: it has {engine.slots} slot, a cold request needs another one: start it with 2 or more"
-        )
+    limits = Limits(seconds, requests)
+    engine = connect(url, limits, slots=slots, remote=remote, model=model)
+    other = None if cold is None else connect(cold, limits, slots=slots, remote=remote, model=model)
     draw = random.Random(seed)  # noqa: S311 - no secret
-    check = _Histories(engine)
-    results: list[HistoryResult] = []
+    check = _Check(engine, other, draw)
+    found: list[ServerScenario] = []
+    reason = ""
     try:
-        check.measure(draw)
-        for name, histories in _scenarios(draw, engine.vocabulary_size):
-            results.append(check.result(name, histories))
+        check.measure()
+        if reference is not None:
+            found.append(check.numbers(reference))
+        for name, histories in scenarios(engine, check.slots, draw):
+            found.append(check.scenario(name, histories))
     except LimitReachedError:
-        results.append(
-            HistoryResult(scenario="limit reached", verdict="not tested", requests=0, cached=0, largest_difference=0.0)
-        )
+        reason = f"; the limit of {requests:,} requests or {seconds:g} seconds was reached"
     except ServerStoppedError:
-        results.append(check.stopped())
-    verdicts = {each.verdict for each in results}
-    order: tuple[Verdict, ...] = ("fail", "inconclusive", "not tested", "pass")
-    return ServerCheck(
-        verdict=next(each for each in order if each in verdicts), limit=check.limit, scenarios=tuple(results)
-    )
+        found.append(check.stopped())
+    verdict, said = _verdict(found, check.judges)
+    return Server(
+        rnneval=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), command=tuple(command),
+        verdict=verdict, reason=said + reason, url=engine.url, cold=None if other is None else other.url,
+        engine=engine.name, slots=engine.slots, listed=engine.listed, noise=check.noise,
+        smallest_fault=check.faults and check.faults[0], largest_fault=check.faults and check.faults[1],
+        limit=None if check.noise is None else check.limit, requests=limits.requests, seconds=round(limits.seconds, 2), seed=seed,
+        scenarios=tuple(found), script=check.script,
+    )  # fmt: skip
 
 
-class _Histories:
-    """Histories run on a server, and the limit between rounding and faults."""
+def _verdict(
+    found: Sequence[ServerScenario], judges: bool
+) -> tuple[Literal["pass", "fail", "inconclusive", "not tested"], str]:
+    """Return the verdict of all scenarios, and its reason."""
+    named = {word: [each.name for each in found if each.verdict == word] for word in ("fail", "pass", "not tested")}
+    if named["fail"]:
+        return "fail", f"what was asked before changes the answer: {', '.join(named['fail'])}"
+    if not judges:
+        return "inconclusive", "equal cold requests differ as much as a fault would, or nothing was compared"
+    if not named["pass"]:
+        return "not tested", "no answer used a cache, as far as the server says"
+    untested = f"; not tested: {', '.join(named['not tested'])}" if named["not tested"] else ""
+    return "pass", f"answers from caches are those of cold requests in {len(named['pass'])} scenarios{untested}"
 
-    def __init__(self, engine: LlamaCpp) -> None:
-        self._engine = engine
+
+class _Check:
+    """A server, the log of what its warm slots were asked, and the limit between rounding and faults."""
+
+    def __init__(self, engine: Engine, other: Engine | None, draw: random.Random) -> None:
+        self._engine, self._cold_engine, self._draw = engine, other or engine, draw
+        self.slots = engine.slots if other is not None or engine.shared else engine.slots - 1
+        self._cold_slot = 0 if other is not None or engine.shared else self.slots
+        if self.slots < 1:
+            said = f"{engine.url}: it has {engine.slots} slot, and a cold request needs another one"
+            raise UsageError(f"{said}: start it with 2 or more, or give --cold URL")
+        if type(self._cold_engine) is not type(engine):
+            raise UsageError(f"{self._cold_engine.url} is {self._cold_engine.name}, not {engine.name}: give equal ones")
         self._answers: dict[Ids, ServerAnswer] = {}
-        self._sent: tuple[Ids, ...] = ()
-        self.limit, self._judged = 0.0, False
+        self._log: list[tuple[SentRequest, ...]] = []
+        self._last: tuple[SentRequest, ...] = ()
+        self.noise: float | None = None
+        self.faults: tuple[float, float] | None = None
+        self.limit = 0.0
+        self.script: str | None = None
 
-    def measure(self, draw: random.Random) -> None:
+    @property
+    def judges(self) -> bool:
+        """Whether what is beyond the limit can be told from rounding."""
+        return self.noise is not None and 10 * self.noise <= self.limit and self.limit > 0
+
+    def measure(self) -> None:
         """Set the limit from cold requests: a part of the smallest difference that a fault would make."""
-        noise, faults = 0.0, []
+        faults, noise = [], 0.0
         for length in (5, 24):
-            ids = _drawn(draw, self._engine.vocabulary_size, length)
+            ids = tuple(self._draw.choices(self._engine.alphabet, k=length))
             answer = self._cold(ids)
-            slot = _OTHER_COLD if self._engine.slots > _OTHER_COLD else _COLD
-            noise = max(noise, answer.difference(self._engine.ask(ids, slot, cache=False)))
-            others = (ids[:-1], ids[-1:], (*ids, ids[-1]), (*ids[: length // 2], *ids[length // 2 + 1 :]))
+            others = (ids[:-1], ids[-1:], (*ids, ids[-1]), (*ids[:-3], *ids[-2:]))
             faults += [answer.difference(self._cold(other)) for other in others]
-        self.limit = min(faults) / _SHARE
-        self._judged = 10 * noise <= self.limit and self.limit > 0
+            alike = tuple(request(ids, slot, cache=False) for slot in range(self.slots))  # rows that may be exchanged
+            noise = max(noise, *(each.difference(answer) for (each, *_) in self._send(alike)))
+        self.noise, self.faults, self.limit = noise, (min(faults), max(faults)), min(faults) / _SHARE
 
-    def result(self, name: str, histories: Sequence[Sequence[Ids]]) -> HistoryResult:
-        """Return the worst of a scenario; a history that differs is shrunk and explained."""
-        cached, worst, count = 0, 0.0, 0
-        for history in histories:
-            self._forget()
-            for end, (answer, difference) in enumerate(self._run(history), 1):
-                count += 1
-                cached += answer.cached
-                worst = max(worst, difference)
-                if self._judged and difference > self.limit:
-                    fewest = self._shrunk(tuple(history[:end]))
-                    return HistoryResult(
-                        scenario=name,
-                        verdict="fail",
-                        requests=count,
-                        cached=cached,
-                        largest_difference=worst,
-                        history=fewest,
-                        explanation=self._explained(fewest),
-                    )
-        verdict: Verdict = "not tested" if not cached else "pass" if self._judged else "inconclusive"
-        return HistoryResult(scenario=name, verdict=verdict, requests=count, cached=cached, largest_difference=worst)
-
-    def stopped(self) -> HistoryResult:
-        """Return the finding that the server died, with the requests that were sent last."""
-        return HistoryResult(
-            scenario="the server goes on", verdict="fail", requests=len(self._sent), cached=0,
-            largest_difference=0.0, history=self._sent, explanation="the server stopped at the last request",
+    def numbers(self, lm: "LanguageModel") -> ServerScenario:
+        """Compare cold answers with the log-probabilities of a model."""
+        if self._engine.forced is None or lm.width < max(self._engine.alphabet):
+            raise UsageError(f"the reference has {lm.width:,} logits and reads ids: the server does not have the same")
+        worst = 0.0
+        for length in range(1, _SAMPLE + 1):
+            ids = tuple(self._draw.choices(self._engine.alphabet, k=length))
+            logits, _ = lm.step(np.array([ids], np.int32), lm.initial_state(1))
+            scores = np.asarray(logits, np.float64)[0, -1]
+            scores = scores - scores.max()
+            scores -= np.log(np.exp(scores).sum())
+            answer = self._cold(ids)
+            known = {str(n): float(score) for n, score in enumerate(scores) if str(n) in answer.log_probabilities}
+            worst = max(worst, answer.difference(ServerAnswer(known, 0)))
+        verdict: Any = "inconclusive" if not self.judges else "pass" if worst <= self.limit else "fail"
+        said = None if verdict != "fail" else "cold answers are not those of the reference"
+        return ServerScenario(
+            name="numbers of the reference", verdict=verdict, requests=_SAMPLE, cached=0, largest_difference=worst,
+            explanation=said,
         )  # fmt: skip
+
+    def scenario(self, name: str, histories: Sequence[History]) -> ServerScenario:
+        """Return the worst of a scenario, up to the first answer that is wrong, whose cause is looked for."""
+        result = ServerScenario(name=name, verdict="not tested", requests=0)
+        for history in histories:
+            for length, moment in enumerate(history, 1):
+                answers = self._send(moment)
+                judged = self._judged(moment, answers)
+                hits = [each[0].cached for each in answers if each and each[0].cached is not None]
+                worst = max((each.difference for each in judged), default=0.0)
+                result = replace(
+                    result,
+                    requests=result.requests + len(moment),
+                    cached=(result.cached or 0) + sum(hits) if hits or result.cached else result.cached,
+                    largest_difference=max(result.largest_difference or 0.0, worst),
+                )
+                if self.judges and worst > self.limit:
+                    return self._failed(result, max(judged, key=lambda each: each.difference), length)
+        return replace(result, verdict=("pass" if self.judges else "inconclusive") if result.cached else "not tested")
+
+    def stopped(self) -> ServerScenario:
+        """Return the finding that the server died, and the requests that it was asked last."""
+        history = (*self._log[-3:], *([self._last] if self._last not in self._log[-1:] else []))
+        return ServerScenario(
+            name="the server goes on", verdict="fail", requests=len(self._last), history=history,
+            explanation="the server closed the connection at the last request",
+        )  # fmt: skip
+
+    def _failed(self, result: ServerScenario, judged: Judged, length: int) -> ServerScenario:
+        """Look for the cause until that of one fail is known: later requests only fill the caches."""
+        if self.script is not None:
+            return replace(result, verdict="fail")
+        history, repeated = self._cause(tuple(self._log), length, judged.answer.cached or 0)
+        explanation = ""
+        try:
+            explanation = self._explained(history, repeated or judged)
+        except LimitReachedError:
+            explanation = "the limit of requests or seconds was reached before an explanation was found"
+        if repeated is not None:
+            cold = request(repeated.ids, self._cold_slot, cache=False)
+            self.script = script_of(self._engine, history, self._cold_engine, cold, (repeated.at, repeated.place))
+        return replace(
+            result, verdict="fail", history=history, repeated=repeated is not None, explanation=explanation or None
+        )
 
     def _cold(self, ids: Ids) -> ServerAnswer:
         if ids not in self._answers:
-            self._sent = (ids,)
-            answer = self._engine.ask(ids, _COLD, cache=False)
-            if answer.cached:
-                raise UsageError(f"a request without cache took {answer.cached} tokens from one: there is no reference")
+            sent = request(ids, self._cold_slot, cache=False)
+            self._last = (sent,)
+            (answer, *_) = self._cold_engine.ask(sent)
+            if answer.cached or (answer.cached is None and self._cold_engine is self._engine):
+                took = "does not say whether it took" if answer.cached is None else f"took {answer.cached}"
+                said = f"{self._cold_engine.url} {took} tokens of a cold request from its cache: there is no reference"
+                raise UsageError(f"{said}: give --cold URL of a second server without a cache")
             self._answers[ids] = answer
         return self._answers[ids]
 
-    def _run(self, history: Sequence[Ids]) -> Iterator[tuple[ServerAnswer, float]]:
-        for end, ids in enumerate(history, 1):
-            reference = self._cold(ids)
-            self._sent = tuple(history[:end])
-            answer = self._engine.ask(ids, _WARM, cache=True)
-            yield answer, answer.difference(reference)
+    def _send(self, moment: tuple[SentRequest, ...]) -> list[list[ServerAnswer]]:
+        """Send requests at the same time, and log them before."""
+        self._log.append(moment)
+        self._last = moment
+        if len(moment) == 1:
+            return [self._engine.ask(moment[0])]
+        with ThreadPoolExecutor(len(moment)) as pool:
+            return list(pool.map(self._engine.ask, moment))
 
-    def _forget(self) -> None:
-        """Let a prompt that is longer than any other take the place of the last history."""
-        self._engine.ask((0,) * _FORGETS, _WARM, cache=False)
+    def _judged(self, moment: tuple[SentRequest, ...], answers: list[list[ServerAnswer]]) -> list[Judged]:
+        judged = []
+        for at, (sent, each) in enumerate(zip(moment, answers, strict=True)):
+            for place, answer in enumerate(each):
+                ids = sent.ids + (self._engine.forced or 0,) * place
+                judged.append(Judged(at, place, ids, answer, answer.difference(self._cold(ids))))
+        return judged
 
-    def _last(self, history: Sequence[Ids]) -> tuple[ServerAnswer, float]:
-        """Return the last answer of a history, and its difference."""
-        self._forget()
-        return list(self._run(history))[-1]
+    def _cause(self, log: History, length: int, cached: int) -> tuple[History, Judged | None]:
+        """Return the fewest of the last requests that make the last answer wrong again; if none do, the last ones."""
+        history, most = log[-length:], min(len(log), _LONGEST)
+        shown: tuple[History, Judged | None] = history, None
+        try:
+            while (again := self._repeats(history, cached)) is None and len(history) < most:
+                history = log[-min(2 * len(history), most) :]
+            shown = again or (history, None)
+            single = [(at, each) for at, moment in enumerate(history) for each in moment]
+            size = len(single) // 2 if again else 0
+            while size:
+                at = 0
+                while at < len(single) - 1:
+                    fewer = single[:at] + single[min(at + size, len(single) - 1) :]
+                    moments = (tuple(each for _, each in group) for _, group in groupby(fewer, itemgetter(0)))
+                    if again := self._repeats(tuple(moments), cached):
+                        single, shown = fewer, again
+                    else:
+                        at += size
+                size //= 2
+        except LimitReachedError:
+            pass  # the shortest so far
+        return shown
 
-    def _shrunk(self, history: tuple[Ids, ...]) -> tuple[Ids, ...]:
-        """Leave out each request without which the last answer still differs."""
-        at = len(history) - 2
-        while at >= 0:
-            shorter = (*history[:at], *history[at + 1 :])
-            if self._last(shorter)[1] > self.limit:
-                history = shorter
-            at -= 1
-        return history
+    def _repeats(self, history: History, cached: int) -> tuple[History, Judged] | None:
+        """Return a history with other tokens and its wrong last answer if that comes twice; else None.
 
-    def _explained(self, history: tuple[Ids, ...]) -> str:
-        """Name the other prompt that has the last answer cold: one that begins as an earlier request does."""
-        answer, difference = self._last(history)
-        if difference <= self.limit:
-            return "the history that is shown does not repeat it"
-        last = history[-1]
-        mixed = [(n, at) for at in range(len(last)) for n, each in enumerate(history[:-1], 1) if at < len(each)]
-        for n, at in mixed[:_MOST_EXPLANATIONS]:
-            earlier = history[n - 1]
-            for what, other in (
-                (f"the token in place {at + 1}", (*last[:at], earlier[at], *last[at + 1 :])),
-                (f"the first {at + 1} tokens", (*earlier[: at + 1], *last[at + 1 :])),
-            ):
-                if other != last and answer.difference(self._cold(other)) <= self.limit:
-                    return f"equals the answer to the last request with {what} of request {n}"
+        Once what the slots held before is right for the last prompt; once it can go on from none of it. What is wrong
+        both times is so by the history itself.
+        """
+        tried, worst = self._replayed(history, cached)
+        if worst is not None:
+            tried, worst = self._replayed(history, 0)
+        return None if worst is None else (tried, worst)
+
+    def _replayed(self, history: History, shared: int) -> tuple[History, Judged | None]:
+        """Return a history with tokens that no cache knows, and its last answer if that is wrong.
+
+        What the slots hold is replaced before, by cold requests of every length that they were sent, which share a
+        number of tokens with the last prompt.
+        """
+        tried = relabelled(history, self._engine, self._draw)
+        begins = tried[-1][-1].ids[:shared]
+        for length, slot in sorted({(len(each.ids), each.slot) for moment in self._log for each in moment}):
+            rest = self._draw.choices(self._engine.alphabet, k=max(1, length - shared))
+            self._send((request((*begins, *rest), slot, cache=False),))
+        for moment in tried:
+            answers = self._send(moment)
+        judged = [each for each in self._judged(tried[-1], answers) if each.difference > self.limit]
+        return tried, max(judged, key=lambda each: each.difference, default=None)
+
+    def _explained(self, history: History, judged: Judged) -> str:
+        """Name the other prompt that has the wrong answer cold, if one does."""
+        ids, cached = judged.ids, judged.answer.cached or 0
+        others = [(f"request {n}", each.ids) for n, moment in enumerate(history, 1) for each in moment]
+        candidates = [(f"the prompt without token {at + 1}", ids[:at] + ids[at + 1 :]) for at in {cached, len(ids) - 1}]
+        for name, other in others:
+            candidates += [(f"{name} + what follows token {cached}", other + ids[cached:]), (f"{name} itself", other)]
+        for at in range(len(ids)):
+            for name, other in others:
+                if at < len(other) and other[at] != ids[at]:
+                    what = f"the prompt with token {at + 1} of {name}"
+                    candidates.append((what, (*ids[:at], other[at], *ids[at + 1 :])))
+                    if at:
+                        candidates.append(
+                            (f"the first {at + 1} tokens of {name} + the rest", other[: at + 1] + ids[at + 1 :])
+                        )
+        for what, other in candidates[:_MOST_EXPLANATIONS]:
+            if other and other != ids and judged.answer.difference(self._cold(other)) <= self.limit:
+                return f"equals the answer to {what}"
+        tokens = "token 1" if cached == 1 else f"tokens 1 to {cached}"
+        for n, (first, *more) in enumerate(
+            history[:-1] if cached else ()
+        ):  # attention may keep what the state has lost
+            begins = replace(first, ids=(*ids[:cached], *first.ids[cached:]))
+            changed = (*history[:n], (begins, *more), *history[n + 1 :])
+            if begins != first and self._replayed(changed, cached)[1] is None:
+                return (
+                    f"is right if request {n + 1} has {tokens} of the last prompt: it goes on from a state of that one"
+                )
         return ""
-
-
-def _drawn(draw: random.Random, size: int, length: int) -> Ids:
-    low, high = (33, 127) if size >= 127 else (0, size)  # single characters, in vocabularies that begin with ASCII
-    return tuple(draw.randrange(low, high) for _ in range(length))
-
-
-def _scenarios(draw: random.Random, size: int) -> Iterator[tuple[str, list[list[Ids]]]]:
-    """Yield names and histories; the requests of a history go to one slot, one after the other."""
-
-    def text(length: int) -> Ids:
-        return _drawn(draw, size, length)
-
-    a, b, c = text(24), text(5), text(5)
-    yield "same prompt again", [[a, a]]
-    yield "longer prompt", [[a, a + b, a + b + c]]
-    yield "shorter prompt", [[a, a[:-1], a[:-6], a[:12]]]
-    yield "branch", [[a + b, a + c, a + b], [a + text(1), a + b + c, a + c]]
-    first = []
-    for length in (5, 9):
-        x, y = text(length), text(length)
-        first.append([x, y, y[:2] + text(length - 2)])
-    yield "another first token", first
-    walk, tree = [], [text(1), text(2), text(6)]
-    for _ in range(40):
-        stem = draw.choice(tree)
-        tree.append(stem[: draw.randint(1, len(stem))] + text(draw.randint(1, 6)))
-        walk.append(tree[-1])
-    yield "random walk", [walk]

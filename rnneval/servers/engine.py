@@ -1,39 +1,58 @@
-"""Requests to the server of llama.cpp, by the standard library: one JSON body a call, and no connection is kept."""
+"""Requests to serving engines, an adapter for each: a prompt goes in, log-probabilities of the next token come out.
+
+HTTP is spoken by the standard library: one JSON body a call needs no pool, no HTTP/2 and so no other dependency.
+"""
 
 import http.client
 import json
 import math
+import os
+import re
 import time
+import uuid
+from collections.abc import Sequence
 from ipaddress import ip_address
+from itertools import count
 from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from rnneval.errors import UsageError, in_one_line
+from rnneval.records.server import SentRequest
 
 Ids = tuple[int, ...]
+KEY = "RNNEVAL_SERVER_KEY"
+"""Variable of the environment with the key of the server, which goes nowhere but into the requests."""
+HANG_UP = 0.05
+"""Seconds after which a request hangs up."""
 _MOST_BYTES = 1 << 26
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Refuse to follow a server to another address."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
+_MOST_LISTED = 512  # log-probabilities of an answer: the likeliest, if the vocabulary is larger
+_TEXT = """
+the of and to in is you that it he was for on are as with his they at be this have from or one had by word but not what
+all were we when your can said there use an each which she do how their if will up other about out many then them these
+so some her would make like him into time has look two more write go see
+"""
+_WORDS = _TEXT.split()
+_ADVICE = {
+    401: f"set {KEY} to the server's key", 403: f"set {KEY} to the server's key", 404: "give the address of a server",
+    429: "it limits requests: ask later, or a server of your own", 503: "wait until it has loaded its model",
+}  # fmt: skip
 
 
 class ServerAnswer(NamedTuple):
     """The prediction after a prompt."""
 
-    log_probabilities: dict[int, float]
-    cached: int  # tokens that the server took from its cache
+    log_probabilities: dict[str, float]  # by the token
+    cached: int | None  # tokens that the server took from its cache; None if it does not say
 
     def difference(self, other: "ServerAnswer") -> float:
-        """Return the largest difference in nats over the ids that both answers list."""
-        both = self.log_probabilities.keys() & other.log_probabilities.keys()
-        pairs = ((self.log_probabilities[each], other.log_probabilities[each]) for each in both)
-        return max((abs(a - b) for a, b in pairs), default=math.inf)
+        """Return the largest difference in nats; a token that a list lacks is at most as likely as its least likely."""
+        one, two = self.log_probabilities, other.log_probabilities
+        both = [abs(one[each] - two[each]) for each in one.keys() & two.keys()]
+        lacking = [one[each] - min(two.values()) for each in one.keys() - two.keys()]
+        lacking += [two[each] - min(one.values()) for each in two.keys() - one.keys()]
+        return max(0.0, *both, *lacking)
 
 
 class ServerStoppedError(Exception):
@@ -44,79 +63,241 @@ class LimitReachedError(Exception):
     """The requests or the seconds that were allowed are used up."""
 
 
-class LlamaCpp:
-    """A server of llama.cpp, asked by `/completion` with ids for the log-probabilities of every token.
+class Limits:
+    """Requests and seconds that are left, of all servers together."""
+
+    def __init__(self, seconds: float, requests: int) -> None:
+        self._start, self._seconds, self._requests = time.monotonic(), seconds, requests
+        self._numbers, self.requests = count(1), 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self._seconds - self.seconds
+
+    def take(self) -> None:
+        """Count a request."""
+        number = next(self._numbers)  # of all threads
+        if self.left <= 0 or number > self._requests:
+            raise LimitReachedError
+        self.requests = max(self.requests, number)
+
+
+class Engine:
+    """A server at an address: its slots, its tokens, its answers; an adapter says how to ask.
 
     Raises:
-        UsageError: the address is not of this machine, nothing answers there, or another kind of server does.
+        UsageError: the address is not of this machine, nothing answers there, or what answers is no such server.
     """
 
-    def __init__(self, url: str, *, seconds: float, requests: int, remote: bool = False) -> None:
+    name: str
+    slots: int
+    shared = False  # whether the server chooses the place of each request itself, so that none has a slot
+    alphabet: Sequence[int]  # ids of which prompts are made
+    listed = 0  # log-probabilities of an answer
+    room = 0  # tokens of the longest prompt; 0 if the server does not say
+    forced: int | None = None  # the id that is generated whatever the probabilities are
+    path: str
+    reads: str  # Python expression that makes a list of {token: log-probability} of `answer`
+
+    def __init__(self, url: str, limits: Limits, *, remote: bool, model: str | None) -> None:
         _require_address(url, remote=remote)
-        self._url, self._left = url.rstrip("/"), requests
-        self._ends = time.monotonic() + seconds
+        self.url, self._limits, self._model = url.rstrip("/"), limits, model
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
         self._answered = False
-        try:
-            self.vocabulary_size = int(self._json("/v1/models")["data"][0]["meta"]["n_vocab"])
-            self.slots = int(self._json("/props")["total_slots"])
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            said = "it does not answer as the server of llama.cpp (no n_vocab or total_slots)"
-            raise UsageError(f"{url}: {said}: give the address of one") from error
-        self._answered = True
+        self._headers = {"Content-Type": "application/json", **_authorization()}
 
-    def ask(self, ids: Ids, slot: int, *, cache: bool) -> ServerAnswer:
-        """Return the prediction after a prompt.
+    def body(self, request: SentRequest) -> dict[str, Any]:
+        """Return the JSON of a request."""
+        raise NotImplementedError
+
+    def read(self, answer: Any) -> list[ServerAnswer]:
+        """Return the prediction of each token that an answer generates."""
+        raise NotImplementedError
+
+    def ask(self, request: SentRequest) -> list[ServerAnswer]:
+        """Return the prediction of each token; nothing after a hang-up.
 
         Raises:
             ServerStoppedError: the server died.
             LimitReachedError: no request is left.
             UsageError: the answer has no log-probabilities, or some that are not finite.
         """
-        body = {
-            "prompt": ids, "n_predict": 1, "n_probs": self.vocabulary_size, "temperature": 0, "cache_prompt": cache,
-            "id_slot": slot, "ignore_eos": True,
-        }  # fmt: skip
-        answer = self._json("/completion", body)
+        body = self.body(request)
+        if request.hang_up:
+            self.json(self.path, body, most=HANG_UP)
+            return []
+        plain = self.json(self.path, body)
         try:
-            entries = answer["completion_probabilities"][0]["top_logprobs"]
-            found = ServerAnswer(
-                {int(e["id"]): float(e["logprob"]) for e in entries}, int(answer["timings"]["cache_n"])
-            )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            said = "the answer of /completion lacks log-probabilities or timings.cache_n"
-            raise UsageError(f"{self._url}: {said}: a newer server of llama.cpp is needed") from error
-        if not found.log_probabilities or not all(map(math.isfinite, found.log_probabilities.values())):
-            raise UsageError(f"{self._url}: a log-probability is missing or not finite: check the model's numbers")
-        return found
+            answers = self.read(plain)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            said = "the answer lacks the log-probabilities that were asked for"
+            raise UsageError(f"{self.url}{self.path}: {said}: let the server give them, or use a newer one") from error
+        for each in answers:
+            values = each.log_probabilities.values()
+            if not values or not all(map(math.isfinite, values)):
+                said = "a log-probability is missing or not finite"
+                raise UsageError(f"{self.url}{self.path}: {said}: check the model's numbers")
+        self.listed = max(self.listed, len(answers[0].log_probabilities))
+        return answers
 
-    def _json(self, path: str, body: Any = None) -> Any:
-        left = self._ends - time.monotonic()
-        if self._answered and (left <= 0 or self._left <= 0):
-            raise LimitReachedError
-        self._left -= 1
+    def json(self, path: str, body: Any = None, most: float = math.inf) -> Any:
+        """Return what the server answers, as plain data; None if it takes more than `most` seconds."""
+        if self._answered or body is not None:
+            self._limits.take()
         data = None if body is None else json.dumps(body).encode()
-        request = Request(self._url + path, data, {"Content-Type": "application/json"})  # noqa: S310 - http alone
+        request = Request(self.url + path, data, self._headers)  # noqa: S310 - http alone
         try:
-            with self._opener.open(request, timeout=max(left, 1.0)) as response:
-                text = response.read(_MOST_BYTES)
-            return json.loads(text)
+            with self._opener.open(request, timeout=max(0.01, min(self._limits.left, most))) as response:
+                text = b""
+                while (part := response.read1(_MOST_BYTES)) and len(text) < _MOST_BYTES:
+                    text += part
+                    if self._limits.left <= 0:
+                        raise TimeoutError
+            plain = json.loads(text)
         except HTTPError as error:
             error.close()
-            raise UsageError(f"{self._url}{path}: HTTP status {error.code}: 200 is needed") from error
-        except TimeoutError as error:
-            raise self._timeout() from error
-        except (URLError, ConnectionError, http.client.HTTPException) as error:
-            if isinstance(error, URLError) and isinstance(error.reason, TimeoutError):
+            advice = _ADVICE.get(error.code, "200 is needed")
+            raise UsageError(f"{self.url}{path}: HTTP status {error.code}: {advice}") from error
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+                if math.isfinite(most):
+                    return None
                 raise self._timeout() from error
             if self._answered:
                 raise ServerStoppedError from error
-            raise UsageError(f"{self._url}: nothing answers: {in_one_line(error)}: start the server") from error
+            raise UsageError(f"{self.url}: nothing answers: {in_one_line(error)}: start the server") from error
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{self._url}{path}: the answer is not JSON: give the address of a server") from error
+            raise UsageError(f"{self.url}{path}: the answer is not JSON: give the address of a server") from error
+        self._answered = True
+        return plain
 
     def _timeout(self) -> Exception:
-        return LimitReachedError() if self._answered else UsageError(f"{self._url}: no answer in time")
+        return (
+            LimitReachedError() if self._answered else UsageError(f"{self.url}: no answer in time: allow more seconds")
+        )
+
+
+class LlamaCpp(Engine):
+    """The server of llama.cpp: `/completion` takes ids and a slot."""
+
+    path = "/completion"
+    reads = '[{e["id"]: e["logprob"] for e in each["top_logprobs"]} for each in answer["completion_probabilities"]]'
+
+    def configure(self, props: Any, slots: int) -> None:
+        """Take what `/props` and `/v1/models` say of the server."""
+        width = int(self.json("/v1/models")["data"][0]["meta"]["n_vocab"])
+        self.slots = min(int(props["total_slots"]), slots)
+        self.room = int(props.get("default_generation_settings", {}).get("n_ctx", 0))
+        self.name = f"llama.cpp {_plain(props.get('build_info', ''))}".strip()
+        self._most = min(width, _MOST_LISTED)
+        first, last = (33, 126) if width > 126 else (0, width - 1)  # single bytes in most vocabularies
+        self.forced = (2 * first + last) // 3  # a letter: a part of one has no log-probabilities
+        self.alphabet = [n for n in range(first, last + 1) if n != self.forced]
+
+    def body(self, request: SentRequest) -> dict[str, Any]:
+        """Force each generated token: what is listed stays as it is, and equal requests stay equal."""
+        return {
+            "prompt": request.ids, "n_predict": request.tokens, "n_probs": self._most, "temperature": 0,
+            "cache_prompt": request.cache, "id_slot": request.slot, "ignore_eos": True,
+            "logit_bias": [[self.forced, 1000]],
+        }  # fmt: skip
+
+    def read(self, answer: Any) -> list[ServerAnswer]:
+        """Take the list of every token."""
+        cached = int(answer["timings"]["cache_n"])
+        steps = [each["top_logprobs"] for each in answer["completion_probabilities"]]
+        return [ServerAnswer({str(e["id"]): float(e["logprob"]) for e in step}, cached) for step in steps]
+
+
+class OpenAI(Engine):
+    """A server with OpenAI's `/v1/completions`: vLLM, SGLang, mlx_lm.server and others; prompts are words."""
+
+    shared = True
+    path = "/v1/completions"
+    reads = (
+        '[{e["token"]: e["logprob"] for e in each["top_logprobs"]} for each in probabilities["content"]]'
+        ' if "content" in (probabilities := answer["choices"][0]["logprobs"]) else probabilities["top_logprobs"]'
+    )
+
+    def configure(self, models: Any, slots: int) -> None:
+        """Take the first model unless one was named."""
+        first = models["data"][0]
+        self._model = self._model or str(first["id"])
+        self.name = f"OpenAI's API ({_plain(first.get('owned_by', ''))})"
+        self.slots, self.alphabet = slots, range(len(_WORDS))
+
+    def body(self, request: SentRequest) -> dict[str, Any]:
+        """Give a cold request a salt that no other has: vLLM shares its cache between equal salts alone."""
+        body = {
+            "model": self._model, "prompt": " ".join(_WORDS[each] for each in request.ids), "temperature": 0,
+            "max_tokens": request.tokens, "logprobs": 5,
+        }  # fmt: skip
+        return body if request.cache else {**body, "cache_salt": uuid.uuid4().hex}
+
+    def read(self, answer: Any) -> list[ServerAnswer]:
+        """Take the list of the first token: what is generated after it is text, and may be cut into other tokens."""
+        details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
+        cached = details.get("cached_tokens")
+        found = answer["choices"][0]["logprobs"]
+        if "content" in found:
+            step = {str(each["token"]): float(each["logprob"]) for each in found["content"][0]["top_logprobs"]}
+        else:
+            step = {str(token): float(value) for token, value in found["top_logprobs"][0].items()}
+        return [ServerAnswer(step, None if cached is None else int(cached))]
+
+
+def connect(url: str, limits: Limits, *, slots: int, remote: bool, model: str | None = None) -> Engine:
+    """Return the adapter of the server at an address, which it recognises by asking."""
+    server = LlamaCpp(url, limits, remote=remote, model=model)
+    try:
+        props = server.json("/props")
+        if "total_slots" in props:
+            server.configure(props, slots)
+            return server
+    except UsageError as error:
+        if not re.search("HTTP status 40[45]", str(error)):
+            raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _unknown(url) from error
+    other = OpenAI(url, limits, remote=remote, model=model)
+    try:
+        other.configure(other.json("/v1/models"), slots)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _unknown(url) from error
+    return other
+
+
+def _unknown(url: str) -> UsageError:
+    said = "it answers neither as the server of llama.cpp (/props) nor as OpenAI's (/v1/models)"
+    return UsageError(f"{url}: {said}: give the address of one that does")
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Refuse to follow a server to another address."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _plain(said: Any) -> str:
+    """Return a name that a server gives of itself, unless it is too long or has other characters than names have."""
+    text = str(said)
+    return text if len(text) <= 40 and text.isascii() and text.isprintable() and text != os.environ.get(KEY) else ""
+
+
+def _authorization() -> dict[str, str]:
+    key = os.environ.get(KEY, "")
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(f"{KEY} has a space or a character beyond ASCII: set it to the key alone")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _require_address(url: str, *, remote: bool) -> None:
@@ -125,11 +306,11 @@ def _require_address(url: str, *, remote: bool) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
-        raise UsageError("the server's address is not http://HOST:PORT, without a user: give it in this form")
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError("the server's address is not http://HOST:PORT, without user and query: give it in this form")
     try:
         local = ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
     if not (local or remote):
-        raise UsageError(f"{host} is not this machine: only its own servers are asked unless remote=True")
+        raise UsageError(f"{host} is not this machine: only its own servers are asked without --remote")

@@ -1,114 +1,98 @@
-"""`check_server` against servers of our own: a recurrent model in NumPy behind `http.server`, with planted faults."""
+"""`check_server` against servers of our own, whose faults are known."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+import re
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
-import numpy as np
 import pytest
 
+import rnneval
 from rnneval.errors import UsageError
-from rnneval.servers import check_server
+from rnneval.records import decode, encode
 
-V, UNITS = 40, 12
-_draw = np.random.default_rng(0)
-EMBEDDING, RECURRENT, OUT = (_draw.normal(size=shape) for shape in ((V, UNITS), (UNITS, UNITS), (UNITS, V)))
-
-
-class Slots:
-    """States of four slots: after each request, a slot keeps the state after every token."""
-
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
-        self.ids: list[list[int]] = [[], [], [], []]
-        self.states: list[list[Any]] = [[np.zeros(UNITS)] for _ in range(4)]
-        self.asked = 0
-
-    def answer(self, ids: list[int], slot: int, *, cache: bool) -> tuple[list[float], int]:
-        self.asked += 1
-        source = (slot + 1) % 4 if self.fault == "wrong slot" and cache else slot
-        before = self.ids[slot]
-        shared = next(
-            (n for n, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), min(len(before), len(ids))
-        )
-        shared = min(shared, len(ids) - 1) if cache and self.fault != "never hits" else 0
-        states = self.states[source][: shared + 1] if source == slot else [self.states[source][-1]] * (shared + 1)
-        if self.fault == "stale" and shared and len(self.states[slot]) > shared + 1:
-            states[-1] = self.states[slot][shared + 1]  # one token of the earlier text too many
-        if self.fault == "rounding":
-            states = [state.astype(np.float32).astype(np.float64) for state in states]
-        for place in range(shared, len(ids)):
-            lost = self.fault == "lost" and shared and place == shared
-            moved = np.tanh(0.5 * states[-1] @ RECURRENT + EMBEDDING[ids[place]])
-            states.append(states[-1] if lost else moved)
-        self.ids[slot], self.states[slot] = ids, states
-        logits = states[-1] @ OUT
-        return list(logits - np.log(np.exp(logits).sum())), shared
+_spec = util.spec_from_file_location("fake", Path(__file__).with_name("fake.py"))
+assert _spec is not None
+assert _spec.loader is not None
+fake: Any = util.module_from_spec(_spec)
+_spec.loader.exec_module(fake)
+serving = fake.serving
 
 
-@contextmanager
-def serving(fault: str = "", status: int = 200) -> Iterator[str]:
-    slots = Slots(fault)
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            models = {"data": [{"meta": {"n_vocab": V}}]}
-            self._send(models if self.path == "/v1/models" else {"total_slots": 4})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            scores, cached = slots.answer(body["prompt"], body["id_slot"], cache=body["cache_prompt"])
-            if fault == "dies" and slots.asked > 20:
-                self.close_connection = True
-                return
-            if fault == "not finite":
-                scores[0] = float("nan")
-            top = [{"id": n, "logprob": score} for n, score in enumerate(scores)]
-            self._send({"completion_probabilities": [{"top_logprobs": top}], "timings": {"cache_n": cached}})
-
-        def _send(self, answer: Any) -> None:
-            text = b"<html>" if fault == "html" else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def _failed(record: rnneval.records.Server) -> list[Any]:
+    return [each for each in record.scenarios if each.verdict == "fail"]
 
 
-@pytest.mark.parametrize("fault", ["stale", "lost", "wrong slot", "dies"])
-def test_a_fault_of_the_cache_is_found_and_shrunk(fault: str) -> None:
+def _ask(url: str, ids: list[int]) -> None:
+    body = {"prompt": ids, "n_predict": 1, "id_slot": 0, "cache_prompt": True, "logit_bias": [[0, 1]]}
+    request = Request(f"{url}/completion", json.dumps(body).encode())  # noqa: S310
+    with urlopen(request) as response:  # noqa: S310
+        response.read()
+
+
+@pytest.mark.parametrize("fault", ["stale", "lost", "edge", "wrong slot"])
+def test_a_fault_of_the_cache_is_found_and_shrunk_to_its_cause(fault: str) -> None:
     with serving(fault) as url:
-        result = check_server(url)
-    failed = [each for each in result.scenarios if each.verdict == "fail"]
-    assert result.verdict == "fail"
-    assert all(1 <= len(each.history) <= 4 for each in failed)
+        record = rnneval.check_server(url)
+    assert record.verdict == "fail"
+    assert not record
+    (shown,) = (each for each in _failed(record) if each.repeated)
+    assert 2 <= sum(map(len, shown.history)) <= 4
+    assert decode(encode(record)) == record
+
+
+def test_what_a_slot_held_before_is_not_taken_for_the_cause() -> None:
+    """The stale state of an older prompt makes the first prompts wrong; the history that is shown must do so alone."""
+    with serving("stale") as url:
+        for ids in ([7, 1, 2, 3, 4], [8, 1, 2, 3, 4, 5, 6, 7], [9, 8, 7, 6, 5]):
+            _ask(url, ids)
+        record = rnneval.check_server(url)
+    failed = next(each for each in _failed(record) if each.repeated)
+    assert re.search(r"equals the answer to the prompt with token \d+ of request \d", failed.explanation)
+    assert sum(map(len, failed.history)) <= 4
+    assert record.script is not None
+    with serving("stale") as url:
+        script = re.sub(r"http://127\.0\.0\.1:\d+", url, record.script)
+        shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert float(shown.split()[5]) > record.limit  # on a server that was asked nothing else
+    with serving() as url:
+        script = re.sub(r"http://127\.0\.0\.1:\d+", url, record.script)
+        shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert float(shown.split()[5]) < 1e-9
+
+
+def test_a_row_with_the_state_of_another_is_found_among_requests_at_the_same_time() -> None:
+    with serving("neighbour") as url:
+        record = rnneval.check_server(url, requests=150)
+    assert record.verdict in {"fail", "inconclusive"}
 
 
 @pytest.mark.parametrize("fault", ["", "rounding"])
-def test_a_right_server_passes_with_every_seed(fault: str) -> None:
+def test_a_right_server_raises_no_alarm_with_any_seed(fault: str) -> None:
     with serving(fault) as url:
-        verdicts = [check_server(url, seed=seed).verdict for seed in range(3)]
-    assert verdicts == ["pass"] * 3
+        records = [rnneval.check_server(url, seed=seed, requests=200) for seed in range(20)]
+        whole = rnneval.check_server(url)
+    assert {record.verdict for record in records} == {"pass"}
+    assert {each.verdict for each in whole.scenarios} == {"pass"}
 
 
 def test_a_cache_that_never_hits_is_not_tested() -> None:
     with serving("never hits") as url:
-        assert {each.verdict for each in check_server(url).scenarios} == {"not tested"}
+        record = rnneval.check_server(url)
+    assert record.verdict == "not tested"
+    assert {each.verdict for each in record.scenarios} == {"not tested"}
+
+
+def test_a_server_that_dies_is_a_finding() -> None:
+    with serving("dies") as url:
+        record = rnneval.check_server(url)
+    assert record.verdict == "fail"
+    assert record.scenarios[-1].name == "the server goes on"
+    assert len(record.scenarios[-1].history) <= 4
 
 
 @pytest.mark.parametrize(
@@ -116,14 +100,15 @@ def test_a_cache_that_never_hits_is_not_tested() -> None:
     [
         ("html", 200, "not JSON"),
         ("not finite", 200, "not finite"),
-        ("", 401, "HTTP status 401"),
+        ("slow", 200, "no answer in time"),
+        ("", 401, "HTTP status 401: set RNNEVAL_SERVER_KEY"),
         ("", 404, "404"),
         ("", 429, "429"),
     ],
 )
 def test_an_answer_that_is_no_answer_is_one_line(fault: str, status: int, message: str) -> None:
     with serving(fault, status) as url, pytest.raises(UsageError, match=message) as caught:
-        check_server(url)
+        rnneval.check_server(url, seconds=0.2 if fault == "slow" else 60)
     assert "\n" not in str(caught.value)
 
 
@@ -132,14 +117,32 @@ def test_an_answer_that_is_no_answer_is_one_line(fault: str, status: int, messag
     [
         ("http://127.0.0.1:1", "nothing answers"),
         ("http://example.org", "not this machine"),
+        ("http://127.0.0.1:80?key=a", "HOST:PORT"),
+        ("http://:secret@127.0.0.1", "HOST:PORT"),
         ("file:///etc", "HOST:PORT"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_one_line(url: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        check_server(url)
+    with pytest.raises(UsageError, match=message) as caught:
+        rnneval.check_server(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_requests_are_limited() -> None:
     with serving() as url:
-        assert check_server(url, requests=12).scenarios[-1].scenario == "limit reached"
+        record = rnneval.check_server(url, requests=40)
+    assert record.requests == 40
+    assert "limit of 40 requests" in record.reason
+
+
+def test_the_key_is_sent_and_written_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("key") as url:
+        with pytest.raises(UsageError, match="401"):
+            rnneval.check_server(url)
+        monkeypatch.setenv("RNNEVAL_SERVER_KEY", "s3cret")
+        record = rnneval.check_server(url)
+        monkeypatch.setenv("RNNEVAL_SERVER_KEY", "s3cret\n")
+        with pytest.raises(UsageError, match="RNNEVAL_SERVER_KEY has") as caught:
+            rnneval.check_server(url)
+    assert record.verdict == "pass"
+    assert "s3cret" not in encode(record) + str(caught.value)

@@ -1,0 +1,57 @@
+"""A fail as a Python script that needs neither rnneval nor any other package."""
+
+from rnneval.records.server import SentRequest
+from rnneval.servers.engine import HANG_UP, KEY, Engine
+from rnneval.servers.histories import History
+
+_SCRIPT = '''\
+"""An answer of a server depends on what it was asked before: the last of these requests should answer as it does cold.
+
+Start the server anew, and run: python THIS_FILE
+"""
+
+import json, os, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+# Requests in order; those of one list at the same time. The seconds are those after which the connection is closed.
+HISTORY = [
+{history}
+]
+COLD = {cold}
+
+
+def ask(request):
+    url, body, seconds = request
+    headers = {{"Content-Type": "application/json"}}
+    if key := os.environ.get("{key}"):
+        headers["Authorization"] = "Bearer " + key
+    try:
+        sent = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(sent, timeout=seconds) as response:
+            answer = json.load(response)
+    except TimeoutError:
+        return []
+    return {reads}
+
+
+cold = ask(COLD)[0]
+for requests in HISTORY:
+    with ThreadPoolExecutor(len(requests)) as pool:
+        answers = list(pool.map(ask, requests))
+warm = answers[{at}][{place}]
+both = warm.keys() & cold.keys()
+print("largest difference of a log-probability:", max(abs(warm[each] - cold[each]) for each in both), "nats")
+print("most likely after the history:", max(warm, key=warm.get), "- cold:", max(cold, key=cold.get))
+'''
+
+
+def script_of(engine: Engine, history: History, cold_engine: Engine, cold: SentRequest, place: tuple[int, int]) -> str:
+    """Return the script that sends a history and compares its last answer with that of a cold request."""
+
+    def sent(server: Engine, request: SentRequest) -> str:
+        return repr((server.url + server.path, server.body(request), HANG_UP if request.hang_up else 600))
+
+    lines = [f"    [{', '.join(sent(engine, each) for each in moment)}]," for moment in history]
+    return _SCRIPT.format(
+        history="\n".join(lines), cold=sent(cold_engine, cold), key=KEY, reads=engine.reads, at=place[0], place=place[1]
+    )

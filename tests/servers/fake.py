@@ -1,0 +1,146 @@
+"""A server of our own: a recurrent model in NumPy behind `http.server`, with slots, checkpoints and planted faults.
+
+Each slot keeps the states at the end of its last prompt and 4 tokens before. A request goes on from the last of them
+that its prompt shares with the one before.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any
+
+import numpy as np
+
+V, UNITS = 40, 12
+_draw = np.random.default_rng(0)
+EMBEDDING, RECURRENT, OUT = (_draw.normal(size=shape) for shape in ((V, UNITS), (UNITS, UNITS), (UNITS, V)))
+
+
+def moved(state: Any, token: int) -> Any:
+    return np.tanh(0.5 * state @ RECURRENT + EMBEDDING[token])
+
+
+def scores(state: Any) -> Any:
+    logits = state @ OUT
+    return logits - np.log(np.exp(logits).sum())
+
+
+class Slots:
+    """Four slots; `fault` names what is wrong with them."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault, self.asked, self.running = fault, 0, 0
+        self.ids: list[list[int]] = [[], [], [], []]
+        self.kept: list[dict[int, Any]] = [{}, {}, {}, {}]  # states, by the number of tokens before them
+        self.salts: dict[str, int] = {}
+        self.lock = Lock()
+
+    def answer(self, ids: list[int], slot: int, tokens: list[int], *, cache: bool) -> tuple[list[Any], int]:
+        """Return the scores after a prompt and after each token that is generated, and the tokens from the cache."""
+        self.running += 1
+        if self.fault == "neighbour":
+            time.sleep(0.03)
+        with self.lock:
+            crowded, self.asked = self.running > 1, self.asked + 1
+            found = self._answer(ids, slot, tokens, cache=cache, crowded=crowded)
+        self.running -= 1
+        return found
+
+    def _answer(
+        self, ids: list[int], slot: int, tokens: list[int], *, cache: bool, crowded: bool
+    ) -> tuple[list[Any], int]:
+        before, kept = self.ids[slot], self.kept[slot]
+        pairs = enumerate(zip(before, ids, strict=False))
+        shared = next((n for n, (a, b) in pairs if a != b), min(len(before), len(ids))) if cache else 0
+        last = shared + 1 if self.fault == "stale" else shared  # its last token is that of the prompt before
+        for n in [n for n in kept if n > last]:
+            del kept[n]
+        hits = [n for n in kept if n <= min(shared, len(ids) - 1)] if cache and self.fault != "never hits" else []
+        start = max(hits, default=0)
+        state = kept[start] if start else np.zeros(UNITS)
+        if self.fault == "wrong slot" and start:
+            state = next((each[max(each)] for each in self.kept[slot + 1 :] if each), state)
+        if self.fault == "rounding" and start:
+            state = state.astype(np.float16).astype(float)
+        if self.fault == "neighbour" and crowded and len(ids) > 1:
+            state = np.ones(UNITS)
+        for n, token in enumerate(ids[start:], start):
+            lost = start and ((self.fault == "lost" and n == start) or (self.fault == "edge" and n % 16 == 0))
+            state = state if lost else moved(state, token)
+            if n + 1 in (len(ids) - 4, len(ids)):
+                kept[n + 1] = state
+        self.ids[slot] = ids
+        found = [scores(state)]
+        for token in tokens[:-1]:
+            state = moved(state, token)
+            found.append(scores(state))
+        return found, start
+
+
+@contextmanager
+def serving(fault: str = "", status: int = 200, *, engine: str = "llama.cpp") -> Iterator[str]:
+    slots = Slots(fault)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if self.path == "/props" and engine == "openai":
+                return self.send_error(404)
+            models = {"data": [{"id": "m", "owned_by": "us", "meta": {"n_vocab": V}}]}
+            return self._send(models if self.path == "/v1/models" else {"total_slots": 4, "build_info": "b1"})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if fault == "dies" and slots.asked > 40:
+                self.close_connection = True
+                return
+            if fault == "key" and self.headers["Authorization"] != "Bearer s3cret":
+                self.send_error(401)
+                return
+            self._send(self._of_words(body) if engine == "openai" else self._of_ids(body))
+
+        def _of_ids(self, body: Any) -> Any:
+            forced = [body["logit_bias"][0][0]] * body["n_predict"]
+            found, cached = slots.answer(body["prompt"], body["id_slot"], forced, cache=body["cache_prompt"])
+            if fault == "not finite":
+                found[0][0] = float("nan")
+            steps = [{"top_logprobs": [{"id": n, "logprob": x} for n, x in enumerate(each)]} for each in found]
+            return {"completion_probabilities": steps, "timings": {"cache_n": cached}}
+
+        def _of_words(self, body: Any) -> Any:
+            ids = [sum(map(ord, word)) % V for word in body["prompt"].split()]
+            salt = body.get("cache_salt")
+            (found,), cached = slots.answer(ids, 0 if salt is None else 3, [0], cache=salt is None)
+            top = sorted(enumerate(found), key=lambda each: -each[1])[: body["logprobs"]]
+            usage = {} if fault == "silent" else {"prompt_tokens_details": {"cached_tokens": cached}}
+            listed = {"top_logprobs": [{f"t{n}": x for n, x in top}]}
+            if fault == "content":
+                listed = {"content": [{"top_logprobs": [{"token": f"t{n}", "logprob": x} for n, x in top]}]}
+            return {"choices": [{"logprobs": listed}], "usage": usage}
+
+        def _send(self, answer: Any) -> None:
+            text = b"<html>" if fault == "html" else json.dumps(answer).encode()
+            try:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                if fault == "slow":
+                    time.sleep(0.5)
+                self.wfile.write(text)
+            except OSError:
+                pass  # the client hung up
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
