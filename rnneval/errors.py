@@ -30,7 +30,7 @@ _KEYWORDS = {
 _SWITCHES = frozenset({"pad", "run-module", "context", "lyapunov", "better-than-counting"})
 _MAPS = frozenset({"builder-arg", "builder-global", "allow"})
 _FLAG = re.compile(
-    r"""rnneval\ [a-z]+\ [^;:()]*  # a command line: stays as it is
+    r"""rnneval\ [a-z-]+\ [^;:()]*  # a command line: stays as it is
     | --(?!rnneval)(?P<flag>[a-z][a-z0-9-]*[a-z0-9])
       (?:\ (?P<value>'[^']*' | "[^"]*" | [A-Z\d](?:[^\s,;()]*[^\s,;:()])? | [\w./-]+(?=:\s)
         | [a-z_]\w*=[^\s;,:()]+ | (?:reset|carry|numpy|keras|lower|nfc|lf|skip)\b))?""",

@@ -93,7 +93,7 @@ def from_function(
     """
 
     def decorate(function: Callable[..., int | None]) -> Command:
-        name = function.__module__.rpartition(".")[2].removesuffix("_")
+        name = function.__module__.rpartition(".")[2].removesuffix("_").replace("_", "-")
         groups: dict[str, tuple[type[Options], list[Option]]] = {}
         params: list[click.Parameter] = []
         for each in inspect.signature(function).parameters.values():

@@ -22,10 +22,19 @@ _NO_LIMIT = 1000
 # The commands in the groups and in the order of --help.
 _GROUPS = {
     "Measure": ["evaluate", "sweep", "trace", "gradients", "import"],
-    "Judge": ["check", "lint", "compare", "gate"],
+    "Judge": ["check", "check-server", "lint", "compare", "gate"],
     "Look": ["open", "plot", "report", "explain"],
     "Try": ["demo"],
 }
+
+
+_NAMES = tuple(name.replace("_", "-") for name in names(commands.__name__))
+
+
+def _command(name: str) -> click.Command:
+    """Import a command's module, whose name has `_` for `-`."""
+    command: click.Command = module(commands.__name__, name.replace("-", "_")).command
+    return command
 
 
 class Commands(click.Group):
@@ -39,8 +48,7 @@ class Commands(click.Group):
         """Import the command's module."""
         if cmd_name not in self.commands:
             return None
-        command: click.Command = module(commands.__name__, cmd_name).command
-        return command
+        return _command(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click would take the end of a file that is cut off for an interrupt."""
@@ -53,20 +61,20 @@ class Commands(click.Group):
         """Write the commands in groups, each with the first sentence of its help."""
         width = max(map(len, self.list_commands(ctx)))
         for heading, members in _grouped().items():
-            helps = {name: module(commands.__name__, name).command.get_short_help_str(_NO_LIMIT) for name in members}
+            helps = {name: _command(name).get_short_help_str(_NO_LIMIT) for name in members}
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(width), text) for name, text in helps.items()])
 
 
 def _grouped() -> dict[str, list[str]]:
     """Return the names of the commands that there are, by group; one that was added stands under Other."""
-    others = [name for name in names(commands.__name__) if name not in chain(*_GROUPS.values())]
+    others = [name for name in _NAMES if name not in chain(*_GROUPS.values())]
     return {**_GROUPS, "Other": others} if others else _GROUPS
 
 
 @click.command(
     cls=Commands,
-    commands={name: click.Command(name) for name in names(commands.__name__)},  # for words that are close
+    commands={name: click.Command(name) for name in _NAMES},  # for words that are close
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: rnneval evaluate model.keras held_out.txt --part 90%:",

@@ -15,7 +15,7 @@ Kind = Literal["pass", "fail", "unsure", "note"]
 """Right, wrong, not known, or neither: always shown with a word or a symbol, never as a colour alone."""
 
 KINDS: dict[str, Kind] = {
-    "pass": "pass", "fail": "fail", "inconclusive": "unsure", "not comparable": "unsure",
+    "pass": "pass", "fail": "fail", "inconclusive": "unsure", "not comparable": "unsure", "not tested": "unsure",
     "error": "fail", "warning": "unsure", "info": "note",
 }  # fmt: skip
 """Kind of each verdict and of each severity."""

@@ -6,12 +6,13 @@ from typing import Any
 
 from rnneval.evaluate.sweep_table import Sweep
 from rnneval.models.protocol import LanguageModel, opened
-from rnneval.records import Gate, Gradients, Opened, Parity, Ranking, Run, Wiring
+from rnneval.records import Gate, Gradients, Opened, Parity, Ranking, Run, Server, Wiring
 from rnneval.render import run_document as runs
 from rnneval.render import terminal
 from rnneval.render.document import Block
 from rnneval.render.gate_document import gate_document, ranking_document
 from rnneval.render.parity_document import parity_document
+from rnneval.render.server_document import server_document
 from rnneval.render.sweep_document import sweep_document
 from rnneval.render.wiring_document import wiring_document
 
@@ -36,7 +37,8 @@ def document_of(value: Any) -> Iterator[Block]:
         value = opened(value)
     documents: dict[type, Callable[[Any], Iterator[Block]]] = {
         Run: runs.run_document, Wiring: wiring_document, Gate: gate_document, Gradients: runs.gradients_document,
-        Opened: runs.opened_document, Ranking: ranking_document, Parity: parity_document, Sweep: sweep_document,
+        Opened: runs.opened_document, Ranking: ranking_document, Parity: parity_document, Server: server_document,
+        Sweep: sweep_document,
     }  # fmt: skip
     for kind, document in documents.items():
         if isinstance(value, kind):

@@ -19,7 +19,15 @@ from msgspec.structs import replace
 from rnneval._version import __version__
 from rnneval.errors import UsageError
 from rnneval.records.server import SentRequest, Server, ServerScenario
-from rnneval.servers.engine import Engine, Ids, LimitReachedError, Limits, ServerAnswer, ServerStoppedError, connect
+from rnneval.servers.engine import (
+    Engine,
+    Ids,
+    LimitReachedError,
+    RequestLimits,
+    ServerAnswer,
+    ServerStoppedError,
+    connect,
+)
 from rnneval.servers.histories import History, relabelled, request, scenarios
 from rnneval.servers.script import script_of
 
@@ -74,7 +82,7 @@ def check_server(
     Raises:
         UsageError: a server cannot be asked, or gives no cold answer.
     """
-    limits = Limits(seconds, requests)
+    limits = RequestLimits(seconds, requests)
     engine = connect(url, limits, slots=slots, remote=remote, model=model)
     other = None if cold is None else connect(cold, limits, slots=slots, remote=remote, model=model)
     draw = random.Random(seed)  # noqa: S311 - no secret
@@ -97,8 +105,9 @@ def check_server(
         verdict=verdict, reason=said + reason, url=engine.url, cold=None if other is None else other.url,
         engine=engine.name, slots=engine.slots, listed=engine.listed, noise=check.noise,
         smallest_fault=check.faults and check.faults[0], largest_fault=check.faults and check.faults[1],
-        limit=None if check.noise is None else check.limit, requests=limits.requests, seconds=round(limits.seconds, 2), seed=seed,
-        scenarios=tuple(found), script=check.script,
+        limit=None if check.noise is None else check.limit,
+        requests=limits.requests, seconds=round(limits.seconds, 2), seed=seed, scenarios=tuple(found),
+        script=check.script,
     )  # fmt: skip
 
 
@@ -317,7 +326,7 @@ class _Check:
                         )
         for what, other in candidates[:_MOST_EXPLANATIONS]:
             if other and other != ids and judged.answer.difference(self._cold(other)) <= self.limit:
-                return f"equals the answer to {what}"
+                return f"the answer equals that to {what}"
         tokens = "token 1" if cached == 1 else f"tokens 1 to {cached}"
         for n, (first, *more) in enumerate(
             history[:-1] if cached else ()
@@ -325,7 +334,5 @@ class _Check:
             begins = replace(first, ids=(*ids[:cached], *first.ids[cached:]))
             changed = (*history[:n], (begins, *more), *history[n + 1 :])
             if begins != first and self._replayed(changed, cached)[1] is None:
-                return (
-                    f"is right if request {n + 1} has {tokens} of the last prompt: it goes on from a state of that one"
-                )
+                return f"is right if request {n + 1} has {tokens} of the last prompt: it goes on from that state"
         return ""

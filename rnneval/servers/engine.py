@@ -63,7 +63,7 @@ class LimitReachedError(Exception):
     """The requests or the seconds that were allowed are used up."""
 
 
-class Limits:
+class RequestLimits:
     """Requests and seconds that are left, of all servers together."""
 
     def __init__(self, seconds: float, requests: int) -> None:
@@ -105,7 +105,7 @@ class Engine:
     path: str
     reads: str  # Python expression that makes a list of {token: log-probability} of `answer`
 
-    def __init__(self, url: str, limits: Limits, *, remote: bool, model: str | None) -> None:
+    def __init__(self, url: str, limits: RequestLimits, *, remote: bool, model: str | None) -> None:
         _require_address(url, remote=remote)
         self.url, self._limits, self._model = url.rstrip("/"), limits, model
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
@@ -252,7 +252,7 @@ class OpenAI(Engine):
         return [ServerAnswer(step, None if cached is None else int(cached))]
 
 
-def connect(url: str, limits: Limits, *, slots: int, remote: bool, model: str | None = None) -> Engine:
+def connect(url: str, limits: RequestLimits, *, slots: int, remote: bool, model: str | None = None) -> Engine:
     """Return the adapter of the server at an address, which it recognises by asking."""
     server = LlamaCpp(url, limits, remote=remote, model=model)
     try:

@@ -34,11 +34,11 @@ def ask(request):
     return {reads}
 
 
-cold = ask(COLD)[0]
 for requests in HISTORY:
     with ThreadPoolExecutor(len(requests)) as pool:
         answers = list(pool.map(ask, requests))
 warm = answers[{at}][{place}]
+cold = ask(COLD)[0]  # at last: a server may keep its state for other slots
 both = warm.keys() & cold.keys()
 print("largest difference of a log-probability:", max(abs(warm[each] - cold[each]) for each in both), "nats")
 print("most likely after the history:", max(warm, key=warm.get), "- cold:", max(cold, key=cold.get))

@@ -11,11 +11,11 @@ from rnneval.cli.command import by_heading
 from rnneval.cli.main import rnneval_command, run
 from rnneval.registry import module, names
 
-NAMES = names(commands.__name__)
+NAMES = tuple(name.replace("_", "-") for name in names(commands.__name__))
 
 
 def command_named(name: str) -> click.Command:
-    command: click.Command = module(commands.__name__, name).command
+    command: click.Command = module(commands.__name__, name.replace("-", "_")).command
     return command
 
 

@@ -192,7 +192,7 @@ def test_the_index_leads_to_every_page() -> None:
 def test_commands_that_a_page_shows_exist(path: Path) -> None:
     code = "\n".join(token.content for token in tokens(path) if token.info in {"sh", "console", "bash"})
     for name, rest in re.findall(
-        r"^(?:\$ )?rnneval ([a-z]+)(.*)$", code.replace("\\\n", " ").replace("&& ", "\n"), re.MULTILINE
+        r"^(?:\$ )?rnneval ([a-z-]+)(.*)$", code.replace("\\\n", " ").replace("&& ", "\n"), re.MULTILINE
     ):
         command = rnneval_command.get_command(CONTEXT, name)
         assert command is not None, f"rnneval {name}"

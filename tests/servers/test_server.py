@@ -52,7 +52,7 @@ def test_what_a_slot_held_before_is_not_taken_for_the_cause() -> None:
             _ask(url, ids)
         record = rnneval.check_server(url)
     failed = next(each for each in _failed(record) if each.repeated)
-    assert re.search(r"equals the answer to the prompt with token \d+ of request \d", failed.explanation)
+    assert re.search(r"the answer equals that to the prompt with token \d+ of request \d", failed.explanation)
     assert sum(map(len, failed.history)) <= 4
     assert record.script is not None
     with serving("stale") as url:

@@ -19,7 +19,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.sweep_table import FILE, OK, Sweep, best_first, read_table
 from rnneval.gates.sides import fields_of, unfit
 from rnneval.paths import open_regular, record_files, require_apart, write_text
-from rnneval.records import Gate, Gradients, Parity, Run
+from rnneval.records import Gate, Gradients, Parity, Run, Server
 from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import breaks_runs
 from rnneval.render.document import KINDS, Block, Claim, Fold, Kind, Picture, Report, Section, Subsection
@@ -230,6 +230,8 @@ def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     found += _of_gates(gathered)
     for each, parity in gathered.of_kind(Parity):
         found.append((KINDS[parity.verdict], "parity", f"Parity of {each.label}: {parity.verdict}: {parity.reason}."))
+    for each, server in gathered.of_kind(Server):
+        found.append((KINDS[server.verdict], "servers", f"Server {each.label}: {server.verdict}: {server.reason}."))
     if gathered.unchecked:
         said = f"The wiring of {_and(gathered.unchecked)} was not checked: whether the numbers are valid is not known."
         found.append(("unsure", "wiring", said))

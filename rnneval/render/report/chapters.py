@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
-from rnneval.records import Gate, Gradients, Parity, Ranking, Run, Wiring
+from rnneval.records import Gate, Gradients, Parity, Ranking, Run, Server, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
@@ -22,6 +22,7 @@ from rnneval.render.gate_document import changes_table, gate_blocks, headline, r
 from rnneval.render.parity_document import parity_document
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
 from rnneval.render.report.gathered import Gathered, PageRecord, ReportedModel, Scored, alike, pictures, tokens_of
+from rnneval.render.server_document import server_document
 from rnneval.render.wiring_document import finding_blocks, oracles_table
 
 _SHOWN_ROWS = 30
@@ -347,6 +348,13 @@ def parity(gathered: Gathered) -> Iterator[doc.Block]:
         yield _part(f"parity-{number_of}", each.label, [*blocks[-1:], *pictures([each]), *blocks[:-1]])
 
 
+def servers(gathered: Gathered) -> Iterator[doc.Block]:
+    """Show every check of a server."""
+    for number_of, (each, record) in enumerate(gathered.of_kind(Server)):
+        blocks: list[doc.Block] = [*server_document(record)]
+        yield _part(f"server-{number_of}", each.label, [*blocks[-1:], *blocks[:-1]])
+
+
 CHAPTERS = (
     (wiring, "wiring", "Wiring",
      "Each recurrent layer has a state of its own, and must get it back at the next segment of text."),
@@ -358,6 +366,8 @@ CHAPTERS = (
      "Whether a change helped: differences on the same text, with their intervals."),
     (parity, "parity", "Parity",
      "Whether a port, another precision or an export is still the same model, with the state carried."),
+    (servers, "servers", "Servers",
+     "Whether what a server answers depends on what it was asked before."),
     (baselines, "baselines", "Baselines", "Losses of models that need no network, for comparison."),
     (diagnostics, "inside", "Diagnostics",
      "What states, gates and gradients do along the text: where to look before adding units or layers."),
