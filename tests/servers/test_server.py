@@ -1,6 +1,7 @@
 """`check_server` against servers of our own, whose faults are known."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 
 import rnneval
@@ -67,8 +69,10 @@ def test_what_a_slot_held_before_is_not_taken_for_the_cause() -> None:
 
 def test_a_row_with_the_state_of_another_is_found_among_requests_at_the_same_time() -> None:
     with serving("neighbour") as url:
-        record = rnneval.check_server(url, requests=150)
-    assert record.verdict in {"fail", "inconclusive"}
+        record = rnneval.check_server(url)
+    assert (_failed(record)[0].name, _failed(record)[0].repeated) == ("others at the same time", True)
+    shown = next(each for each in record.scenarios if each.history)
+    assert [len(moment) for moment in shown.history] == [2]
 
 
 @pytest.mark.parametrize("fault", ["", "rounding"])
@@ -146,3 +150,134 @@ def test_the_key_is_sent_and_written_nowhere(monkeypatch: pytest.MonkeyPatch) ->
             rnneval.check_server(url)
     assert record.verdict == "pass"
     assert "s3cret" not in encode(record) + str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["", "content"])
+def test_a_server_of_openai_is_asked_with_words(fault: str) -> None:
+    with serving(fault, engine="openai") as url:
+        record = rnneval.check_server(url)
+    assert record.verdict == "pass"
+    assert record.engine == "OpenAI's API (us)"
+    assert record.listed == 5
+
+
+@pytest.mark.parametrize("fault", ["stale", "lost"])
+def test_a_fault_behind_the_interface_of_openai_is_found(fault: str) -> None:
+    with serving(fault, engine="openai") as url:
+        record = rnneval.check_server(url)
+    assert record.verdict == "fail"
+    assert any(each.repeated and sum(map(len, each.history)) <= 4 for each in _failed(record))
+
+
+def test_a_server_without_a_cold_answer_needs_a_second_one() -> None:
+    with serving("silent", engine="openai") as url:
+        with pytest.raises(UsageError, match="second server without a cache") as caught:
+            rnneval.check_server(url)
+        with serving("never hits", engine="openai") as cold:
+            record = rnneval.check_server(url, cold=cold)
+        with serving() as other, pytest.raises(UsageError, match="give equal ones"):
+            rnneval.check_server(url, cold=other)
+    assert "\n" not in str(caught.value)
+    assert record.verdict == "not tested"
+    assert record.cold == cold
+
+
+def test_cold_requests_go_to_a_second_server() -> None:
+    with serving("lost") as url, serving("never hits") as cold:
+        record = rnneval.check_server(url, cold=cold, slots=1)
+    assert record.verdict == "fail"
+    with serving() as url, pytest.raises(UsageError, match="it has 1 slot"):
+        rnneval.check_server(url, slots=1)
+
+
+class _Model:
+    """The model of the fake server, as `rnneval.open` would give it; `shift` makes another one of it."""
+
+    width = fake.V
+
+    def __init__(self, shift: float) -> None:
+        self.shift = shift
+
+    def initial_state(self, batch: int) -> Any:
+        return np.zeros((batch, fake.UNITS))
+
+    def step(self, ids: Any, state: Any) -> tuple[Any, Any]:
+        logits = []
+        for token in ids[0]:
+            state = np.stack([fake.moved(state[0], int(token))])
+            logits.append(state[0] @ fake.OUT + 3 + self.shift * np.arange(fake.V))
+        return np.stack([logits]), state
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, "pass"), (0.5, "fail")])
+def test_the_numbers_of_a_reference_are_compared(shift: float, verdict: str) -> None:
+    model: Any = _Model(shift)
+    with serving() as url:
+        record = rnneval.check_server(url, reference=model)
+    assert record.scenarios[0].name == "numbers of the reference"
+    assert record.scenarios[0].verdict == record.verdict == verdict
+
+
+def _command(*words: str) -> "subprocess.CompletedProcess[str]":
+    code = "import sys; from rnneval.cli.main import run; code = run(sys.argv[1:]); "
+    code += "assert not {'tensorflow', 'torch'} & set(sys.modules); sys.exit(code)"
+    return subprocess.run(
+        [sys.executable, "-c", code, "check-server", *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_prints_writes_and_ends_by_the_verdict(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("server.json", "server.xml", "server.md", "fault.py")]
+    record, junit, markdown, script = map(str, files)
+    with serving("lost") as url:
+        found = _command(url, "--out", record, "--out", junit, "--out", markdown, "--reproduce", script)
+    assert found.returncode == 1, found.stderr
+    assert "fill the caches of the server" in found.stderr
+    assert "longer prompt" in found.stdout
+    kept: Any = rnneval.read(record)
+    assert kept.command[1] == "check-server"
+    assert "<failure" in files[1].read_text()
+    assert "| longer prompt |" in files[2].read_text()
+    assert "import rnneval" not in files[3].read_text()
+    with serving("never hits") as url:
+        assert _command(url, "--requests", "60", "--format", "json").returncode == 3
+    with serving() as url:
+        assert _command(url, "-q").returncode == 0
+    refused = _command("http://127.0.0.1:1")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_report_has_a_chapter_of_servers(tmp_path: Path) -> None:
+    with serving("lost") as url:
+        rnneval.check_server(url).save(tmp_path / "server.json")
+    page = tmp_path / "report.html"
+    rnneval.report([tmp_path / "server.json"], page)
+    assert "Whether what a server answers depends on what it was asked before." in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["mamba2", "rwkv7", "nemotron_h"])
+def test_the_fault_of_a_release_of_llama_cpp_is_found(name: str) -> None:
+    """Of xllamacpp 2026.10.11549, with a model in RNNEVAL_GGUF: a state of another request is in the answer."""
+    pytest.importorskip("xllamacpp")
+    path = Path(os.environ.get("RNNEVAL_GGUF", "")) / f"{name}.gguf"
+    if not path.is_file():
+        pytest.skip("RNNEVAL_GGUF names no folder with the model")
+    code = (
+        "import sys, time, xllamacpp; p = xllamacpp.CommonParams(); p.model.path = sys.argv[1]; p.n_parallel = 4; "
+        "p.n_ctx = 8192; s = xllamacpp.Server(p); print(s.listening_address, flush=True); time.sleep(600)"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert server.stdout is not None
+        url = next(line.strip() for line in server.stdout if line.startswith("http"))
+        record = rnneval.check_server(url)
+    finally:
+        server.terminate()
+        server.communicate()
+    (shown,) = (each for each in _failed(record) if each.repeated)
+    assert sum(map(len, shown.history)) <= 4
+    assert shown.explanation is not None
+    assert record.seconds < 60
