@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SHARE = 20  # a limit is this part of the smallest difference that a fault would make
 _MOST_EXPLANATIONS = 100
 _LONGEST = 64  # requests, one after the other, among which a cause is looked for
+_MOST_SECONDS = 86_400
 _SAMPLE = 12  # prompts that the reference scores
 
 
@@ -82,6 +83,8 @@ def check_server(
     Raises:
         UsageError: a server cannot be asked, or gives no cold answer.
     """
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise UsageError(f"--seconds {seconds:g} is not allowed: give more than 0 and at most {_MOST_SECONDS}")
     limits = RequestLimits(seconds, requests)
     engine = connect(url, limits, slots=slots, remote=remote, model=model)
     other = None if cold is None else connect(cold, limits, slots=slots, remote=remote, model=model)

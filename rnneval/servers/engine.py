@@ -288,7 +288,8 @@ class _NoRedirect(HTTPRedirectHandler):
 def _plain(said: Any) -> str:
     """Return a name that a server gives of itself, unless it is too long or has other characters than names have."""
     text = str(said)
-    return text if len(text) <= 40 and text.isascii() and text.isprintable() and text != os.environ.get(KEY) else ""
+    key = os.environ.get(KEY)
+    return text if len(text) <= 40 and text.isascii() and text.isprintable() and not (key and key in text) else ""
 
 
 def _authorization() -> dict[str, str]:

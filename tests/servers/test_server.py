@@ -132,6 +132,12 @@ def test_an_address_that_cannot_be_asked_is_one_line(url: str, message: str) -> 
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_seconds_that_are_no_limit_are_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match=r"seconds=\S+ is not allowed"):
+        rnneval.check_server("http://127.0.0.1:1", seconds=seconds)
+
+
 def test_requests_are_limited() -> None:
     with serving() as url:
         record = rnneval.check_server(url, requests=40)
