@@ -135,6 +135,7 @@ class Engine:
         plain = self.json(self.path, body)
         try:
             answers = self.read(plain)
+            self.listed = max(self.listed, len(answers[0].log_probabilities))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             said = "the answer lacks the log-probabilities that were asked for"
             raise UsageError(f"{self.url}{self.path}: {said}: let the server give them, or use a newer one") from error
@@ -143,7 +144,6 @@ class Engine:
             if not values or not all(map(math.isfinite, values)):
                 said = "a log-probability is missing or not finite"
                 raise UsageError(f"{self.url}{self.path}: {said}: check the model's numbers")
-        self.listed = max(self.listed, len(answers[0].log_probabilities))
         return answers
 
     def json(self, path: str, body: Any = None, most: float = math.inf) -> Any:

@@ -107,6 +107,7 @@ def serving(fault: str = "", status: int = 200, *, engine: str = "llama.cpp") ->
             if fault == "not finite":
                 found[0][0] = float("nan")
             steps = [{"top_logprobs": [{"id": n, "logprob": x} for n, x in enumerate(each)]} for each in found]
+            steps = [] if fault == "empty" else steps
             return {"completion_probabilities": steps, "timings": {"cache_n": cached}}
 
         def _of_words(self, body: Any) -> Any:

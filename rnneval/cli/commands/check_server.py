@@ -54,7 +54,7 @@ def command(
 ) -> int:
     """Test whether what a server answers depends on what it was asked before.
 
-    URL is the server of llama.cpp, or one with /v1/completions of OpenAI. It is asked until its caches are full; a key
+    URL is the server of llama.cpp, or one with /v1/completions of OpenAI. The requests fill its caches; a key
     is taken from RNNEVAL_SERVER_KEY. Exit code: 0 pass, 1 fail, 3 no verdict or nothing tested.
     """
     from rnneval.records import encode, write_text
