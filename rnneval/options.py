@@ -229,17 +229,25 @@ class EvaluateOptions(CallGroup, SweptGroup):
     how_far: bool = option(False, heading="State")
     """Say how far carrying the state helps: --beside-reset 64, unless another N is given."""
 
+    trained_at: int | None = option(None, metavar="N", least=1, unset="unknown", heading="State")
+    """Tokens of a training segment: --how-far resets the state there, and marks them in its figure."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reset_every is not None and self.state == "reset":
-            asked = f"--beside-reset {self.beside_reset}" if self.beside_reset else "--how-far"
+            asked = f"{self.reset_by} {self.beside_reset or self.trained_at or ''}".strip()
             said = f"{asked} compares with the carried state, and --state reset carries none"
             raise UsageError(f"{said}: leave one of them out")
 
     @property
+    def reset_by(self) -> str:
+        """The option that asks for a second reading."""
+        return "--beside-reset" if self.beside_reset else "--trained-at" if self.trained_at else "--how-far"
+
+    @property
     def reset_every(self) -> int | None:
         """The distance of the resets of a second reading; None if there is none."""
-        return self.beside_reset or (_RESET if self.how_far else None)
+        return self.beside_reset or self.trained_at or (_RESET if self.how_far else None)
 
 
 class ImportOptions(FitGroup, VocabularyGroup, GivenGroup, TextGroup):

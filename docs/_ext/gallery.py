@@ -36,6 +36,7 @@ TITLES = {
     "comparison": "Differences and margins",
     "baselines": "The model among baselines",
     "kl_along_text": "A candidate beside its reference",
+    "how_far": "How far a state holds",
     "loss_by_context": "Loss by length of context",
     "state_norms": "State norms, token by token",
     "gradient_through_time": "Gradients back through time",
@@ -108,6 +109,11 @@ GALLERY = (
     Shown(
         figure="kl_along_text", record="parity.json",
         made_by="rnneval parity reference.keras exported.py:lost_state held_out.txt --out parity.json",
+    ),
+    Shown(
+        figure="how_far", record="how_far.json",
+        made_by="rnneval evaluate model.pt held_out.txt --builder train.py:build --how-far --trained-at 64 "
+        "--out how_far.json",
     ),
     Shown(figure="loss_by_context", record="trace.json", made_by=_TRACE),
     Shown(figure="state_norms", record="trace.parquet", made_by=_TRACE),

@@ -60,6 +60,7 @@ def run_record(
     fitted: Fitted | None = None,
     other_cut: Measured | None = None,
     beside: tuple[int, Measured] | None = None,
+    trained_at: int | None = None,
     cut_noise: float | None = None,
 ) -> records.Run:
     """Make the record of one run, but for its command.
@@ -104,7 +105,7 @@ def run_record(
         token_by_token=other,
         scores=scores,
         cut_noise=cut_noise,
-        beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
+        beside_reset=None if beside is None else _beside_reset(text, options, sums, beside, trained_at),
         timing=records.Timing(
             seconds=measured.seconds,
             tokens_per_second=run.tokens.scored / max(measured.seconds, 1e-9),
@@ -133,14 +134,19 @@ def _with_cut_noise(scores: Mapping[str, records.Score], totals: Totals, noise: 
 
 
 def _beside_reset(
-    text: EncodedText, options: TextOptions, carried: LossSums, segment: int, measured: Measured
+    text: EncodedText,
+    options: TextOptions,
+    carried: LossSums,
+    beside: tuple[int, Measured],
+    trained_at: int | None,
 ) -> records.BesideReset:
     """Return the scores of the second reading, and the change from it to the carried state."""
+    segment, measured = beside
     reset_run = scored_text(text, options, measured.sums, state=measured.state, base={})
     change = perplexity_change = far = None
     if carried.not_finite is None and reset_run.valid:
         change = change_of_loss(reset_run.blocks, carried.blocks)
-        far = how_far(reset_run.blocks, carried.blocks)
+        far = how_far(reset_run.blocks, carried.blocks, trained_at)
         low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
         perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
     return records.BesideReset(

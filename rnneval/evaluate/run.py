@@ -76,8 +76,7 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
     read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     if options.reset_every is not None and not carried:
-        asked = "--beside-reset" if options.beside_reset else "--how-far"
-        raise UsageError(f"{asked}: a window model knows nothing but the last {lm.window} tokens anyway")
+        raise UsageError(f"{options.reset_by}: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart({"losses": options.losses}, {**inputs_of(lm, text), "fit_on": options.fit_on})
     fit_on = options.fit_on if options.fit_string is None else text_given(options.fit_on, options.fit_string)
     with one_thread(lm.checkpoint.parameters), encode(text, vocabulary, read_as) as encoded:
@@ -105,6 +104,7 @@ def evaluated(lm: LanguageModel, text: Paths | InMemory, options: ReaderOptions,
             fitted=fitted,
             other_cut=other_cut,
             beside=beside,
+            trained_at=options.trained_at,
             cut_noise=_cut_noise(lm, encoded) if carried and lm.checkpoint.dtype.endswith("float16") else None,
         )
     return msgspec.structs.replace(run, command=tuple(options.command))

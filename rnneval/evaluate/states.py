@@ -9,13 +9,16 @@ A step function shows its states at the ends of calls alone: then these are the 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints, Singles
 from rnneval.evaluate.watch import Segment, Watch
+from rnneval.gates.carrying import growth
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
+from rnneval.metrics.state_norms import state_norms
 from rnneval.models.protocol import LayerState, Layout, Sees, Trajectories, Trajectory
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
@@ -27,6 +30,7 @@ LARGEST = 1 << 12
 """The most units of a state whose units are compared with one another: a covariance of more fills the memory."""
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
+_PARTS = 16  # of the longest document, each with its mean norm
 _SQUARES_FIT = 1e15  # the squares of 10⁸ such numbers add up to less than the largest float32
 
 
@@ -78,6 +82,9 @@ class StateWatch(Watch):
         """Take a text; `every` is the distance of positions for the slowest sums."""
         super().__init__(**anchors)
         self.by_position["samples"] = {}  # sampled states end to end, `(n, D)` of a segment by its first position
+        self.by_position[
+            "norms"
+        ] = {}  # document, distance from its start and norms at the same positions, `(n, 2 + S)`
         self._closer = summing(text.tokens) if every is None else every
         self._every = sampling(text.tokens, ENOUGH)
         self._starts = text.document_starts
@@ -124,9 +131,15 @@ class StateWatch(Watch):
         for each in zip(segments, additive, peaks, strict=True):
             self.add(*each)
         row, time = places(first, counts, self._every, self._layout.call)
-        parts = [np.asarray(trajectories.states[slot.key].states[row, time], np.float32) for slot in self._compared]
-        if parts:
-            self._sample("samples", first[row] + time, row, np.concatenate(parts, axis=1))
+        if not (self.slots and row.size):
+            return
+        position, document = first[row] + time, np.searchsorted(self._starts, first, side="right")
+        parts = {key: np.asarray(trajectories.states[key].states[row, time], np.float32) for key in self.slots}
+        norms = [state_norms(*_exact(each)) for each in parts.values()]
+        self._sample("norms", position, row, np.stack([document[row], since[row] + time, *norms], axis=1))
+        if self._compared:
+            compared = [parts[slot.key] for slot in self._compared]
+            self._sample("samples", position, row, np.concatenate(compared, axis=1))
 
     def _sample(self, name: str, positions: Ints, row: Ints, vectors: Singles) -> None:
         """Keep vectors `(n, D)` of rows `(n,)`, those of a row by the first of their positions `(n,)`."""
@@ -147,12 +160,18 @@ class StateWatch(Watch):
     def finish(self) -> tuple[dict[str, StateSummary], dict[str, str]]:
         """Return the summaries by `LAYER.SLOT`, and the reasons why there is none, by layer or state."""
         summaries, missing = {}, self._layout.missing
-        for collected, slot in zip(self.collected(self._covariances()), self.slots.values(), strict=True):
+        document, distance, *norms = self._sampled("norms", 2 + len(self.slots)).T
+        part = np.minimum(distance * _PARTS // max(1, self._longest), _PARTS - 1).astype(np.intp)
+        several = zip(self.collected(self._covariances()), self.slots.values(), norms, strict=True)
+        for collected, slot, along in several:
             summary_of_state = summary(collected)
             if summary_of_state is None:
                 missing[slot.key] = "a state is not a finite number"
                 continue
-            summaries[slot.key] = summary_of_state
+            means = [float(along[part == k].mean()) if (part == k).any() else None for k in range(_PARTS)]
+            summaries[slot.key] = msgspec.structs.replace(
+                summary_of_state, growth=growth(document.astype(np.int64), distance, along), norms=tuple(means)
+            )
             if slot.units > LARGEST:
                 figures = f"the twins and the participation ratio of {slot.key}"
                 missing[figures] = f"of its {slot.units:,} units, at most {LARGEST:,} could be compared"
@@ -174,11 +193,15 @@ class StateWatch(Watch):
                 call=self._layout.call,
             )
 
+    def _sampled(self, name: str, numbers: int) -> NDArray[np.floating[Any]]:
+        """Return what was kept at the sampled positions, in their order, `(n, numbers)`."""
+        vectors = self.by_position[name]
+        return np.concatenate([vectors[at] for at in sorted(vectors)] or [np.zeros((0, numbers), np.float32)])
+
     def _covariances(self) -> dict[str, Covariance]:
         """Return the covariance of each state whose units are compared, from the samples."""
         covariances = {slot.key: Covariance(slot.units) for slot in self._compared}
-        vectors = self.by_position["samples"]
-        samples = np.concatenate([vectors[at] for at in sorted(vectors)] or [np.zeros((0, 0), np.float32)])
+        samples = self._sampled("samples", sum(slot.units for slot in self._compared))
         bounds = np.cumsum([slot.units for slot in self._compared])[:-1]
         for start in range(0, len(samples), _CHUNK):
             (some,) = _exact(samples[start : start + _CHUNK])

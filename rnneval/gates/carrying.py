@@ -3,24 +3,34 @@
 Both readings score the same tokens, so that a drift of the text itself cancels. The blocks, in the order of their
 distance from the start of their document, are divided into equal pieces; the mean change of a piece has an interval by
 the jackknife over its batches. The intervals of all pieces hold together with a probability of 95 % (Bonferroni).
+
+Where carrying costs more in the end, the place at which the change turns from below 0 to above 0 has an interval of its
+own: the places at which a nondecreasing change that turns there fits nearly as well as the best one (M. Banerjee, J. A.
+Wellner: Likelihood ratio tests for monotone functions. The Annals of Statistics 29, 2001).
 """
 
 from typing import Literal
 
+import msgspec
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from rnneval.arrays import Doubles, Ints
-from rnneval.gates.clusters import BATCHES, NATS, batches, jackknife, ratio
-from rnneval.records.run import Blocks, HowFar
+from rnneval.gates.clusters import BATCHES, NATS, Columns, TooLittleTextError, batches, clusters_of, jackknife, ratio
+from rnneval.records.run import Blocks, HowFar, Score
 
 _FEWEST = 4 * BATCHES  # blocks of a piece: a batch has four
 _MOST = 16  # pieces: more would make each interval wider
 _PROBABILITY = 0.95
+_BINS = 256  # places at which the change may turn
+_JOINED = 4  # bins that are joined where the noise is measured: neighbours may depend on each other
+_MEDIAN_OF_SQUARES = 0.4549  # of a standard normal number
+_TURNS = 2.286  # 95 % quantile of the likelihood ratio of Banerjee and Wellner
 
 Verdict = Literal["holds", "collapses", "inconclusive"]
 
 
-def how_far(reset: Blocks, carried: Blocks) -> HowFar | None:
+def how_far(reset: Blocks, carried: Blocks, trained_at: int | None = None) -> HowFar | None:
     """Return how far carrying helps, from the sums of two readings of the same tokens; None if the text is too short.
 
     Carrying *helps* in a piece if its whole interval is below 0, and *costs* if it is above 0.
@@ -31,8 +41,13 @@ def how_far(reset: Blocks, carried: Blocks) -> HowFar | None:
     distance = starts - starts[np.searchsorted(document, document)]  # a block's document begins at the first with it
     order = np.argsort(distance, kind="stable")
     order = order[tokens[order] > 0]
-    change = np.subtract(carried.sums[NATS], reset.sums[NATS])
-    return of_changes(change[order], tokens[order], distance[order].astype(np.int64))
+    nats, weights = [np.array(each.sums[NATS])[order] for each in (carried, reset)], tokens[order]
+    far = of_changes(nats[0] - nats[1], weights, distance[order].astype(np.int64))
+    if far is None:
+        return None
+    pieces = zip(*(np.array_split(each, len(far.distance)) for each in (nats[1], weights)), strict=True)
+    losses = tuple(float(sums.sum() / counts.sum()) for sums, counts in pieces)
+    return msgspec.structs.replace(far, trained_at=trained_at, reset=losses)
 
 
 def of_changes(change: Doubles, tokens: Doubles, distance: Ints) -> HowFar | None:
@@ -41,7 +56,7 @@ def of_changes(change: Doubles, tokens: Doubles, distance: Ints) -> HowFar | Non
     if count < 2:
         return None
     pieces = np.array_split(np.arange(change.size), count)
-    p = (1 - _PROBABILITY) / 2 / len(pieces)
+    p = (1 - _PROBABILITY) / 2 / count
     estimates = [
         jackknife(ratio, np.stack([change[each], tokens[each]]), batches(tokens[each], BATCHES)) for each in pieces
     ]
@@ -53,17 +68,80 @@ def of_changes(change: Doubles, tokens: Doubles, distance: Ints) -> HowFar | Non
     helping = [k for k in range(since) if high[k] < 0]
     helps_to = ([*first[1:], end])[helping[-1]] if helping else None
     verdict: Verdict = "inconclusive"
-    if since < len(pieces):
+    if since < count:
         verdict = "collapses"
     elif high[-1] < 0:
         verdict = "holds"
     return HowFar(
         verdict=verdict,
         helps_to=helps_to,
-        costs_from=first[since] if since < len(pieces) else None,
+        costs_from=first[since] if since < count else None,
+        turns_at=_turn(change, tokens, np.append(distance, end)) if verdict == "collapses" else None,
         distance=tuple(first),
         end=end,
         change=tuple(each.value for each in estimates),
         low=tuple(low),
         high=tuple(high),
     )
+
+
+def _turn(change: Doubles, tokens: Doubles, ends: Ints) -> Score:
+    """Return at how many tokens a change turns from below 0 to above 0, with its interval.
+
+    `ends`, `(n + 1,)`, are the distances at which the blocks begin, and the end. The change is taken to be
+    nondecreasing, and its noise to be normal; at a jump the interval holds the truth more often than in 95 %.
+    """
+    count = min(_BINS, change.size)
+    bounds = np.linspace(0, change.size, count + 1).astype(np.intp)
+    weights, nats = (np.add.reduceat(each, bounds[:-1]) for each in (tokens, change))
+    means = nats / weights
+
+    def error(below: int | None) -> float:
+        """Return the squared error of the best nondecreasing fit, which is at most 0 in the first `below` bins."""
+        if below is None:
+            fits = [isotonic_regression(means, weights=weights).x]
+        else:
+            parts = zip(np.split(means, [below]), np.split(weights, [below]), (np.minimum, np.maximum), strict=True)
+            fits = [side(isotonic_regression(y, weights=w).x, 0) for y, w, side in parts if y.size]
+        return float(np.dot(weights, np.square(means - np.concatenate(fits))))
+
+    worse = np.array([error(k) for k in range(count + 1)])
+    near = np.flatnonzero(worse - worse.min() <= _TURNS * _noise(nats, weights))
+    # The change may turn within a bin, and then fits at either end of it.
+    chosen = int(worse.argmin()), max(near[0] - 1, 0), min(near[-1] + 1, count)
+    value, low, high = (float(ends[bounds[k]]) for k in chosen)
+    return Score(value=value, unit="tokens", low=low, high=high)
+
+
+def _noise(nats: Doubles, weights: Doubles) -> float:
+    """Return the variance of a mean of weight 1, by second differences of bins: no trend of the change is in them."""
+    whole = nats.size // _JOINED * _JOINED
+    nats, weights = (each[:whole].reshape(-1, _JOINED).sum(axis=1) for each in (nats, weights))
+    means, parts = nats / weights, 1 / weights
+    squares = np.square(np.diff(means, 2)) / (parts[:-2] + 4 * parts[1:-1] + parts[2:])
+    return float(np.median(squares)) / _MEDIAN_OF_SQUARES
+
+
+def growth(document: Ints, distance: Doubles, norms: Doubles) -> Score | None:
+    """Return by what factor a norm grows in a thousand tokens: the least-squares slope of its logarithm on distance.
+
+    Positions, `(n,)`, are in the order of the text. The clusters of the interval are documents, or 8 batches of one.
+    """
+    some = norms > 0
+    if np.count_nonzero(some) < _FEWEST:
+        return None
+    x, y, one = (distance[some] - distance[some].mean()) / 1000, np.log(norms[some]), np.ones(np.count_nonzero(some))
+    try:
+        several = document[0] != document[-1]
+        clusters = clusters_of(document[some], one) if several else batches(one, BATCHES)
+    except TooLittleTextError:
+        return None
+    slope = jackknife(_slope, np.stack([one, x, y, x * y, x * x]), clusters)
+    value, low, high = (float(np.exp(slope.bound(p))) for p in (0.5, 0.025, 0.975))
+    return Score(value=value, unit="× in 1,000 tokens", low=low, high=high)
+
+
+def _slope(columns: Columns) -> Doubles:
+    """Return the least-squares slope from n, Σx, Σy, Σxy and Σx², `(5, clusters)`."""
+    n, x, y, xy, xx = columns
+    return np.asarray((n * xy - x * y) / (n * xx - x * x))

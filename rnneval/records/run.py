@@ -215,6 +215,10 @@ class StateSummary(Value, frozen=True, kw_only=True):
     participation_ratio: float | None = None
     speed: float
     drift: float  # Growth of the norm over the longest document, as a share of its mean.
+    growth: Score | None = None  # Factor by which the norm grows in 1,000 tokens; absent of a short text.
+    norms: tuple[
+        float | None, ...
+    ] = ()  # Mean norm in 16 equal parts of the longest document; null where none is known.
     every: Count | None = None  # Distance of the positions behind `mean`, `saturated`, `dead` and `speed`, unless 1.
     call: Count | None = None  # Tokens of the calls at whose ends alone it was known; absent if after every token.
 
@@ -270,11 +274,14 @@ class HowFar(Value, frozen=True, kw_only=True):
     verdict: Literal["holds", "collapses", "inconclusive"]
     helps_to: Count | None = None  # Tokens: the end of the last piece in which carrying helps.
     costs_from: Count | None = None  # Tokens: the start of the first piece from which on carrying costs.
+    turns_at: Score | None = None  # Tokens after which carrying costs more than it gives; of `collapses` alone.
+    trained_at: Count | None = None  # Tokens of a training segment, as `--trained-at` says.
     distance: tuple[Count, ...]  # Tokens from the start of the document to the start of each piece.
     end: Count
     change: tuple[float, ...]  # Carried − reset, in nats a token, of each piece.
     low: tuple[float, ...]  # The intervals of all pieces hold together with a probability of 95 %.
     high: tuple[float, ...]
+    reset: tuple[float, ...] = ()  # Loss of each piece with the state reset, in nats a token.
 
 
 class BesideReset(Value, frozen=True, kw_only=True):

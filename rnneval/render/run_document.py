@@ -186,7 +186,14 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
         given = [scores.get("cross_entropy"), scores.get("perplexity")]
         rows.append(cells(name, given, (figure, figure), " – "))
     changes = beside.change, beside.perplexity_change
-    rows.append(cells("change by carrying", changes, (signed, lambda value: f"{signed(value, '+.2f')} %"), " to "))
+    rows.append(
+        cells(
+            "change by carrying",
+            changes,
+            (signed, lambda value: f"{signed(value, '+.2f' if abs(value) < 1e6 else '+.3g')} %"),
+            " to ",
+        )
+    )
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
     note = page("beside-reset").paragraph(_TABLE)
     if beside.how_far is not None:
@@ -196,17 +203,21 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
 
 def _how_far(far: HowFar, segment: int, states: Mapping[str, StateSummary]) -> str:
     """Return a sentence about how far carrying the state helps."""
-    if far.verdict == "holds":
-        return f"Carrying the state helps to the end of the text: beyond {far.distance[-1]:,} tokens it still does."
-    if far.verdict == "inconclusive" or far.costs_from is None:
+    if far.verdict == "inconclusive":
         return "How far carrying the state helps does not show in this text."
-    beyond = f"from about {far.costs_from:,} tokens on it costs more than a reset every {segment:,} tokens"
-    said = f"Carrying the state never helps for sure: {beyond}"
-    if far.helps_to is not None:
-        said = f"Carrying the state helps up to about {far.helps_to:,} tokens: {beyond}"
-    grows = max(states, key=lambda key: states[key].drift, default="")
-    if grows and states[grows].drift > _GROWS:
-        said += f", and the norm of {grows} grows by {per_cent(states[grows].drift)} of its mean along the text"
+    turn, more, but = far.turns_at, f"costs more than a reset every {segment:,} tokens", "as"
+    bounds = "" if turn is None else f" ({interval(turn.low, turn.high, lambda tokens: f'{tokens:,.0f}', '–')})"
+    said = f"Carrying the state {more} from the start{bounds}"
+    if far.verdict == "holds":
+        but, beyond = "although", f"beyond {far.distance[-1]:,} tokens it still does"
+        said = f"Carrying the state helps to the end of the text: {beyond}"
+    elif turn is not None and turn.value:
+        said = f"Carrying the state helps up to {turn.value:,.0f} tokens{bounds}; from there it {more}"
+    rates = {key: s.growth for key, s in states.items() if s.growth and (s.growth.low or 0) > 1 and s.drift > _GROWS}
+    if rates:
+        key = max(rates, key=lambda key: rates[key].value)
+        bounds = interval(rates[key].low, rates[key].high, figure, "–")
+        said += f", {but} the norm of {key} grows {figure(rates[key].value)} × in 1,000 tokens ({bounds})"
     return f"{said}."
 
 

@@ -359,6 +359,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         width = int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
         said = f"failed on ids of shape {ids.shape}: {type_and_message(error)}; it is called as forward(ids, state)"
+        said += ", at first with the state None"
         raise step.refusal(said) from error
     made = _model(step, width, name)
     if vocabulary is not None:

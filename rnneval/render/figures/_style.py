@@ -96,7 +96,7 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     pad = 6.0 if legend is None else 6.0 + _points(ax, legend.get_window_extent().height)
     shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=pad)
     fill(shown, title, width)
-    ax.set_ylabel(plain(y or ax.get_ylabel()))
+    ax.yaxis.label.set_text(plain(y or ax.get_ylabel()))
     for text in (ax.xaxis.label, ax.yaxis.label):
         text.set(color=look.ink, fontsize="small")
     fill(ax.xaxis.label, x or ax.get_xlabel(), width - _points(ax, _left(ax)))  # names make them narrower

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rnneval.records import Gate, Gradients, Wiring, read
 from rnneval.records.gate import Comparison
-from rnneval.records.run import ContextCurve, ThroughTime
+from rnneval.records.run import BesideReset, ContextCurve, HowFar, Score, StateSummary, ThroughTime
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.render.figures import TidyTable
 from tests.gates.synthetic import make_run
@@ -29,6 +29,21 @@ def curve(nats=(2.6, 2.0, 1.805, 1.80), lengths=(1, 10, 100, 1000)):
     return ContextCurve(
         lengths=tuple(lengths), nats=tuple(nats), extra_error=(0.01,) * len(nats), whole=1.80, anchors=256
     )
+
+
+def collapse(name):
+    """A run whose carried state costs from 600 tokens on; the state of the layer is doubled in 1,000 tokens."""
+    far = HowFar(
+        verdict="collapses", helps_to=500, costs_from=1000, turns_at=Score(value=600, unit="tokens", low=500, high=700),
+        trained_at=64, distance=(0, 500, 1000), end=1500, change=(-0.1, 0.0, 0.2), low=(-0.2, -0.1, 0.1),
+        high=(-0.05, 0.1, 0.3), reset=(2.0, 2.0, 2.0),
+    )  # fmt: skip
+    state = StateSummary(
+        norm_mean=2.0, norm_max=3.0, rms=0.5, mean=0.0, lowest=-1.0, highest=1.0, dead=0.0, speed=0.1, drift=1.0,
+        growth=Score(value=2.0, unit="", low=1.9, high=2.1), norms=(1.0, None, 2.0, 2.8),
+    )  # fmt: skip
+    beside = BesideReset(segment=64, signature="", scores={}, how_far=far)
+    return msgspec.structs.replace(run(), beside_reset=beside, states={f"{name}.h": state})
 
 
 def wiring(source_of, verdict="fail", slots=("h",)):

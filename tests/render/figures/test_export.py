@@ -28,6 +28,7 @@ def every(name=made.HOSTILE):
     return {
         "flow_matrix": made.wiring({name: "b", "b": name}),
         "loss_over_text": run,
+        "how_far": made.collapse(name),
         "baselines": run,
         "loss_by_context": run,
         "state_norms": made.trace({f"{name}.h": [1.0, 2.0, 3.0]}),
