@@ -216,9 +216,7 @@ class StateSummary(Value, frozen=True, kw_only=True):
     speed: float
     drift: float  # Growth of the norm over the longest document, as a share of its mean.
     growth: Score | None = None  # Factor by which the norm grows in 1,000 tokens; absent of a short text.
-    norms: tuple[
-        float | None, ...
-    ] = ()  # Mean norm in 16 equal parts of the longest document; null where none is known.
+    norms: tuple[float | None, ...] | None = None  # Mean norm in 16 equal parts of the longest document.
     every: Count | None = None  # Distance of the positions behind `mean`, `saturated`, `dead` and `speed`, unless 1.
     call: Count | None = None  # Tokens of the calls at whose ends alone it was known; absent if after every token.
 
@@ -281,7 +279,7 @@ class HowFar(Value, frozen=True, kw_only=True):
     change: tuple[float, ...]  # Carried − reset, in nats a token, of each piece.
     low: tuple[float, ...]  # The intervals of all pieces hold together with a probability of 95 %.
     high: tuple[float, ...]
-    reset: tuple[float, ...] = ()  # Loss of each piece with the state reset, in nats a token.
+    reset: tuple[float, ...] | None = None  # Loss of each piece with the state reset, in nats a token.
 
 
 class BesideReset(Value, frozen=True, kw_only=True):

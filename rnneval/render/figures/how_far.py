@@ -28,7 +28,7 @@ def figure(run: Run) -> Figure | None:
     """Return the figure of a run with a second reading; None without one, or if the text was too short."""
     beside = run.beside_reset
     far = None if beside is None else beside.how_far
-    if beside is None or far is None or not far.reset:
+    if beside is None or far is None or far.reset is None:
         return None
     title = _TITLES[far.verdict]
     if far.turns_at is not None and far.turns_at.value:
@@ -60,11 +60,10 @@ def _change(item: tuple[str, StateSummary]) -> float:
 def _paint(beside: BesideReset, far: HowFar, states: Mapping[str, StateSummary], ax: Any, look: Look) -> None:
     middles = np.add(far.distance, (*far.distance[1:], far.end)) / 2
     reset, style = f"reset every {counted(beside.segment, 'token')}", {"linewidth": 1.8, "marker": "o", "markersize": 4}
-    ax.plot(middles, far.reset, color=look.ink, linestyle="--", label=reset, **style)
-    ax.plot(
-        middles, np.add(far.reset, far.change), color=look.good, label="carried, with the change's interval", **style
-    )
-    bounds = [np.add(far.reset, each) for each in (far.low, far.high)]
+    losses = np.array(far.reset)
+    ax.plot(middles, losses, color=look.ink, linestyle="--", label=reset, **style)
+    ax.plot(middles, losses + far.change, color=look.good, label="carried, with the change's interval", **style)
+    bounds = [losses + each for each in (far.low, far.high)]
     ax.fill_between(middles, *bounds, color=look.good, alpha=0.2, linewidth=0)
     if far.turns_at is not None:
         turn = f"turns at {far.turns_at.value:,.0f}, 95 % interval"
@@ -88,7 +87,8 @@ def _norms(ax: Any, states: Mapping[str, StateSummary], end: int, look: Look) ->
     ax.set_ylabel(_LOSS, y=(1 + _SHARE) / 2)
     below, ends = ax.inset_axes((0, 0, 1, _SHARE - 0.06), sharex=ax, facecolor="none"), []
     for (name, state), style in zip(states.items(), styles(look, len(states), marked=False), strict=True):
-        known = [((k + 0.5) * end / len(state.norms), norm) for k, norm in enumerate(state.norms) if norm]
+        norms = state.norms or ()
+        known = [((k + 0.5) * end / len(norms), norm) for k, norm in enumerate(norms) if norm]
         if known:
             below.plot(*zip(*known, strict=True), linewidth=1.5, **style)
             ends.append((known[-1][1], name, style["color"]))
