@@ -111,7 +111,9 @@ def _numbers(run: Run) -> dict[Key, float]:
     numbers: dict[Key, float] = {("", "", name): run.scores[name].value for name in _SCORES if name in run.scores}
     for name, state in (run.states or {}).items():
         layer, _, slot = name.rpartition(".")
-        plain = msgspec.to_builtins(state)
-        plain.pop("every", None)  # how the state was sampled, which is no statistic of it
-        numbers |= {(layer, slot, statistic): float(value) for statistic, value in plain.items()}
+        numbers |= {
+            (layer, slot, statistic): float(value)
+            for statistic, value in msgspec.to_builtins(state).items()
+            if statistic != "every" and isinstance(value, int | float)  # no interval, and no course along the text
+        }
     return numbers

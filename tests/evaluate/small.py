@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -141,3 +142,16 @@ def evaluated(model: Any, text: Path, **options: Any) -> Evaluated:
 def codes(run: Run) -> set[str]:
     """The codes of a run's warnings."""
     return {warning.code for warning in run.warnings}
+
+
+def numbers_of(summary):
+    """Return the numbers of the summary of a state by name; those of a course or an interval have a name each."""
+    flat = {}
+    for name, value in msgspec.to_builtins(summary).items():
+        if name == "norms":
+            flat |= {f"norms.{at}": each for at, each in enumerate(value)}
+        elif name == "growth":
+            flat |= {f"growth.{key}": each for key, each in value.items() if key != "unit"}
+        else:
+            flat[name] = value
+    return flat

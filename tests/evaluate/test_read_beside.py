@@ -8,7 +8,6 @@ import os
 import signal
 import string
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +15,7 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError
 from rnneval.evaluate import chunks, executor, plan
-from tests.evaluate.small import evaluated
+from tests.evaluate.small import evaluated, numbers_of
 from tests.models.numpy.made import WIDTH, open_numpy, stack_file
 
 TOKENS = 6_000
@@ -51,7 +50,7 @@ def read(model, **options):
 def assert_same_states(ours, theirs) -> None:
     assert ours.keys() == theirs.keys()
     for key in theirs:
-        assert msgspec.to_builtins(ours[key]) == pytest.approx(msgspec.to_builtins(theirs[key]), rel=1e-5, abs=1e-6)
+        assert numbers_of(ours[key]) == pytest.approx(numbers_of(theirs[key]), rel=1e-5, abs=1e-6)
 
 
 def test_digits_and_states_are_those_of_one_process(model, split, monkeypatch) -> None:

@@ -11,7 +11,7 @@ from rnneval.errors import TextError
 from rnneval.evaluate import losses, states
 from rnneval.evaluate.diagnostics.trace import trace
 from tests.evaluate.diagnostics.oracle import courses, summary_of
-from tests.evaluate.small import ids_of, letters, on_numpy, stacked
+from tests.evaluate.small import ids_of, letters, numbers_of, on_numpy, stacked
 
 LOOSE = {"participation_ratio": 1e-4, "drift": 1e-4}
 
@@ -25,7 +25,7 @@ def assert_summary(seen, expected):
 def only(run):
     """The one slot of a model of one layer."""
     (summary,) = run.states.values()
-    return msgspec.to_builtins(summary)
+    return numbers_of(summary)
 
 
 @pytest.mark.parametrize(("name", "streams"), [("GRU reset before 7-5", 7), ("LSTM 7-5", 1), ("SimpleRNN 6-4-9", 7)])
