@@ -240,7 +240,7 @@ def _result(reader: RowsReader, test: RowsTest) -> tuple[TestResult, int]:
         wanted = reader.apart([reader.alone(prompts[row]) for row in test.rows], test.rows)
         seen = test.read(reader, prompts)
     except Exception as error:  # a cache without a method, or a model that fails in a batch
-        detail = f"mlx-lm raised {failure_of(error)}"
+        detail = failure_of(error)
         return TestResult(verdict="inconclusive", tolerance=limits.tolerance, detail=detail), 0
     by_row = differences(seen, wanted, reader.spread).max(axis=1)
     worst = int(by_row.argmax())
