@@ -55,17 +55,17 @@ def check(
 
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)
+    from rnneval.models.mlx import MlxStep
     from rnneval.models.onnx import PairedGraph, PairedStep
     from rnneval.models.step import StepLM
 
-    if isinstance(model, PairedGraph) or (isinstance(model, StepLM) and isinstance(model.function.step, PairedStep)):
+    step = model.function.step if isinstance(model, StepLM) else None
+    if isinstance(model, PairedGraph) or isinstance(step, PairedStep):
         from rnneval.wiring.graphs import check as check_graph
 
         _require_known_width(model, vocab_size)
         return check_graph(model, declare=declare, seed=seed, text=text)
-    from rnneval.models.mlx import MlxStep
-
-    if isinstance(model, StepLM) and isinstance(model.function.step, MlxStep):
+    if isinstance(step, MlxStep):
         from rnneval.wiring.mlx import check as check_mlx
 
         _require_known_width(model, vocab_size)

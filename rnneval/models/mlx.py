@@ -16,7 +16,7 @@ from rnneval.errors import CheckpointError, UsageError, type_and_message
 from rnneval.models.protocol import require_finite
 from rnneval.models.state import as_array
 from rnneval.models.step import StepLM, from_step
-from rnneval.text import Vocabulary, given_vocabulary
+from rnneval.text import Vocabulary, vocabulary_of_tokenizer
 
 _TYPES = {"bfloat16", "float16"}
 
@@ -89,9 +89,7 @@ def from_mlx(model: Any, tokenizer: Any = None, *, vocabulary: Any = None) -> St
         raise UsageError("from_mlx: give tokenizer or vocabulary, not both")
     source = tokenizer if vocabulary is None else vocabulary
     wrapped = getattr(source, "_tokenizer", source)  # mlx-lm wraps the tokenizer of transformers
-    fast = getattr(wrapped, "backend_tokenizer", wrapped)
-    known = Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(source)
-    return _language_model(MlxStep(model), known)
+    return _language_model(MlxStep(model), vocabulary_of_tokenizer(wrapped))
 
 
 def open_mlx(folder: Artefact, vocabulary: Vocabulary | None) -> StepLM:

@@ -67,12 +67,12 @@ class OnnxGraph:
 
     @property
     def by_token(self) -> bool:
-        """Whether every token needs a call of its own."""
+        """True if every token needs a call of its own."""
         return self.tokens == 1 or self.last_only
 
     @property
     def only_some(self) -> bool:
-        """Whether it reads several tokens a call, and always as many: no text can be evaluated in such calls."""
+        """True if it reads several tokens a call, and always as many: no text can be evaluated in such calls."""
         return self.tokens is not None and self.tokens > 1
 
     def fits(self, into: str, output: str) -> bool:

@@ -216,7 +216,7 @@ class StateCarrier(ABC):
 
     @property
     def mixable(self) -> bool:
-        """Whether rows of one call may start at different times."""
+        """True if rows of one call may start at different times."""
         return False
 
     @property
@@ -262,7 +262,7 @@ class Packing(StateCarrier):
 
     @property
     def mixable(self) -> bool:
-        """Whether rows of one call may start at different times."""
+        """True if rows of one call may start at different times."""
         return not self.separate
 
     @cached_property

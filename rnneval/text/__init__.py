@@ -11,10 +11,12 @@ from rnneval.text.vocabulary import (
     only_vocabulary_beside,
     siblings,
     vocabulary_of_lookup,
+    vocabulary_of_tokenizer,
 )
 
 __all__ = [
     "BlockCuts", "EncodedText", "FinalText", "InMemory", "Paths", "TextOptions", "TokenSlice", "Vocabulary",
     "encode", "encode_spans", "final_text", "find_vocabulary", "given_vocabulary", "only_vocabulary_beside",
     "refuse_overlap", "scored_text", "siblings", "text_given", "vocabulary_of_lookup",
+    "vocabulary_of_tokenizer",
 ]  # fmt: skip

@@ -201,7 +201,7 @@ class Vocabulary:
 def given_vocabulary(vocabulary: Any, texts: Paths | None = None) -> Vocabulary | None:
     """Return the vocabulary that options give; None if they give none.
 
-    `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, a map from token to id, or a
+    `vocabulary` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, a map from token to id, or a
     lookup layer of Keras; `texts` are training texts whose sorted distinct characters are the vocabulary.
     """
     if vocabulary is not None and texts is not None:
@@ -219,6 +219,12 @@ def given_vocabulary(vocabulary: Any, texts: Paths | None = None) -> Vocabulary 
         if isinstance(vocabulary, str | os.PathLike)
         else Vocabulary.from_tokens(vocabulary)
     )
+
+
+def vocabulary_of_tokenizer(tokenizer: Any) -> Vocabulary | None:
+    """Return the vocabulary of a fast tokenizer of transformers, or of what `given_vocabulary` takes."""
+    fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    return Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(tokenizer)
 
 
 def vocabulary_of_lookup(lookup: Any) -> Vocabulary:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
 from rnneval.models.torch.module import TorchStep, language_model, require_module
-from rnneval.text import Vocabulary, given_vocabulary
+from rnneval.text import vocabulary_of_tokenizer
 
 _CACHES = ("cache", "past_key_values", "cache_params", "state")
 """Names of the cache among the arguments and outputs of a model, the newest first."""
@@ -139,9 +139,7 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
     advice = "give what from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
     require_module(model, "from_transformers", advice)
-    source = tokenizer if vocabulary is None else vocabulary
-    fast = getattr(source, "backend_tokenizer", source)
-    known = Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(source)
+    known = vocabulary_of_tokenizer(tokenizer if vocabulary is None else vocabulary)
     step = CachedStep(model)
     made = language_model(step, known, type(model).__name__, "transformers")
     return replace(made, chunk=max(step.chunk_sizes.values(), default=1))
