@@ -27,7 +27,7 @@ _JOINED = 4  # bins that are joined where the noise is measured: neighbours may 
 _MEDIAN_OF_SQUARES = 0.4549  # of a standard normal number
 _TURNS = 2.286  # 95 % quantile of the likelihood ratio of Banerjee and Wellner
 
-Verdict = Literal["holds", "collapses", "inconclusive"]
+CarryingVerdict = Literal["holds", "collapses", "inconclusive"]
 
 
 def how_far(reset: Blocks, carried: Blocks, trained_at: int | None = None) -> HowFar | None:
@@ -67,7 +67,7 @@ def of_changes(change: Doubles, tokens: Doubles, distance: Ints) -> HowFar | Non
     since = not_costing[-1] + 1 if not_costing else 0  # the piece from which on all cost
     helping = [k for k in range(since) if high[k] < 0]
     helps_to = ([*first[1:], end])[helping[-1]] if helping else None
-    verdict: Verdict = "inconclusive"
+    verdict: CarryingVerdict = "inconclusive"
     if since < count:
         verdict = "collapses"
     elif high[-1] < 0:

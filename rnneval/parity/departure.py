@@ -9,7 +9,7 @@ from rnneval.errors import CheckpointError
 from rnneval.models.protocol import Shape
 from rnneval.models.state import as_array, leaves_of
 from rnneval.models.step import StepLM
-from rnneval.parity.reading import CalledModel, Columns
+from rnneval.parity.reading import CalledModel, TokenColumns
 from rnneval.records.parity import Departure
 from rnneval.text import EncodedText
 
@@ -22,7 +22,7 @@ States = dict[str, NDArray[np.float64]]
 
 
 def first_departure(
-    first: CalledModel, second: CalledModel, text: EncodedText, columns: Columns, at: int
+    first: CalledModel, second: CalledModel, text: EncodedText, columns: TokenColumns, at: int
 ) -> Departure | None:
     """Return the part that departs first up to a position; None where states are not seen, or agree."""
     token = columns.token_at(at)

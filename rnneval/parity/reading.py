@@ -90,8 +90,8 @@ def _in_blocks(calls: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Columns:
-    """What was compared at each prediction of a text, in its order; float32 arrays `(predictions,)`."""
+class TokenColumns:
+    """Numbers that were compared at each prediction of a text, in its order; float32 arrays `(predictions,)`."""
 
     kl: NDArray[np.float32]
     nats: NDArray[np.float32]
@@ -120,7 +120,9 @@ class Columns:
         return first, second
 
 
-def read_columns(reference: CalledModel, candidate: CalledModel, text: EncodedText, most: int | None = None) -> Columns:
+def read_columns(
+    reference: CalledModel, candidate: CalledModel, text: EncodedText, most: int | None = None
+) -> TokenColumns:
     """Compare two models along a text, or its first predictions: 16 bytes of memory for each of them."""
     lengths = text.document_stops - text.document_starts - 1
     if most is not None:
@@ -133,7 +135,7 @@ def read_columns(reference: CalledModel, candidate: CalledModel, text: EncodedTe
             for column, values in zip(columns, block, strict=True):
                 column[place : place + len(values)] = values
             place += len(block.kl)
-    return Columns(
+    return TokenColumns(
         **dict(zip(Compared._fields, columns, strict=True)), starts=np.asarray(text.document_starts), lengths=lengths
     )
 
@@ -141,10 +143,10 @@ def read_columns(reference: CalledModel, candidate: CalledModel, text: EncodedTe
 # The floor
 
 
-def floor_readings(reference: CalledModel, text: EncodedText) -> Iterator[tuple[str, Columns]]:
+def floor_readings(reference: CalledModel, text: EncodedText) -> Iterator[tuple[str, TokenColumns]]:
     """Yield readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
 
-    def against(other: CalledModel) -> Columns:
+    def against(other: CalledModel) -> TokenColumns:
         return read_columns(reference, other, text, _FLOOR_TOKENS)
 
     for segment in sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ():

@@ -19,7 +19,7 @@ from rnneval.models.wrapping import language_model
 from rnneval.options import ParityOptions, Paths, by_keyword
 from rnneval.parity import statistics
 from rnneval.parity.departure import first_departure
-from rnneval.parity.reading import CalledModel, Columns, compared, floor_readings, in_type, read_columns, same_ids
+from rnneval.parity.reading import CalledModel, TokenColumns, compared, floor_readings, in_type, read_columns, same_ids
 from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, ParityEvidence, judge
 from rnneval.processes import one_thread
 from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
@@ -129,8 +129,8 @@ def _record(
     text: EncodedText,
     read_as: TextOptions,
     *,
-    columns: Columns,
-    floor_columns: list[tuple[str, Columns]],
+    columns: TokenColumns,
+    floor_columns: list[tuple[str, TokenColumns]],
     options: ParityOptions,
 ) -> Parity:
     """Return the record with what does not depend on the candidate's numbers."""
@@ -187,8 +187,8 @@ def _judged(
     second: CalledModel,
     *,
     text: EncodedText,
-    columns: Columns,
-    floor_columns: list[tuple[str, Columns]],
+    columns: TokenColumns,
+    floor_columns: list[tuple[str, TokenColumns]],
     options: ParityOptions,
     allowed_loss: float | None,
 ) -> Parity:
@@ -258,7 +258,7 @@ def _byte(text: EncodedText, token: int) -> int:
     return int(text.read(token, token + 1).byte_start[0])
 
 
-def _with_sums(blocks: Blocks, columns: Columns, text: EncodedText, margin: float) -> tuple[Blocks, Ints]:
+def _with_sums(blocks: Blocks, columns: TokenColumns, text: EncodedText, margin: float) -> tuple[Blocks, Ints]:
     """Return the blocks with the sums of the comparison, and the block of each prediction."""
     block = np.empty(text.tokens, np.int64)
     for start in range(0, text.tokens, 1 << 16):
@@ -272,7 +272,7 @@ def _with_sums(blocks: Blocks, columns: Columns, text: EncodedText, margin: floa
 
 
 def _restarts(
-    first: CalledModel, second: CalledModel, text: EncodedText, columns: Columns, *, rounding: float, seed: int
+    first: CalledModel, second: CalledModel, text: EncodedText, columns: TokenColumns, *, rounding: float, seed: int
 ) -> Ratio | None:
     """Return mean KL with the state carried over that of the first call after a restart, at the same tokens."""
     places = np.flatnonzero(statistics.place_in_call(columns, second.segment) == 0)

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints
-from rnneval.gates.clusters import Columns as Sums
-from rnneval.gates.clusters import Statistic, batches, jackknife, over_clusters
-from rnneval.parity.reading import Columns
+from rnneval.gates.clusters import Columns, Statistic, batches, jackknife, over_clusters
+from rnneval.parity.reading import TokenColumns
 from rnneval.records.parity import ByPosition, KlSummary, Ratio
 from rnneval.records.run import Blocks, Score
 
@@ -30,7 +29,7 @@ _FEWEST = 4  # places that show a period
 _EIGHTHS = 8
 
 
-def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
+def divergence(columns: TokenColumns, mean: Score, byte: int) -> KlSummary:
     """Return mean, quantiles and extremes of KL, in llama.cpp's words and order."""
     kl = columns.kl
     values = np.percentile(kl, QUANTILES)
@@ -46,7 +45,7 @@ def divergence(columns: Columns, mean: Score, byte: int) -> KlSummary:
     )
 
 
-def place_in_call(columns: Columns, segment: int) -> Ints:
+def place_in_call(columns: TokenColumns, segment: int) -> Ints:
     """Return the place of each prediction in its call, from 0; −1 in the first call of a document."""
     position = columns.position
     place = position % segment
@@ -64,7 +63,7 @@ def block_sums(values: NDArray[Any], block: Ints, blocks: int) -> Doubles:
     return np.asarray(np.bincount(block, weights=values, minlength=blocks), np.float64)
 
 
-def start_over_end(columns: Columns, segment: int, block: Ints, blocks: Blocks, rounding: float) -> Ratio:
+def start_over_end(columns: TokenColumns, segment: int, block: Ints, blocks: Blocks, rounding: float) -> Ratio:
     """Return mean KL at the start of the candidate's calls over that at their end."""
     place, (start, end) = place_in_call(columns, segment), ends_of_call(segment)
     parts = [(place >= 0) & (place < start), place >= end]
@@ -79,7 +78,7 @@ def start_over_end(columns: Columns, segment: int, block: Ints, blocks: Blocks, 
 def _log_ratio(rounding: float) -> Statistic:
     """Return the statistic ln(mean / other mean) of four sums; what is less than rounding is not told apart."""
 
-    def value(sums: Sums) -> Doubles:
+    def value(sums: Columns) -> Doubles:
         first, count, second, other = sums
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.log(first / count + rounding) - np.log(second / other + rounding))
@@ -101,7 +100,7 @@ def ratio_of_groups(first: NDArray[np.floating], second: NDArray[np.floating], r
     return Ratio(value=_exp(estimate.value), low=_exp(estimate.bound(0.025)), high=_exp(estimate.bound(0.975)))
 
 
-def growth(columns: Columns, rounding: float) -> Ratio | None:
+def growth(columns: TokenColumns, rounding: float) -> Ratio | None:
     """Return mean KL of the last eighth of the text over that of the first; None of a short text."""
     size = len(columns.kl) // _EIGHTHS
     if size < _EIGHTHS * _WINDOW:
@@ -109,14 +108,14 @@ def growth(columns: Columns, rounding: float) -> Ratio | None:
     return ratio_of_groups(columns.kl[-size:], columns.kl[:size], rounding, _EIGHTHS)
 
 
-def along_text(columns: Columns, floor: Sequence[Columns]) -> ByPosition:
+def along_text(columns: TokenColumns, floor: Sequence[TokenColumns]) -> ByPosition:
     """Return mean KL by position along the text, in bins of equal width on a logarithmic scale."""
     total = len(columns.kl)
     edges = np.unique(np.round(np.geomspace(1, total + 1, _BINS)).astype(np.int64)) - 1
     return _binned(columns.kl, np.arange(total), edges, [(each.kl, np.arange(len(each.kl))) for each in floor])
 
 
-def along_call(columns: Columns, segment: int, floor: Sequence[Columns]) -> ByPosition | None:
+def along_call(columns: TokenColumns, segment: int, floor: Sequence[TokenColumns]) -> ByPosition | None:
     """Return mean KL by position in a call of the candidate, from its second call on; None if there is none."""
     place = place_in_call(columns, segment)
     if segment == 1 or not (place >= 0).any():

@@ -36,12 +36,12 @@ class ParityEvidence:
 
     @property
     def in_lower_precision(self) -> bool:
-        """Whether the first state that departs does so by no more than a unit in the last place of half precision."""
+        """True if the first state that departs does so by no more than a unit in the last place of half precision."""
         return self.departure is not None and self.departure.difference <= max(HALF_TYPES.values()) / 2
 
     @property
     def exact_before_hand_over(self) -> bool:
-        """Whether the candidate is exact before it reads a state, and differs by more than rounding afterwards."""
+        """True if the candidate is exact before it reads a state, and differs by more than rounding afterwards."""
         first, hand_over = self.first_above, self.first_hand_over
         return (
             first is not None

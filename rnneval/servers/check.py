@@ -21,8 +21,8 @@ from rnneval.errors import UsageError
 from rnneval.records.server import SentRequest, Server, ServerScenario
 from rnneval.servers.engine import (
     Engine,
-    Ids,
     LimitReachedError,
+    Prompt,
     RequestLimits,
     ServerAnswer,
     ServerStoppedError,
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
 
     at: int  # which of the requests at the same time
     place: int  # which of the tokens that it generated
-    ids: Ids
+    ids: Prompt
     answer: ServerAnswer
     difference: float
 
@@ -142,7 +142,7 @@ class _Check:
             raise UsageError(f"{said}: start it with 2 or more, or give --cold URL")
         if type(self._cold_engine) is not type(engine):
             raise UsageError(f"{self._cold_engine.url} is {self._cold_engine.name}, not {engine.name}: give equal ones")
-        self._answers: dict[Ids, ServerAnswer] = {}
+        self._answers: dict[Prompt, ServerAnswer] = {}
         self._log: list[tuple[SentRequest, ...]] = []
         self._last: tuple[SentRequest, ...] = ()
         self.noise: float | None = None
@@ -152,7 +152,7 @@ class _Check:
 
     @property
     def judges(self) -> bool:
-        """Whether what is beyond the limit can be told from rounding."""
+        """True if what is beyond the limit can be told from rounding."""
         return self.noise is not None and 10 * self.noise <= self.limit and self.limit > 0
 
     def measure(self) -> None:
@@ -232,7 +232,7 @@ class _Check:
             result, verdict="fail", history=history, repeated=repeated is not None, explanation=explanation or None
         )
 
-    def _cold(self, ids: Ids) -> ServerAnswer:
+    def _cold(self, ids: Prompt) -> ServerAnswer:
         if ids not in self._answers:
             sent = request(ids, self._cold_slot, cache=False)
             self._last = (sent,)

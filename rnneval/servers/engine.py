@@ -21,7 +21,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 from rnneval.errors import UsageError, in_one_line
 from rnneval.records.server import SentRequest
 
-Ids = tuple[int, ...]
+Prompt = tuple[int, ...]
 KEY = "RNNEVAL_SERVER_KEY"
 """Variable of the environment with the key of the server, which goes nowhere but into the requests."""
 HANG_UP = 0.05

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 from rnneval.records.server import SentRequest
-from rnneval.servers.engine import Engine, Ids
+from rnneval.servers.engine import Engine, Prompt
 
 History = tuple[tuple[SentRequest, ...], ...]
 """Requests in order; those of one tuple are sent at the same time."""
@@ -12,7 +12,7 @@ _UBATCH = 512  # tokens that llama.cpp reads at once by default: it keeps a stat
 _WALK = 60
 
 
-def request(ids: Ids, slot: int = 0, *, cache: bool = True, tokens: int = 1, hang_up: bool = False) -> SentRequest:
+def request(ids: Prompt, slot: int = 0, *, cache: bool = True, tokens: int = 1, hang_up: bool = False) -> SentRequest:
     """Return a request that may use the cache, for the prediction after a prompt."""
     return SentRequest(slot=slot, ids=ids, cache=cache, tokens=tokens, hang_up=hang_up)
 
@@ -31,10 +31,10 @@ def relabelled(history: History, engine: Engine, draw: random.Random) -> History
 def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple[str, list[History]]]:
     """Yield names and histories; `slots` may use their caches."""
 
-    def text(length: int) -> Ids:
+    def text(length: int) -> Prompt:
         return tuple(draw.choices(engine.alphabet, k=length))
 
-    def turns(*prompts: Ids, tokens: int = 1) -> History:
+    def turns(*prompts: Prompt, tokens: int = 1) -> History:
         return tuple((request(each, tokens=tokens),) for each in prompts)
 
     a, b, c, d = text(40), text(6), text(6), text(40)

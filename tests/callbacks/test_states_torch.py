@@ -16,12 +16,9 @@ from rnneval import gate  # noqa: E402 - found by the line above
 from rnneval.callbacks.torch import GradientNorms, StateNorms  # noqa: E402
 from rnneval.errors import TextError, UsageError, VocabularyError  # noqa: E402
 from rnneval.render.figures import figure_of  # noqa: E402
+from tests.models.torch.short_text import IDS, KNOWN, LETTERS, TEXT  # noqa: E402
 
 pytestmark = pytest.mark.torch
-LETTERS = "abcdefg\n"
-TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 700))
-IDS = torch.tensor([[LETTERS.index(letter) for letter in TEXT]])
-KNOWN = {"vocabulary": list(LETTERS), "string": TEXT}
 
 
 class Model(torch.nn.Module):

@@ -9,13 +9,9 @@ torch = pytest.importorskip("torch")
 
 import rnneval  # noqa: E402
 from rnneval.errors import CheckpointError  # noqa: E402
+from tests.models.torch.short_text import IDS, KNOWN, LETTERS  # noqa: E402
 
 pytestmark = pytest.mark.torch
-
-LETTERS = "abcdefg\n"
-TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 700))
-IDS = torch.tensor([[LETTERS.index(letter) for letter in TEXT]])
-KNOWN = {"vocabulary": list(LETTERS), "string": TEXT}
 
 
 class Gru(torch.nn.Module):
