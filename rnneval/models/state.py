@@ -25,7 +25,8 @@ from rnneval.models.protocol import Vectors
 _NUMBERS = (bool, int, float, complex, np.generic)
 _MAKERS = ("from_numpy", "convert_to_tensor", "asarray", "array")
 """Names of the function that makes an array of a NumPy array, in PyTorch, TensorFlow, the array standard and others."""
-_MOST = 2**53  # whole numbers up to here are exact in float64
+_SEQUENCES = (tuple, list)  # containers whose items are known by their numbers
+_LARGEST_EXACT = 2**53  # whole numbers up to here are exact in float64
 
 # Nests
 
@@ -76,12 +77,14 @@ def _walk(
 
 
 def _children(nest: Any) -> dict[str, Any] | None:
-    """Return a nest's children by their steps of the path; None for a leaf."""
-    if nest is None or is_array(nest):
-        return {} if nest is None else None
+    """Return a nest's children by their steps of the path; None for a leaf, as is an object without arrays."""
+    if is_array(nest):
+        return None
+    if nest is None:
+        return {}
     if isinstance(nest, Mapping):
         return {f"[{key!r}]": nest[key] for key in _keys(nest)}
-    if isinstance(nest, tuple | list):
+    if isinstance(nest, _SEQUENCES):
         names = [f".{name}" for name in getattr(nest, "_fields", ())] or [f"[{index}]" for index in range(len(nest))]
         return dict(zip(names, nest, strict=True))
     return {f".{name}": value for name, value in _attributes(nest).items() if _holds_arrays(value)} or None
@@ -90,17 +93,17 @@ def _children(nest: Any) -> dict[str, Any] | None:
 def _rebuilt(container: Any, children: dict[str, Any]) -> Any:
     """Return a copy of a container with other children."""
     new = [*children.values()]
-    if isinstance(container, tuple | list):
+    if isinstance(container, _SEQUENCES):
         return type(container)(*new) if hasattr(container, "_fields") else type(container)(new)
     if isinstance(container, Mapping) and not isinstance(container, MutableMapping):
         return type(container)(dict(zip(_keys(container), new, strict=True)))  # type: ignore[call-arg]
-    made = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
-    if isinstance(made, MutableMapping):
-        made.update(zip(_keys(container), new, strict=True))
-        return made
+    twin = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
+    if isinstance(twin, MutableMapping):
+        twin.update(zip(_keys(container), new, strict=True))
+        return twin
     for step, child in children.items():
-        object.__setattr__(made, step[1:], child)
-    return made
+        object.__setattr__(twin, step[1:], child)
+    return twin
 
 
 def _keys(mapping: Mapping[Any, Any]) -> list[Any]:
@@ -118,7 +121,7 @@ def _holds_arrays(value: Any, above: frozenset[int] = frozenset()) -> bool:
     """Return whether a value is an array or holds one; objects without arrays may refer to those above them."""
     if is_array(value) or id(value) in above:
         return is_array(value)
-    members = value if isinstance(value, tuple | list | Mapping) else _attributes(value)
+    members = value if isinstance(value, (*_SEQUENCES, Mapping)) else _attributes(value)
     inside = members.values() if isinstance(members, Mapping) else members
     return any(_holds_arrays(child, above | {id(value)}) for child in inside)
 
@@ -153,8 +156,8 @@ def made_like(array: NDArray[Any], like: Any) -> Any:
     if not makers:
         seen = f"{library.__name__} has no function that makes a {type(like).__name__} of a NumPy array"
         raise CheckpointError(f"{seen}: let the state be arrays of NumPy, PyTorch, JAX or TensorFlow")
-    made = makers[0](np.asarray(array, order="C"))  # `ascontiguousarray` would give a counter without axes one
-    return made.to(device=like.device, dtype=like.dtype) if hasattr(made, "to") else made
+    new = makers[0](np.asarray(array, order="C"))  # `ascontiguousarray` would give a counter without axes one
+    return new.to(device=like.device, dtype=like.dtype) if hasattr(new, "to") else new
 
 
 # Carrying
@@ -183,7 +186,7 @@ class StateLeaf:
         """Return an array as real numbers, `(rows, size)`; `(1, size)` where rows share it."""
         rows_first = array[None] if self.axis is None else np.moveaxis(array, self.axis, 0)
         flat = np.asarray(rows_first, order="C").reshape(len(rows_first), -1)
-        if flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _MOST:
+        if flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _LARGEST_EXACT:
             raise CheckpointError(f"{self.path} holds whole numbers beyond ±2⁵³, which cannot be carried: use int32")
         return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
 
@@ -212,7 +215,7 @@ class StateCarrier(ABC):
     leaves: tuple[StateLeaf, ...]
     """Arrays of the state, as far as they are known."""
     is_nest: bool
-    """Whether the state is a nest of arrays, all of which are known."""
+    """Whether the state is a nest whose arrays are all seen by `leaves_of`: the check alters each of them."""
 
     @property
     def mixable(self) -> bool:
@@ -351,10 +354,10 @@ class OpaqueState(StateCarrier):
     A vector holds nothing but the mark, `(1,)`: rows begin together, and one state is kept.
     """
 
-    def __init__(self, begin: Callable[[int], Any], leaves: tuple[StateLeaf, ...] | None = None) -> None:
+    def __init__(self, begin: Callable[[int], Any], leaves: tuple[StateLeaf, ...] = ()) -> None:
         """Take the function that makes the initial state, and the arrays of a nest."""
         self._begin, self._last = begin, None
-        self.is_nest, self.leaves = leaves is not None, leaves or ()
+        self.is_nest, self.leaves = bool(leaves), leaves
 
     def start(self) -> Vectors:
         """Return the vector of the initial state."""
@@ -371,7 +374,7 @@ class OpaqueState(StateCarrier):
 
     def fresh(self) -> Self:
         """Return a carrier that keeps no state yet."""
-        return type(self)(self._begin, self.leaves if self.is_nest else None)
+        return type(self)(self._begin, self.leaves)
 
 
 def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
@@ -381,5 +384,6 @@ def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
 
 
 def _by_kind(packed: Any) -> dict[str, NDArray[Any]]:
-    """Return the parts of packed rows, by the kind of leaf that they hold."""
-    return {"state": numbers_of(packed), "counter": packed["counters"] if packed.dtype.names else packed}
+    """Return the parts of packed rows, by the kind of leaf that they hold; rows without counters have but numbers."""
+    numbers = numbers_of(packed)
+    return {"state": numbers, "counter": packed["counters"]} if packed.dtype.names else {"state": numbers}

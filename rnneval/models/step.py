@@ -50,7 +50,7 @@ from rnneval.text import Vocabulary, given_vocabulary
 if TYPE_CHECKING:
     from rnneval.models.torch.recurrent import RecurrentModules
 
-_FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
+_ROWS, _TOKENS = 2, 64  # of the text whose logits tell one model from another
 _OPAQUE = "it is no nest of arrays that NumPy can read"
 
 
@@ -91,8 +91,8 @@ class StepLM(LanguageModel):
 
     def _as_torch(self, method: str, argument: Any) -> Any:
         """Return what a method of a step of PyTorch makes of the model; None of any other step."""
-        made = getattr(self.function.step, method, None)
-        return None if made is None else made(self, argument)
+        copied = getattr(self.function.step, method, None)
+        return None if copied is None else copied(self, argument)
 
     def start(self) -> Vectors:
         """Return the initial state, `(D,)`; zeros stand for one that has no vector of its own."""
@@ -107,10 +107,12 @@ class StepLM(LanguageModel):
         return StepScorer(self, _layout(self, sees, call=1 if self.every_token else shape.segment), None)
 
     def named(self, path: str) -> tuple[str, str]:
-        """Return the layer and the part of its state that a path stands for."""
-        name, *more = self.names.get(path, ("", ""))
-        layer, _, slot = name.rpartition(".")
-        return layer_and_slot(path) if more else (layer, slot)
+        """Return the layer and the part of its state that a path stands for, by the path if no one layer has a name."""
+        names = self.names.get(path, ())
+        if len(names) != 1:
+            return layer_and_slot(path)
+        layer, _, slot = names[0].rpartition(".")
+        return layer, slot
 
 
 def from_step(
@@ -175,7 +177,7 @@ def from_step(
         width=vocab_size,
         vocabulary=None if tokens is None else tokens.fit(vocab_size),
         why_no_vocabulary="" if tokens else "no vocabulary was given: give --vocab FILE",
-        checkpoint=_checkpoint(function, checkpoint, name, rows=_FINGERPRINT[0] if batched else 1),
+        checkpoint=_checkpoint(function, checkpoint, name, rows=_ROWS if batched else 1),
         assumptions=_assumptions(carrier),
         carrier=carrier,
         repeatable=repeatable,
@@ -201,7 +203,7 @@ def _assumptions(carrier: StateCarrier) -> tuple[str, ...]:
 
 def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, name: str, *, rows: int) -> Checkpoint:
     """Describe the origin of the weights: a file, or the logits of a fixed text."""
-    logits, _ = function(function.random_ids(rows, _FINGERPRINT[1]), function.begin(rows))
+    logits, _ = function(function.random_ids(rows, _TOKENS), function.begin(rows))
     try:
         sha256 = hashlib.sha256(logits.tobytes()).hexdigest() if path is None else hash_of(Path(path))
     except OSError as error:
@@ -242,6 +244,7 @@ def layer_and_slot(path: str) -> tuple[str, str]:
         (('state.encoder[0]', 'h'), ('state', "['encoder.h']"), ('state', 'value'))
     """
     plain = re.sub(r"\['(\w+)'\](?=[.\[]|$)", r".\1", path)  # a key that could be an attribute is written as one
+    # The last step is `.name`, `[number]`, or the bracket of a key that is no name.
     steps = re.fullmatch(r"(state.*?)(?:\.(\w+)|\[(\d+)\]|(\[(?:'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\['\"]*)\]))", plain)
     if steps is None:
         return ("state", "value") if plain == "state" else ("state", plain.removeprefix("state"))
@@ -258,8 +261,8 @@ class StepScorer:
         self._carrier = lm.carrier.fresh()
         self._leaves: dict[str, StateLeaf] = {}  # the arrays that are observed in returned states, by `LAYER.SLOT`
         if layout is not None and observer is None:
-            named = {".".join(lm.named(leaf.path)): leaf for leaf in lm.leaves}
-            self._leaves = {key: named[key] for key in layout.states}
+            leaf_of_key = {".".join(lm.named(leaf.path)): leaf for leaf in lm.leaves}
+            self._leaves = {key: leaf_of_key[key] for key in layout.states}
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
         """Read ids from states and score the targets."""
@@ -289,13 +292,14 @@ class StepScorer:
         observed = [self._observed(state, rows)]
         pieces = np.arange(1, ids.shape[1] if self._lm.every_token else 1)
         outputs: list[NDArray[Any]] = []
-        nothing: Any = nullcontext(lambda: ({}, {}))
-        with nothing if self._observer is None else self._observer.watching() as watched:
-            for number, some in enumerate(np.split(ids, pieces, axis=1)):
-                logits, state = self._lm.function(some, state, last=number > 0)  # what is observed are copies
+        watching: Any = nullcontext(lambda: ({}, {})) if self._observer is None else self._observer.watching()
+        with watching as observations:
+            for number, piece in enumerate(np.split(ids, pieces, axis=1)):
+                # The carrier may need the first state again; later ones were copied where they are observed.
+                logits, state = self._lm.function(piece, state, last=number > 0)
                 outputs.append(logits)
                 observed.append(self._observed(state, rows))
-        states, inputs = watched()
+        states, inputs = observations()
         for key in self._leaves:
             before, *after = (values[key] for values in observed)
             states[key] = Trajectory(np.stack(after, axis=1), before)
