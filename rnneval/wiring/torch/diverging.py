@@ -191,7 +191,9 @@ def module_of_shape(reader: CacheReader, case: Case) -> ShapeDivergence | None:
     for (chain, call), shape in beside.items():
         of_one = alone.get((chain, call))
         if shape.inputs_fit and not shape.outputs_fit and of_one and of_one.inputs_fit and of_one.outputs_fit:
-            return ShapeDivergence(**_module(reader.step.module, chain), shape=shape.outputs)
+            model = reader.step.module
+            kind = _kind_of(model, chain)
+            return ShapeDivergence(module=chain[-1], kind=kind, at=spot_of(model, chain), shape=shape.outputs)
     return None
 
 
@@ -217,60 +219,70 @@ def _shapes(reader: CacheReader, reading: Reading) -> dict[tuple[Chain, int], _S
     return shapes
 
 
-def _module(model: torch.nn.Module, chain: Chain) -> dict[str, Any]:
-    """Return the fields that every divergence has, of the innermost of the running modules."""
-    kind = type(model.get_submodule(chain[-1])).__name__
-    return {"module": chain[-1], "kind": kind, "at": spot_of(model, chain)}
+def _kind_of(model: torch.nn.Module, chain: Chain) -> str:
+    return type(model.get_submodule(chain[-1])).__name__
 
 
-def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> NumberDivergence | None:
+def first_diverging(model: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> NumberDivergence | None:
     """Return the first module at which two readings part, the one with fewer calls first; None if there is none.
 
     The number of its tokens should be no other size in the model: positions are told from other axes by their number.
     """
-    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
-    # The coarsest type of the module; some compute in float32 always.
-    floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
-    compared = _compared_runs(module, one, other)
-    for run, (of_inputs, of_outputs) in compared.items():
-        chain, at = run.chain, _parting(of_inputs, of_outputs, floor)
+    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    # The coarsest type of the model; some compute in float32 always.
+    floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(each).eps) for each in types)])
+    compared = _compared_runs(model, one, other)
+    for run, sides in compared.items():
+        chain, position = run.chain, sides.parting(floor)
         # Where the module around it gives the same, what is inside of it does not matter.
         outer = (_Run(chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
         around = next((compared[each] for each in outer if each in compared), None)
-        if at is None or (around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)):
+        if position is None or (around and around.outputs[position] <= _TIMES_AROUND * around.before(position, floor)):
             continue
         divergence = NumberDivergence(
-            **_module(module, chain),
-            position=at,
-            difference=float(of_outputs[at]),
-            of_inputs=float(of_inputs[: at + 1].max()),
+            module=chain[-1],
+            kind=_kind_of(model, chain),
+            at=spot_of(model, chain),
+            position=position,
+            difference=float(sides.outputs[position]),
+            of_inputs=sides.before(position),
         )
-        lines = _compared_runs(module, one, other, within=chain)
-        line = next((each.line for each, sides in lines.items() if _parting(*sides, floor) is not None), None)
-        if line is None or is_of_pytorch(module.get_submodule(chain[-1])):
+        lines = _compared_runs(model, one, other, within=chain)
+        line = next((each.line for each, of_line in lines.items() if of_line.parting(floor) is not None), None)
+        if line is None or is_of_pytorch(model.get_submodule(chain[-1])):
             return divergence
         return replace(divergence, at=replace(divergence.at, line=line), in_line=True)
     return None
 
 
+class _RunDifferences(NamedTuple):
+    """How far inputs and outputs of a run differ in two readings, at each position."""
+
+    inputs: Differences
+    outputs: Differences
+
+    def before(self, position: int, floor: float = 0.0) -> float:
+        """Return the largest difference of inputs up to a position, at least `floor`."""
+        return max(float(self.inputs[: position + 1].max()), floor)
+
+    def parting(self, floor: float) -> int | None:
+        """Return the first position at which outputs differ far more than inputs up to there; None if there is none."""
+        parts = self.outputs > _TIMES * np.maximum(np.maximum.accumulate(self.inputs), floor)
+        return int(parts.argmax()) if parts.any() else None
+
+
 def _compared_runs(
-    module: torch.nn.Module, one: WatchedReading, other: WatchedReading, within: Chain | None = None
-) -> "dict[_Run, tuple[Differences, Differences]]":
-    """Return how far inputs and outputs of each run differ, in the order of their ends: of modules, or lines in one."""
+    model: torch.nn.Module, one: WatchedReading, other: WatchedReading, within: Chain | None = None
+) -> "dict[_Run, _RunDifferences]":
+    """Return how far the readings differ in each run, in the order of their ends: of modules, or of lines in one."""
     with torch.no_grad():
-        (inputs, outputs), (other_inputs, other_outputs) = (_recorded(each, module, within) for each in (one, other))
+        (inputs, outputs), (other_inputs, other_outputs) = (_recorded(each, model, within) for each in (one, other))
     compared = {}
     for run in (run for run in outputs if run in other_outputs):
         into, out = _compared(inputs[run], other_inputs[run]), _compared(outputs[run], other_outputs[run])
         if into and out and len({len(each) for each in (*into, *out)}) == 1:
-            compared[run] = np.max(into, axis=0), np.max(out, axis=0)
+            compared[run] = _RunDifferences(np.max(into, axis=0), np.max(out, axis=0))
     return compared
-
-
-def _parting(of_inputs: Differences, of_outputs: Differences, floor: float) -> int | None:
-    """Return the first position at which outputs differ far more than inputs did up to there; None if there is none."""
-    parts = of_outputs > _TIMES * np.maximum(np.maximum.accumulate(of_inputs), floor)
-    return int(parts.argmax()) if parts.any() else None
 
 
 class _Run(NamedTuple):
@@ -286,7 +298,7 @@ class _Key(NamedTuple):
 
     path: str
     axis: int
-    others: tuple[int, ...]  # the sizes of the other axes
+    others: tuple[int, ...]  # the sizes of the other axes; none of a mask, whose keys grow with the text
     exact: bool  # whether any difference counts as an infinite one: ids, positions, masks
 
 
@@ -294,7 +306,7 @@ _Side = dict[_Key, Differences]  # the inputs or outputs of a run in all calls: 
 
 
 def _recorded(
-    reading: WatchedReading, module: torch.nn.Module, within: Chain | None
+    reading: WatchedReading, model: torch.nn.Module, within: Chain | None
 ) -> tuple[dict[_Run, _Side], dict[_Run, _Side]]:
     """Make all calls of a reading; return fingerprints of the inputs and the outputs of each run, in its order.
 
@@ -326,20 +338,20 @@ def _recorded(
             keep(Phase.BEGIN, run, arguments)
             keep(Phase.END, run, result)
 
-    forward = None if within is None else getattr(type(module.get_submodule(within[-1])), "forward", None)
+    forward = None if within is None else getattr(type(model.get_submodule(within[-1])), "forward", None)
     code = getattr(inspect.unwrap(forward), "__code__", None) if forward else None
     lines = _LineRecorder(code, hear_line) if code else nullcontext()
-    with listening(module, hear), lines:
+    with listening(model, hear), lines:
         calls = reading.calls()
         for length in (*reading.tokens, 0):  # at last no call: the iterator ends
             tokens = length
             ran.clear()
             next(calls, None)
-    # What every call has is kept, at the positions that are compared.
-    kept, count = slice(reading.start, reading.end), len(reading.tokens)
+    # A tensor of every call stays, at the positions that are compared.
+    positions, count = slice(reading.start, reading.end), len(reading.tokens)
     inputs, outputs = (
         {
-            run: {key: np.concatenate(each)[kept] for key, each in side.items() if len(each) == count}
+            run: {key: np.concatenate(each)[positions] for key, each in side.items() if len(each) == count}
             for run, side in sides.items()
         }
         for sides in sides_of_phase.values()
@@ -374,7 +386,7 @@ def _prints(
             return
         tensor = tensor.narrow(axis, reading.row, 1)
     if (allowed := _allowed(tensor, tokens)) is not None:
-        yield _Key(path, tensor.dim() - 2, (1, 1), exact=True), allowed
+        yield _Key(path, tensor.dim() - 2, (), exact=True), allowed
     elif tensor.dtype != torch.bool and tensor.numel():
         exact = not (tensor.is_floating_point() or tensor.is_complex())
         numbers = None
@@ -386,6 +398,7 @@ def _prints(
 
 def _compared(one: _Side, other: _Side) -> list[Differences]:
     """Return how far the tensors of two runs differ by position, each along the first axis that both have."""
+    # Of the axes of one tensor the first comes last, and stays.
     keys = {key.path: key for key in sorted(one.keys() & other.keys(), reverse=True)}
     return [_difference(one[key], other[key], exact=key.exact) for key in keys.values()]
 
@@ -425,7 +438,7 @@ def _allowed(tensor: torch.Tensor, tokens: int) -> Differences | None:
     is_additive = tensor.is_floating_point() and (allowed | (tensor < _MASKED)).all() and allowed.any()
     if tensor.dtype != torch.bool and not is_additive:
         return None
-    seen = allowed.flatten(0, 1)[0].double().cpu().numpy()  # of the first head
-    queries, keys = seen.shape
+    weights = allowed.flatten(0, 1)[0].double().cpu().numpy()  # of the first head: 1 for a key that may be seen
+    queries, keys = weights.shape
     back = np.arange(queries)[:, None] + (keys - queries) - np.arange(keys)[None]
-    return np.stack([seen.sum(axis=1), (seen * back).sum(axis=1), (seen * back**2).sum(axis=1)], axis=1)
+    return np.stack([(weights * back**power).sum(axis=1) for power in range(3)], axis=1)
