@@ -78,10 +78,8 @@ def _walk(
 
 def _children(nest: Any) -> dict[str, Any] | None:
     """Return a nest's children by their steps of the path; None for a leaf, as is an object without arrays."""
-    if is_array(nest):
-        return None
-    if nest is None:
-        return {}
+    if nest is None or is_array(nest):
+        return {} if nest is None else None
     if isinstance(nest, Mapping):
         return {f"[{key!r}]": nest[key] for key in _keys(nest)}
     if isinstance(nest, _SEQUENCES):
@@ -385,5 +383,4 @@ def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
 
 def _by_kind(packed: Any) -> dict[str, NDArray[Any]]:
     """Return the parts of packed rows, by the kind of leaf that they hold; rows without counters have but numbers."""
-    numbers = numbers_of(packed)
-    return {"state": numbers, "counter": packed["counters"]} if packed.dtype.names else {"state": numbers}
+    return {"state": numbers_of(packed)} | ({"counter": packed["counters"]} if packed.dtype.names else {})

@@ -81,17 +81,15 @@ class StepLM(LanguageModel):
 
     def weights_moved(self, draw: int) -> "StepLM | None":
         """Return a copy of a model of PyTorch with each weight moved by ± one unit in the last place."""
-        lm: StepLM | None = self._as_torch("moved_copy", draw)
-        return lm
+        return self._as_torch("moved_copy", draw)
 
     def in_dtype(self, dtype: str) -> "StepLM | None":
         """Return a copy of a model of PyTorch in another type."""
-        lm: StepLM | None = self._as_torch("widened", dtype)
-        return lm
+        return self._as_torch("widened", dtype)
 
-    def _as_torch(self, method: str, argument: Any) -> Any:
+    def _as_torch(self, method: str, argument: Any) -> "StepLM | None":
         """Return what a method of a step of PyTorch makes of the model; None of any other step."""
-        copied = getattr(self.function.step, method, None)
+        copied: Callable[..., StepLM] | None = getattr(self.function.step, method, None)
         return None if copied is None else copied(self, argument)
 
     def start(self) -> Vectors:
@@ -280,11 +278,9 @@ class StepScorer:
         if self._layout is None:
             return Stepped(predicted, after)
         parts = [part.trajectories for part in read if part.trajectories is not None]
-        trajectories = {
-            key: Trajectory(*map(joined, *(one.states[key] for one in parts))) for key in self._layout.states
-        }
+        by_key = {key: Trajectory(*map(joined, *(one.states[key] for one in parts))) for key in self._layout.states}
         inputs = {name: joined(*(one.inputs[name] for one in parts)) for name in self._layout.cells}
-        return Stepped(predicted, after, Trajectories(self._layout, trajectories, inputs))
+        return Stepped(predicted, after, Trajectories(self._layout, by_key, inputs))
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
         """Read rows in one call, or in calls of one token."""
