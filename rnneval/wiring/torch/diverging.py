@@ -45,7 +45,7 @@ from rnneval.wiring.torch.hooks import Chain, Phase, is_of_pytorch, listening, s
 from rnneval.wiring.torch.readings import CacheReader, Reading, ShapeError
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
-_TIMES_AROUND = 4.0  # what differs by less around a module has no effect
+_AROUND = 4.0  # what differs by fewer times around a module has no effect
 _ROUNDING = 4.0  # units in the last place: a smaller difference of inputs counts as this one
 _NUMBERS = 16  # numbers of a fingerprint
 _PROJECTIONS = 16  # random projections that are kept, one for each width of tensors
@@ -187,12 +187,11 @@ class _Shape(NamedTuple):
 
 def module_of_shape(reader: CacheReader, case: Case) -> ShapeDivergence | None:
     """Return the first module whose outputs lack rows or tokens of its inputs, and do not where a row is read alone."""
-    alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.reading)
+    model, alone, beside = reader.step.module, _shapes(reader, case.wanted), _shapes(reader, case.reading)
     for (chain, call), shape in beside.items():
         of_one = alone.get((chain, call))
         if shape.inputs_fit and not shape.outputs_fit and of_one and of_one.inputs_fit and of_one.outputs_fit:
-            model = reader.step.module
-            kind = _kind_of(model, chain)
+            kind = type(model.get_submodule(chain[-1])).__name__
             return ShapeDivergence(module=chain[-1], kind=kind, at=spot_of(model, chain), shape=shape.outputs)
     return None
 
@@ -219,10 +218,6 @@ def _shapes(reader: CacheReader, reading: Reading) -> dict[tuple[Chain, int], _S
     return shapes
 
 
-def _kind_of(model: torch.nn.Module, chain: Chain) -> str:
-    return type(model.get_submodule(chain[-1])).__name__
-
-
 def first_diverging(model: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> NumberDivergence | None:
     """Return the first module at which two readings part, the one with fewer calls first; None if there is none.
 
@@ -237,19 +232,20 @@ def first_diverging(model: torch.nn.Module, one: WatchedReading, other: WatchedR
         # Where the module around it gives the same, what is inside of it does not matter.
         outer = (_Run(chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
         around = next((compared[each] for each in outer if each in compared), None)
-        if position is None or (around and around.outputs[position] <= _TIMES_AROUND * around.before(position, floor)):
+        if position is None or (around and around.outputs[position] <= _AROUND * max(around.inputs[position], floor)):
             continue
+        part = model.get_submodule(chain[-1])
         divergence = NumberDivergence(
             module=chain[-1],
-            kind=_kind_of(model, chain),
+            kind=type(part).__name__,
             at=spot_of(model, chain),
             position=position,
             difference=float(sides.outputs[position]),
-            of_inputs=sides.before(position),
+            of_inputs=float(sides.inputs[position]),
         )
         lines = _compared_runs(model, one, other, within=chain)
         line = next((each.line for each, of_line in lines.items() if of_line.parting(floor) is not None), None)
-        if line is None or is_of_pytorch(model.get_submodule(chain[-1])):
+        if line is None or is_of_pytorch(part):
             return divergence
         return replace(divergence, at=replace(divergence.at, line=line), in_line=True)
     return None
@@ -258,16 +254,12 @@ def first_diverging(model: torch.nn.Module, one: WatchedReading, other: WatchedR
 class _RunDifferences(NamedTuple):
     """How far inputs and outputs of a run differ in two readings, at each position."""
 
-    inputs: Differences
+    inputs: Differences  # the largest one up to there
     outputs: Differences
-
-    def before(self, position: int, floor: float = 0.0) -> float:
-        """Return the largest difference of inputs up to a position, at least `floor`."""
-        return max(float(self.inputs[: position + 1].max()), floor)
 
     def parting(self, floor: float) -> int | None:
         """Return the first position at which outputs differ far more than inputs up to there; None if there is none."""
-        parts = self.outputs > _TIMES * np.maximum(np.maximum.accumulate(self.inputs), floor)
+        parts = self.outputs > _TIMES * np.maximum(self.inputs, floor)
         return int(parts.argmax()) if parts.any() else None
 
 
@@ -281,7 +273,7 @@ def _compared_runs(
     for run in (run for run in outputs if run in other_outputs):
         into, out = _compared(inputs[run], other_inputs[run]), _compared(outputs[run], other_outputs[run])
         if into and out and len({len(each) for each in (*into, *out)}) == 1:
-            compared[run] = _RunDifferences(np.max(into, axis=0), np.max(out, axis=0))
+            compared[run] = _RunDifferences(np.maximum.accumulate(np.max(into, axis=0)), np.max(out, axis=0))
     return compared
 
 
