@@ -29,8 +29,9 @@ from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.judging import finding_of
+from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, spot_of
-from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows, lost_counters
+from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, Interventions
 from rnneval.wiring.torch.reuse import reused_layers
 
 _NAMED = 3  # layers that err alike and are named
@@ -58,18 +59,21 @@ class StateFlow:
 
 
 def flow_of(
-    step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True, parting: str | None = None
+    step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True, parting: torch.nn.Module | None = None
 ) -> StateFlow:
     """Return which module reads and which wrote each array of the state, and what is wrong with it.
 
     If the predictions do not depend on how a text is cut (`cut_matters`), an array that no module reads is no fault. If
-    they do, and the readings part at a module (`parting`, empty for the whole model) whose arrays show no fault, it is
-    not told what it does with them.
+    they do, and the readings part in a module (`parting`, the model itself if no other is known) whose arrays show no
+    fault, nothing is said of what it does with them.
     """
-    arrays = array_flows(step, width, seed)
-    if arrays is None:
-        return StateFlow(untested=("the model gives different numbers for the same calls, so no reaction can be told",))
-    counters = lost_counters(step, width, seed) if cut_matters and not isinstance(step, CachedStep) else ()
+    with torch.no_grad(), awake(step.module, seed):
+        calls = Interventions(step, width, seed)
+        if not calls.repeat():
+            why = "the model gives different numbers for the same calls, so no reaction can be told"
+            return StateFlow(untested=(why,))
+        arrays = tuple(calls.arrays())
+        counters = tuple(calls.lost_counters()) if cut_matters and not isinstance(step, CachedStep) else ()
     flow = _Judge(step.module, arrays, counters, cut_matters=cut_matters, parting=parting).result()
     owners = {array.owner for array in arrays if array.owner and not array.grows}
     again = tuple(_shared_layer(step.module, layer) for layer in reused_layers(step, owners, width, seed))
@@ -117,7 +121,7 @@ class _Judge:
         counters: tuple[ArrayFlow, ...],
         *,
         cut_matters: bool,
-        parting: str | None,
+        parting: torch.nn.Module | None,
     ) -> None:
         self._module, self._cut_matters, self._parting = module, cut_matters, parting
         self._arrays = arrays
@@ -149,14 +153,11 @@ class _Judge:
 
     def _without_guesses(self, judged: list[_Judged]) -> list[_Judged]:
         """Call unknown what goes on inside of the module at fault, where none of its arrays shows the fault."""
-        inside = [array for array, _ in judged if self._is_in_parting(array)]
+        whole, part = self._module, self._module.get_submodule
+        inside = [array for array, _ in judged if self._parting in (whole, *map(part, array.owner or ()))]
         if any(judgement.fault for array, judgement in judged if array in inside):
             return judged
         return [(array, _NOT_TOLD if array in inside else judgement) for array, judgement in judged]
-
-    def _is_in_parting(self, array: ArrayFlow) -> bool:
-        """Return whether an array belongs to the module at which readings part, or to one inside of it."""
-        return self._parting == "" or self._parting in (array.owner or ())
 
     def _judge(self, array: ArrayFlow) -> _Judgement:
         """Return what is to be said of one array; what seems to be stale may follow from a counter that is lost."""

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-import msgspec
 import torch
+from msgspec import structs
 
 from rnneval.errors import UsageError, failure_of
 from rnneval.models.step import StepLM
@@ -65,12 +65,12 @@ class ModuleEvidence:
                 found.append(_with_module(finding_of(CALL_TESTS[key], detection), self.calls.divergences.get(key)))
         at = spot_of(model, ("",))
         for finding in of_behaviour:
-            of_model = msgspec.structs.replace(finding, file=at.file, line=at.line)
+            of_model = structs.replace(finding, file=at.file, line=at.line)
             tests = (test for test in TESTS if TESTS[test].fault == finding.rule)
             parted = (self.divergences[test] for test in tests if test in self.divergences)
             placed = _with_module(of_model, next(parted, None))
             severity = "warning" if _is_declared(placed, declared, model) else placed.severity
-            found.append(msgspec.structs.replace(placed, severity=severity))
+            found.append(structs.replace(placed, severity=severity))
         return found
 
 
@@ -106,20 +106,15 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
     with uncompiled():
         named = {test: module_of_test(test, step, lm.width, seed=seed) for test in _PLACED.intersection(failed)}
         if "repeat" not in failed:
-            flow = _flow(step, lm.width, failed, named.get("chunk"), seed)
+            cut_matters, of_cuts = "chunk" in failed, named.get("chunk")
+            parting = step.module.get_submodule(of_cuts.module if of_cuts else "") if cut_matters else None
+            try:
+                flow = flow_of(step, lm.width, seed=seed, cut_matters=cut_matters, parting=parting)
+            except Exception as error:  # a model may raise any in calls of one row
+                flow = StateFlow(untested=(f"where states come from: {failure_of(error)}",))
             if isinstance(step, CachedStep):
                 calls = run_calls(step, width=lm.width, newline=newline, seed=seed)
-    divergences = {test: divergence for test, divergence in named.items() if divergence is not None}
-    return ModuleEvidence(flow=flow, calls=calls, divergences=divergences)
-
-
-def _flow(step: TorchStep, width: int, failed: Collection[str], of_cuts: Divergence | None, seed: int) -> StateFlow:
-    """Return the flow of states; where the model raises an error in calls of one row, the reason why there is none."""
-    parting = (of_cuts.module if of_cuts else "") if "chunk" in failed else None
-    try:
-        return flow_of(step, width, seed=seed, cut_matters="chunk" in failed, parting=parting)
-    except Exception as error:
-        return StateFlow(untested=(f"where states come from: {failure_of(error)}",))
+    return ModuleEvidence(flow=flow, calls=calls, divergences={test: each for test, each in named.items() if each})
 
 
 def _with_module(finding: Finding, divergence: Divergence | None) -> Finding:
@@ -127,8 +122,5 @@ def _with_module(finding: Finding, divergence: Divergence | None) -> Finding:
     if divergence is None:
         return finding
     message, _, why = finding.message.partition(". ")
-    at = divergence.at
-    message = f"{message}; {divergence}. {why}"
-    return msgspec.structs.replace(
-        finding, layer=divergence.module or None, file=at.file, line=at.line, message=message
-    )
+    at, message = divergence.at, f"{message}; {divergence}. {why}"
+    return structs.replace(finding, layer=divergence.module or None, file=at.file, line=at.line, message=message)

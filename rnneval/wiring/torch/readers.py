@@ -15,11 +15,11 @@ state                   layers.0.h  1.h      layers.0.h  1.h*
 state after             0.h'  1.h'           0.h'  1.h'*          1.h' appeared first within layers.1: the writer
 ```
 
-`_Watched` makes one call and keeps its events and births, `_Interventions` makes the calls that are compared, and an
-`ArrayFlow` is what they show of one array. `flow.py` judges it.
+`_WatchedCall` makes one call and keeps its events and births, `Interventions` makes the calls that are compared, and
+an `ArrayFlow` is what they show of one array. `flow.py` judges it.
 """
 
-import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -31,7 +31,6 @@ from torch import nn
 from rnneval.models.state import as_array, filled, is_array, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids, special_ids
-from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, Phase, content, listening, runs_of, same, tensors_in
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
@@ -40,10 +39,13 @@ _TIMES = 1000  # a change as large as this must have an effect before an array i
 _STARTS = 7  # states later in the text from which an array must have no effect, either
 _LATER = 64  # tokens in which an array must stay the same before it is said to be stale
 _ALL_IDS = 256  # of a model of up to so many ids, each: a layer may move at one id alone
-_TAKES = r"(?:\[0\]\[1\]|\[1\]\['hx'\])(\[[01]\])?"
-_GIVES = {nn.RNNBase: r"\[1\](\[[01]\])?", nn.LSTMCell: r"(\[[01]\])", nn.GRUCell: "()", nn.RNNCell: "()"}
-"""Where the recurrent modules of PyTorch take and return their states."""
-_SLOTS = ("h", "c")  # other places among arguments and outputs begin with a bracket, or are empty
+
+
+class _Slot(str):
+    """The place of a state of a recurrent module of PyTorch: `h`, or `h[0]` of the first of the layers that it stacks.
+
+    Other places at which modules get and return tensors are paths within their arguments or results.
+    """
 
 
 class _Event(NamedTuple):
@@ -55,11 +57,11 @@ class _Event(NamedTuple):
 
 
 class _Birth(NamedTuple):
-    """The first appearance of some content in an array of the state, or as an output of a module."""
+    """An appearance of some content: as an output of a module, or in an array of the state while it ran."""
 
     chain: Chain
-    at: str  # the array's path; for an output, its place in what the module returned, or `h[0]` for a layer's state
-    is_output: bool
+    output: str | None = None
+    array: str | None = None
 
 
 def _arrays_of(state: Any) -> dict[str, torch.Tensor]:
@@ -92,29 +94,39 @@ def _stack_size(module: nn.Module) -> int:
     return module.num_layers * (2 if module.bidirectional else 1) if isinstance(module, nn.RNNBase) else 1
 
 
-class _Watched:
+def _slots(module: nn.Module, phase: Phase) -> dict[str, str]:
+    """Return where a recurrent module of PyTorch takes or returns its states, by path; nothing of others."""
+    is_changed = _stack_size(module) == 1 and type(module).forward.__module__ != nn.LSTM.__module__
+    if is_changed or not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return {}  # a subclass may return its states as it likes
+    states = ("[0][1]", "[1]['hx']") if phase is Phase.BEGIN else ("[1]" if isinstance(module, nn.RNNBase) else "",)
+    return {at + part: slot for at in states for part, slot in (("", "h"), ("[0]", "h"), ("[1]", "c"))}
+
+
+class _WatchedCall:
     """One call from a state: what modules saw, and which arrays of the state they were given and made."""
 
     def __init__(self, step: TorchStep, ids: Ids, state: Any, *, with_births: bool = False) -> None:
         """Make the call; record what each module made, too, if `with_births`."""
         self.events: list[_Event] = []
-        self.births: dict[bytes, list[_Birth]] = {}
-        self.entries: dict[str, set[tuple[Chain, str]]] = {}
+        self.births: defaultdict[bytes, list[_Birth]] = defaultdict(list)
+        """By content: where it appeared, in this order."""
+        self.entries: defaultdict[str, set[tuple[Chain, str]]] = defaultdict(set)
         """By the path of an array: the modules that were given it, and its place among their arguments."""
-        self.links: dict[tuple[Chain, str], set[str]] = {}
+        self.links: defaultdict[tuple[Chain, str], set[str]] = defaultdict(set)
         """By a module and a place among its outputs: the places among its arguments at which a later run got this."""
-        given = {path: array.detach().clone() for path, array in _arrays_of(state).items()}
+        before = {path: array.detach().clone() for path, array in _arrays_of(state).items()}
         parts = [*step.module.modules()]
         self.stacks = {*map(_stack_size, parts)} - {1}  # the numbers of layers that one module runs
         self.lists = {len(part) for part in parts if isinstance(part, nn.ModuleList)} - {0, 1}
         self._step, self._with_births = step, with_births
-        self._given = {path: _stored(array) for path, array in given.items()}
-        self._parts = {content(part): path for path, part in _with_parts(given, self.stacks)} if self.stacks else {}
-        self._bytes = {array.untyped_storage().nbytes() for array in given.values()}
-        self._known: dict[int, tuple[str, torch.Tensor]] = {}  # by address; the tensors are kept, so none is reused
+        self._memory = {path: _stored(array) for path, array in before.items()}
+        self._path_of_part = {content(part): at for at, part in _with_parts(before, self.stacks)} if self.stacks else {}
+        self._sizes = {array.untyped_storage().nbytes() for array in before.values()}
+        self._at_address: dict[int, tuple[str, torch.Tensor]] = {}  # the tensors are kept, so no address is reused
         self._arguments: list[Any] = []  # of the outermost modules: containers that may hold the state are among them
         self._versions: dict[str, tuple[int, int]] = {}
-        self._names: dict[str, str] = {}  # where the model has an array → its path in the state
+        self._path_at: dict[str, str] = {}  # where the model has an array → its path in the state
         with listening(step.module, self._hear):
             logits, self.after = step(ids, state)
         self.logits = content(logits)
@@ -123,43 +135,45 @@ class _Watched:
         """Record one event, and tell the arrays of the state from other tensors."""
         if len(chain) == 1 and phase is Phase.BEGIN:
             self._arguments.append(arguments)
-            for place, tensor in self._changed():
-                self._names.setdefault(place, self._path_of(tensor) or place)
-        contents = []
-        for path, tensor in self._tensors(chain, phase, arguments if phase is Phase.BEGIN else result):
-            array = (self._parts.get(content(tensor)) if path[:1] in _SLOTS else None) or self._path_of(tensor)
-            if array is None:
-                contents.append((path, content(tensor)))
+            for at, tensor in self._changed():
+                self._path_at.setdefault(at, self._path_of(tensor) or at)
+        tensors, others = [*self._tensors(chain, phase, arguments if phase is Phase.BEGIN else result)], []
+        for place, tensor in tensors:
+            part = self._path_of_part.get(content(tensor)) if isinstance(place, _Slot) else None
+            path = part or self._path_of(tensor)
+            if path is None:
+                others.append((place, content(tensor)))
             elif phase is Phase.BEGIN:
-                self.entries.setdefault(array, set()).add((chain, path))
-            if phase is Phase.BEGIN and self._with_births and not _is_constant(tensor):
-                for birth in self.births.get(content(tensor), ()):
-                    if birth.is_output and birth.chain == chain:
-                        self.links.setdefault((chain, birth.at), set()).add(path)
-        self.events.append(_Event(chain, phase, tuple(contents)))
-        if self._with_births:
-            # What changed before a module began was made by the one around it.
-            made = {self._names.get(place, place): tensor for place, tensor in self._changed()}
-            births = [(part, path, False) for path, part in _with_parts(made, self.stacks | self.lists)]
-            births += [(tensor, at, True) for at, tensor in (*tensors_in(result), *self._tensors(chain, phase, result))]
-            maker = chain if phase is Phase.END else chain[:-1]
-            for tensor, at, is_output in births:
-                self.births.setdefault(content(tensor), []).append(_Birth(maker, at, is_output))
+                self.entries[path].add((chain, place))
+        self.events.append(_Event(chain, phase, tuple(others)))
+        if self._with_births and phase is Phase.BEGIN:
+            for place, tensor in tensors:
+                births = () if _is_constant(tensor) else self.births.get(content(tensor), ())
+                for output in (birth.output for birth in births if birth.chain == chain and birth.output is not None):
+                    self.links[chain, output].add(place)
+            self._add_births(chain[:-1], ())  # what changed before a module began was made by the one around it
+        elif self._with_births:
+            self._add_births(chain, (*tensors_in(result), *tensors))
+
+    def _add_births(self, maker: Chain, outputs: Sequence[tuple[str, torch.Tensor]]) -> None:
+        """Note which arrays of the state changed since the last event, and the outputs of a module that ends."""
+        arrays = {self._path_at.get(place, place): tensor for place, tensor in self._changed()}
+        for path, part in _with_parts(arrays, self.stacks | self.lists):
+            self.births[content(part)].append(_Birth(maker, array=path))
+        for place, tensor in outputs:
+            self.births[content(tensor)].append(_Birth(maker, output=place))
 
     def _tensors(self, chain: Chain, phase: Phase, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the tensors of an event; states of recurrent modules of PyTorch as `h` or `c`, of stacks as `h[0]`."""
+        """Yield the tensors of an event; states of recurrent modules of PyTorch by slot, of stacks layer by layer."""
         module = self._step.module.get_submodule(chain[-1])
-        size, gives = _stack_size(module), next((_GIVES[kind] for kind in _GIVES if isinstance(module, kind)), None)
-        if size == 1 and type(module).forward.__module__ != nn.LSTM.__module__:
-            gives = None  # a subclass may return its states as it likes
+        size, slots = _stack_size(module), _slots(module, phase)
         for path, tensor in tensors_in(nest):
-            state = re.fullmatch(_TAKES if phase is Phase.BEGIN else gives, path) if gives is not None else None
-            if state is None or (size > 1 and len(tensor) != size):
+            if path not in slots or (size > 1 and len(tensor) != size):
                 yield path, tensor
-                continue
-            slot = "c" if state[1] == "[1]" else "h"
-            parts = [(slot, tensor)] if size == 1 else [(f"{slot}[{k}]", part) for k, part in enumerate(tensor)]
-            yield from parts
+            elif size == 1:
+                yield _Slot(slots[path]), tensor
+            else:
+                yield from ((_Slot(f"{slots[path]}[{layer}]"), part) for layer, part in enumerate(tensor))
 
     def _changed(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the arrays that were replaced or changed in place since the last look, where the model has them."""
@@ -171,20 +185,20 @@ class _Watched:
                     yield place, value
 
     def _path_of(self, tensor: torch.Tensor) -> str | None:
-        """Return the path of the array of the state that a tensor is, or is a view or copy of; None for others."""
+        """Return the path of the array of the state that a tensor is, or is a view or copy of; None for others.
+
+        Its address stands for this array from then on. Of equal arrays each address is another one, in their order.
+        """
         storage = tensor.untyped_storage()
-        known = self._known.get(storage.data_ptr())
-        if known is not None:
-            return known[0]
-        if not tensor.numel() or storage.nbytes() not in self._bytes:
+        if (entry := self._at_address.get(storage.data_ptr())) is not None:
+            return entry[0]
+        if not tensor.numel() or storage.nbytes() not in self._sizes:
             return None
-        stored = _stored(tensor)
-        same = [path for path, given in self._given.items() if given == stored]
-        if not same:
-            return None
-        taken = {path for path, _ in self._known.values()}
-        path = next((path for path in same if path not in taken), same[0])
-        self._known[storage.data_ptr()] = (path, tensor)
+        digest, has_address = _stored(tensor), {path for path, _ in self._at_address.values()}
+        equal = [path for path, other in self._memory.items() if other == digest]
+        path = next((path for path in equal if path not in has_address), next(iter(equal), None))
+        if path is not None:
+            self._at_address[storage.data_ptr()] = (path, tensor)
         return path
 
 
@@ -216,21 +230,8 @@ class ArrayFlow:
     giver: Chain | None = None  # the module that gave the writer an output beside its first one in the same call
 
 
-def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
-    """Return what reads and what wrote each array; None for a model that gives different numbers for equal calls."""
-    with torch.no_grad(), awake(step.module, seed):
-        trial = _Interventions(step, width, seed)
-        return tuple(trial.arrays()) if trial.repeats() else None
-
-
-def lost_counters(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...]:
-    """Return the whole numbers of a state that calls leave as they are although they matter, or that never matter."""
-    with torch.no_grad(), awake(step.module, seed):
-        return tuple(_Interventions(step, width, seed).lost_counters())
-
-
-class _Interventions:
-    """Calls of a model from one state, each with one array, or one layer's part of it, changed."""
+class Interventions:
+    """Calls of a model that is awake, from one state, each with one array, or one layer's part of it, changed."""
 
     def __init__(self, step: TorchStep, width: int, seed: int) -> None:
         self._step = step
@@ -251,13 +252,13 @@ class _Interventions:
         self._starts = starts[blanks.index(min(blanks)) :]
         self._state = state = self._starts[0]
         self._noise = torch.Generator().manual_seed(seed)
-        self._plain = {tokens: _Watched(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
-        self._later_plain: dict[tuple[int, int], _Watched] = {}
+        self._plain = {tokens: _WatchedCall(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
+        self._later_plain: dict[tuple[int, int], _WatchedCall] = {}
         self._moving: dict[int, set[str]] = {}
         self._longest = self._plain[max(CALLS)]
 
-    def repeats(self) -> bool:
-        """Return whether the same call gives the same, bit by bit."""
+    def repeat(self) -> bool:
+        """Return whether equal calls give the same, bit by bit."""
         return all(self._reaction(tokens, self._state) is None for tokens in CALLS)
 
     def arrays(self) -> Iterator[ArrayFlow]:
@@ -347,7 +348,7 @@ class _Interventions:
         for axis, size in enumerate(array.shape):
             parts = after.unbind(axis) if size in self._longest.stacks else ()
             births = (birth for part in parts for birth in self._longest.births.get(content(part), []))
-            if any(birth.is_output and birth.at[:1] in _SLOTS for birth in births):
+            if any(isinstance(birth.output, _Slot) for birth in births):
                 return axis
             if size in self._longest.lists:
                 ends = (self._readers(_part(path, axis, index))[1] for index in (0, size - 1))
@@ -366,17 +367,17 @@ class _Interventions:
         makers = (_maker(self._plain[tokens], path, after[tokens]) for tokens in reversed(changed))
         writer, made_at = next(filter(None, makers), (None, path))
         reading = sorted(filter(None, readers.values()), key=lambda reader: _first_other(reader, writer) is not None)
-        read = next(iter(reading), None)
+        reader = next(iter(reading), None)
         entries = self._longest.entries.get(path, ())
-        slots = [at for chain, at in entries if chain == read and at[:1] in _SLOTS]
-        outputs = {_Birth(read or (), slot, is_output=True) for slot in slots}
+        slots = [place for chain, place in entries if chain == reader and isinstance(place, _Slot)]
+        outputs = {_Birth(reader or (), output=slot) for slot in slots}
         left = self._parts(self._longest.after) if len(silent) == len(CALLS) else {}
         handed, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
         return ArrayFlow(
             path=path,
-            slot=slots[0] if len(slots) == 1 else "",
+            slot=str(slots[0]) if len(slots) == 1 else "",  # a record encodes no subclass of str
             readers=readers,
-            reader=read,
+            reader=reader,
             writer=writer,
             made_at=made_at,
             unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, outputs)),
@@ -405,9 +406,9 @@ class _Interventions:
     def _reaction(self, tokens: int, state: Any, start: int = 0) -> Chain | None:
         """Return where a call of so many tokens from another state first differs."""
         if start and (tokens, start) not in self._later_plain:
-            self._later_plain[tokens, start] = _Watched(self._step, self._ids[tokens], self._starts[start])
+            self._later_plain[tokens, start] = _WatchedCall(self._step, self._ids[tokens], self._starts[start])
         plain = self._later_plain[tokens, start] if start else self._plain[tokens]
-        return _reaction(plain, _Watched(self._step, self._ids[tokens], state))
+        return _reaction(plain, _WatchedCall(self._step, self._ids[tokens], state))
 
     def _altered(self, path: str, times: float, start: int = 0) -> Any:
         """Return the state with an array moved by random numbers as large as its own; it may stand there twice."""
@@ -420,7 +421,7 @@ class _Interventions:
     def _is_late(self, altered: Any, tokens: int) -> bool:
         """Return whether modules react to a changed array in the call after one in which none did."""
         states = [self._step(self._ids[tokens], state)[1] for state in (self._state, altered)]
-        return _reaction(*(_Watched(self._step, self._next, state) for state in states)) is not None
+        return _reaction(*(_WatchedCall(self._step, self._next, state) for state in states)) is not None
 
     def _stays(self, path: str, tokens: int, outputs: set[_Birth]) -> bool:
         """Return whether an array is still the same after more calls of one token, or of several.
@@ -434,19 +435,17 @@ class _Interventions:
         if tokens not in self._moving:
             ways = [np.split(self._later, range(tokens, self._later.shape[1], tokens), axis=1)]
             ways += [[self._later]] * (tokens > 1)
-            self._moving[tokens] = {path for calls in ways for path in self._moving_in(calls, call.after)}
+            before, moving = self._parts(self._state), self._moving.setdefault(tokens, set())
+            for calls in ways:
+                state = call.after
+                for ids in calls:
+                    _, state = self._step(ids, state)
+                    after = self._parts(state)
+                    moving |= {path for path, array in before.items() if not same(array, after.get(path))}
         return path not in self._moving[tokens]
 
-    def _moving_in(self, calls: Sequence[Ids], state: Any) -> Iterator[str]:
-        """Yield the arrays that change in some calls."""
-        before = self._parts(self._state)
-        for ids in calls:
-            _, state = self._step(ids, state)
-            after = self._parts(state)
-            yield from (path for path, array in before.items() if not same(array, after.get(path)))
 
-
-def _reaction(base: _Watched, other: _Watched) -> Chain | None:
+def _reaction(base: _WatchedCall, other: _WatchedCall) -> Chain | None:
     """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""
     for plain, event in zip(base.events, other.events, strict=False):
         if plain != event:
@@ -466,7 +465,7 @@ def _first_other(one: Chain | None, other: Chain | None) -> Chain | None:
     return None if depth is None or other is None else other[: depth + 1]
 
 
-def _maker(call: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
+def _maker(call: _WatchedCall, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
     """Return the module in which an array's new content first appeared, and the array that it was made as."""
     if after is None or _is_constant(after):
         return None
@@ -475,24 +474,26 @@ def _maker(call: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain
     if not births:
         return None
     first = births[0]
-    places = {birth.at for birth in births if birth.is_output and birth.chain == first.chain}
-    return first.chain, _made_as(first.chain, places, call, path) if first.is_output else first.at
+    places = {birth.output for birth in births if birth.output is not None and birth.chain == first.chain}
+    return first.chain, first.array or _output_array(first.chain, places, call, path)
 
 
-def _made_as(maker: Chain, places: Collection[str], call: _Watched, path: str) -> str:
+def _output_array(maker: Chain, places: Collection[str], call: _WatchedCall, path: str) -> str:
     """Return the array that a module is given where it takes up what it returned at some places.
 
     A slot of a recurrent module of PyTorch is taken up as the same one; elsewhere the runs of one call show it.
     """
-    takes = {at: array for array, entries in call.entries.items() for chain, at in entries if chain == maker}
-    slots = {place for place in places if place[:1] in _SLOTS}
-    taken_up = slots or {at for place in places for at in call.links.get((maker, place), ())}
-    if path not in takes.values() or path in (takes.get(at) for at in taken_up):
+    takes = {place: array for array, entries in call.entries.items() for chain, place in entries if chain == maker}
+    later: set[str] = {place for place in places if isinstance(place, _Slot)}
+    later = later or {argument for place in places for argument in call.links.get((maker, place), ())}
+    if path not in takes.values() or path in (takes.get(place) for place in later):
         return path
-    return next((takes[at] for at in sorted(taken_up) if at in takes), path)
+    return next((takes[place] for place in sorted(later) if place in takes), path)
 
 
-def _handed(call: _Watched, writer: Chain | None, after: Mapping[str, torch.Tensor]) -> tuple[list[str], Chain | None]:
+def _handed(
+    call: _WatchedCall, writer: Chain | None, after: Mapping[str, torch.Tensor]
+) -> tuple[list[str], Chain | None]:
     """Return the arrays of other modules whose new content a writer got beside its input, and what gave it a state.
 
     That is the module that returned it beside its first output. The call is of several tokens: the output of one token
@@ -503,6 +504,6 @@ def _handed(call: _Watched, writer: Chain | None, after: Mapping[str, torch.Tens
     handed = (path for path, array in after.items() if not {content(array), content(array[None])}.isdisjoint(arguments))
     makers = {path: _maker(call, path, after[path]) for path in handed}
     births = (birth for numbers in arguments for birth in call.births.get(numbers, []))
-    outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
-    giver = next((birth.chain for birth in outputs if birth.chain != writer), None)
+    others = (birth.chain for birth in births if birth.output not in (None, "", "[0]"))
+    giver = next((chain for chain in others if chain != writer), None)
     return [path for path, maker in makers.items() if maker is not None and maker[0] != writer], giver

@@ -13,7 +13,7 @@ from rnneval.models.torch.causal import CachedStep
 from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_test
 from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.readers import array_flows
+from rnneval.wiring.torch.readers import Interventions
 from tests.wiring.torch.tiny import V, made
 
 KINDS = (
@@ -261,6 +261,12 @@ class Found:
 
     def __str__(self):
         return self.text
+
+
+def array_flows(step, width, seed):
+    """Return what reads and what wrote each array of the state."""
+    with torch.no_grad(), awake(step.module, seed):
+        return tuple(Interventions(step, width, seed).arrays())
 
 
 def locate(step, width=V):
