@@ -201,13 +201,13 @@ class _Judge:
         if self._cut_matters and alike and array.reader != array.writer:
             message = f"{writer} starts from the state that {giver} made in the same call, and {reads} {writer} wrote"
             return _Judgement("crossed", writer, _Fault("shared-state", message, giver=giver))
-        if array.made_at == path:
+        if array.origin == path:
             return None
-        source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+        source = Slot(layer=reader, slot=self._slots.get(array.origin, _slot(array.origin)))
         if array.slot[1:] and array.slot[1:] != source.slot[1:]:  # one layer's of a stack: h[0] and h[1]
             message = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
             return _Judgement("crossed", source, _Fault("crossed-state", message, giver=reader))
-        message = f"{reader}: {path} holds what was written as {array.made_at}"
+        message = f"{reader}: {path} holds what was written as {array.origin}"
         return _Judgement("swapped", source, _Fault("swapped-slots", message))
 
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Judgement:

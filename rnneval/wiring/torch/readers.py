@@ -217,7 +217,7 @@ class ArrayFlow:
     """The first module that reacts, by the number of tokens of the call; () is the step function itself."""
     reader: Chain | None = None  # one of them, that which also writes it if there is one
     writer: Chain | None = None  # the module that made what the array holds after a call; None if no module was seen to
-    made_at: str = ""  # the array in which the content first appeared: another one where states were exchanged
+    origin: str = ""  # the array in which the content first appeared: another one where states were exchanged
     unchanged: tuple[int, ...]  # the calls that leave it as it is, also after more tokens, by their numbers of tokens
     grows: bool = False  # whether it takes up every token, as the keys of attention do
     late: bool = False  # whether modules react to it one call later only
@@ -301,18 +301,18 @@ class Interventions:
 
     def _with_owner(self, flow: ArrayFlow, others: Sequence[ArrayFlow]) -> ArrayFlow:
         """Return the flow with the layer whose state the array is: not one that reads it first, as a norm does."""
-        layer = _first_other(flow.reader, flow.writer)
-        if layer is None:
+        writer = _first_other(flow.reader, flow.writer)
+        if writer is None:  # one of them runs within the other
             return replace(flow, owner=flow.reader or flow.writer)
-        if self._gets(flow.path, layer):
-            return replace(flow, owner=layer)
-        if not any(layer[-1] in (other.reader or ()) or self._gets(other.path, layer) for other in others):
-            return replace(flow, owner=flow.reader)
-        reads = _first_other(flow.writer, flow.reader)
+        if self._gets(flow.path, writer):  # the reader only comes first
+            return replace(flow, owner=writer)
+        if not any(writer[-1] in (other.reader or ()) or self._gets(other.path, writer) for other in others):
+            return replace(flow, owner=flow.reader)  # the writer has no state of its own
+        reader = _first_other(flow.writer, flow.reader)
         writers = filter(None, (_first_other(flow.writer, other.writer) for other in others))
-        claims = next((each for each in writers if each == reads or self._gets(flow.path, each)), None)
-        owner = flow.reader if claims in {reads, None} else claims
-        return replace(flow, owner=owner, other=layer, claimed=claims is not None)
+        claimant = next((each for each in writers if each == reader or self._gets(flow.path, each)), None)
+        owner = flow.reader if claimant in {reader, None} else claimant
+        return replace(flow, owner=owner, other=writer, claimed=claimant is not None)
 
     def _gets(self, path: str, layer: Chain) -> bool:
         """Return whether a layer takes an array, or what others make of it, as it takes a state: not with the tokens.
@@ -365,7 +365,7 @@ class Interventions:
         after = {tokens: self._parts(made.after).get(path) for tokens, made in self._plain.items()}
         changed = [tokens for tokens in CALLS if not same(before, after[tokens])]
         makers = (_maker(self._plain[tokens], path, after[tokens]) for tokens in reversed(changed))
-        writer, made_at = next(filter(None, makers), (None, path))
+        writer, origin = next(filter(None, makers), (None, path))
         reading = sorted(filter(None, readers.values()), key=lambda reader: _first_other(reader, writer) is not None)
         reader = next(iter(reading), None)
         entries = self._longest.entries.get(path, ())
@@ -379,7 +379,7 @@ class Interventions:
             readers=readers,
             reader=reader,
             writer=writer,
-            made_at=made_at,
+            origin=origin,
             unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, outputs)),
             grows=any(array is not None and array.shape != before.shape for array in after.values()),
             late=any(self._is_late(altered, tokens) for tokens in silent),
