@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,12 +51,8 @@ class Neighbours:
     def split(self, name: str) -> tuple[UserSource, str] | None:
         """Return the user's own file in which a dotted name is defined, and the name in it."""
         parts, read = name.split("."), self._source.neighbours
-        bases = (
-            (count, folder.joinpath(*parts[:count]))
-            for count in range(len(parts) - 1, 0, -1)
-            for folder in self._folders
-        )
-        for count, base in bases:
+        for count, folder in product(range(len(parts) - 1, 0, -1), self._folders):
+            base = folder.joinpath(*parts[:count])
             for path in (base / "__init__.py", base.with_suffix(".py")):
                 if path.is_file() and not is_installed(path):
                     place = path.resolve()

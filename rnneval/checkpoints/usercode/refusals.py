@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rnneval.checkpoints.usercode.allowed import is_allowed, is_download, judge_of
 from rnneval.checkpoints.usercode.neighbours import Neighbours, cache_places
-from rnneval.checkpoints.usercode.source import OWN, UNKNOWN, CodeUnit, UserSource, header_of
+from rnneval.checkpoints.usercode.source import IN_FILE, UNKNOWN, CodeUnit, UserSource, header_of
 from rnneval.checkpoints.usercode.uses import Use, UseWalk, parsed
 
 _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_gradients|minimize|save|save_\w+|export")
@@ -55,12 +55,8 @@ def _refusal(use: Use, does: str, unit: CodeUnit | None) -> Refusal:
 def _mistake(use: Use) -> str:
     """Return what a call trains or saves; "" for other uses."""
     last = use.name.rpartition(".")[2]
-    if (
-        use.call is None
-        or use.is_users
-        or not isinstance(use.call.func, ast.Attribute)
-        or not _MISTAKES.fullmatch(last)
-    ):
+    is_method_call = use.call is not None and isinstance(use.call.func, ast.Attribute) and not use.is_users
+    if not is_method_call or not _MISTAKES.fullmatch(last):
         return ""
     return "saves a file" if last.startswith(("save", "export")) else "trains a model"
 
@@ -68,11 +64,11 @@ def _mistake(use: Use) -> str:
 def _refused(use: Use) -> str:
     """Return what a use does that is not allowed; "" if it is."""
     name, call, judge = use.name, use.call, judge_of(use.name)
-    shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(OWN).removeprefix("builtins.")
-    if use.changed:
-        return "" if name.startswith((UNKNOWN, OWN)) or name in _PLACES else f"changes {name}"
+    shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(IN_FILE).removeprefix("builtins.")
+    if use.is_change:
+        return "" if name.startswith((UNKNOWN, IN_FILE)) or name in _PLACES else f"changes {name}"
     if call is None:  # what is judged by its arguments has none yet where it is handed on
-        return "" if judge is None and (use.is_users or is_allowed(name, called=use.handed)) else f"uses {shown}"
+        return "" if judge is None and (use.is_users or is_allowed(name, called=use.is_callback)) else f"uses {shown}"
     if does := judge and judge(call):
         return does
     if is_download(name) and (missing := _not_cached(call)):

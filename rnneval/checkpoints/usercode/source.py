@@ -28,8 +28,8 @@ T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 ENDINGS = (".py", ".ipynb")
-UNKNOWN = "?"  # first part of the name of an attribute whose object is not known, as in `?.fit`
-OWN = "@"  # first part of the name of a function or class of the same file, as in `@MyModel`
+# Full names are `numpy.zeros`, `@MyModel` in the same file, and `?.fit` of an object that is not known.
+UNKNOWN, IN_FILE = "?", "@"
 
 _BLOCK = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
 _OPTIMIZED = 1  # the flag CO_OPTIMIZED of code objects: functions and comprehensions have it, class bodies do not
@@ -38,7 +38,8 @@ _LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
 _MOST = 8  # most values of one name that are followed; each is looked at where it is assigned, too
 _MOST_SHOWN = 100
 _LISTED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-_CHANGING, _CHANGING_FUNCTIONS, _SETTING = (re.compile("|".join(words.split())) for words in _LISTED.values())
+_PATTERNS = {key: re.compile("|".join(words.split())) for key, words in _LISTED.items()}
+_CHANGING, _CHANGING_FUNCTIONS, _SETTING = (_PATTERNS[key] for key in ("methods", "functions", "settings"))
 
 
 # Blocks and what is in them
@@ -114,7 +115,7 @@ class Scope:
                 for alias in node.names:
                     self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                self._bind(name, f"{OWN}{name}")
+                self._bind(name, f"{IN_FILE}{name}")
             case ast.Assign():
                 for target in node.targets:
                     if isinstance(target, ast.Name):
@@ -284,8 +285,7 @@ class UserSource:
     @property
     def literals(self) -> set[str]:
         """The strings that are written in it."""
-        constants = (each.value for each in self._nodes if isinstance(each, ast.Constant))
-        return {value for value in constants if isinstance(value, str)}
+        return {each.value for each in self._nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)}
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`, which counts text cells, too."""

@@ -9,12 +9,12 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
-from rnneval.checkpoints.usercode.allowed import CALLED, EFFECTS, RUN_WHEN_MADE, is_namespace, reaches
+from rnneval.checkpoints.usercode.allowed import CALLED_BY_LIBRARIES, CALLERS, EFFECTS, is_namespace, reaches
 from rnneval.checkpoints.usercode.neighbours import Neighbours
-from rnneval.checkpoints.usercode.source import OWN, UNKNOWN, Function, Scope, UserSource, imported_module
+from rnneval.checkpoints.usercode.source import IN_FILE, UNKNOWN, Function, Scope, UserSource, imported_module
 
 _FIELD = re.compile(r"\{([^{}:!]*)")  # what a field of a format string reads
-_FRAMEWORKS = (OWN, "builtins.", "keras.", "tensorflow.", "tf_keras.", "torch.nn.", "abc.", "typing.")
+_FRAMEWORKS = (IN_FILE, "builtins.", "keras.", "tensorflow.", "tf_keras.", "torch.nn.", "abc.", "typing.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,20 @@ class Use:
     node: ast.AST
     name: str
     call: ast.Call | None = None  # the call of it
-    handed: bool = False  # whether it is handed to a function that calls it
-    changed: bool = False  # whether an attribute or item of it is assigned or deleted
+    is_callback: bool = False  # whether it is handed to a function that calls it
+    is_change: bool = False  # whether an attribute or item of it is assigned or deleted
     is_users: bool = False  # whether it is the user's own function, class or method
 
 
 class UseWalk:
-    """One walk over statements and the user's own code that they mention, each function and class once."""
+    """One walk over statements and the user's own code, each function and class once; what a name leads to is first.
+
+    ```text
+    uses ─► _uses_of ─► _mentions ─► follow ─► _class, _body, _bodies ─► uses, of each statement in them
+      │         └─────► _callbacks ────┘
+      └───► _parts ─► uses, of each part that runs when the node does
+    ```
+    """
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
@@ -40,11 +47,10 @@ class UseWalk:
     def uses(self, source: UserSource, node: ast.AST, scope: Scope) -> Iterator[Use]:
         """Yield the uses in a statement or an expression: those of the node itself, then those of its parts."""
         yield from self._uses_of(source, node, scope)
+        parts = _parts(node, scope)
         if isinstance(node, ast.ClassDef | ast.Lambda):
             inside = node.body if isinstance(node, ast.ClassDef) else list(ast.walk(node))[1:]
-            parts, scope = _parts(node, scope), Scope(inside, source.package, scope)
-        else:
-            parts = _parts(node, scope)
+            scope = Scope(inside, source.package, scope)
         for part in parts:
             yield from self.uses(source, part, scope)
 
@@ -52,22 +58,23 @@ class UseWalk:
         """Yield what a node itself mentions, calls, hands to a function that calls it, or changes."""
         match node:
             case ast.Constant(str(text)):
-                yield from (Use(source=source, node=node, name=name) for name in _formatted(text))
+                yield from (Use(source=source, node=node, name=name) for name in _format_fields(text))
             case ast.Call(func=ast.Name() | ast.Attribute() as callee):
-                yield from self._mentioned(source, callee, scope, node)
-                yield from self._handed(source, scope, node)
+                yield from self._mentions(source, callee, scope, node)
+                yield from self._callbacks(source, scope, node)
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
                 for name in scope.full_names(node.value):
-                    yield Use(source=source, node=node, name=name, changed=True)
+                    yield Use(source=source, node=node, name=name, is_change=True)
             case ast.Name(ctx=ast.Load()) | ast.Attribute():
-                yield from self._mentioned(source, node, scope)
+                yield from self._mentions(source, node, scope)
 
-    def _handed(self, source: UserSource, scope: Scope, call: ast.Call) -> Iterator[Use]:
+    def _callbacks(self, source: UserSource, scope: Scope, call: ast.Call) -> Iterator[Use]:
         """Yield the methods among the arguments that a function on the list, or the user's own function, calls."""
         arguments = dict[int | str | None, ast.expr](enumerate(call.args)) | {k.arg: k.value for k in call.keywords}
         for callee in scope.full_names(call.func):
-            places = [*CALLED.get(callee, ()), *CALLED.get(f"{UNKNOWN}.{callee.rpartition('.')[2]}", ())]
-            for function in source.functions.get(callee.removeprefix(OWN), ()) if callee.startswith(OWN) else ():
+            places = [*CALLERS.get(callee, ()), *CALLERS.get(f"{UNKNOWN}.{callee.rpartition('.')[2]}", ())]
+            users = source.functions.get(callee.removeprefix(IN_FILE), ()) if callee.startswith(IN_FILE) else ()
+            for function in users:
                 calls = {ast.unparse(each.func) for each in ast.walk(function) if isinstance(each, ast.Call)}
                 for place, parameter in enumerate(function.args.args):
                     places += [place, parameter.arg] if parameter.arg in calls else []
@@ -76,9 +83,9 @@ class UseWalk:
             for node in nodes:
                 for name in (name for name in scope.full_names(node) if name.startswith(f"{UNKNOWN}.")):
                     is_users = yield from self.follow(source, name)
-                    yield Use(source=source, node=node, name=name, handed=True, is_users=is_users)
+                    yield Use(source=source, node=node, name=name, is_callback=True, is_users=is_users)
 
-    def _mentioned(
+    def _mentions(
         self, source: UserSource, node: ast.Name | ast.Attribute, scope: Scope, call: ast.Call | None = None
     ) -> Iterator[Use]:
         """Yield a name or attribute by its full names, those in the user's own code that it leads to first."""
@@ -97,8 +104,8 @@ class UseWalk:
             yield from self._bodies(methods[-1:])
             is_users = any(name in file.member_names for file in self._neighbours.files() for name in methods[-1:])
             return is_users and methods[-1] not in EFFECTS
-        if first.startswith(OWN):
-            first = first.removeprefix(OWN)
+        if first.startswith(IN_FILE):
+            first = first.removeprefix(IN_FILE)
             for unit in source.definitions.get(first, ()):
                 if isinstance(unit.node, ast.ClassDef):
                     yield from self._class(source, unit.node)
@@ -129,7 +136,7 @@ class UseWalk:
         bases = {full for base in node.bases for full in source.scope.full_names(base)}
         foreign = not all(base.startswith(_FRAMEWORKS) for base in bases)  # its base may call any method
         for method in (item for item in node.body if isinstance(item, Function)):
-            runs = method.name.startswith("__") or method.name in RUN_WHEN_MADE or method.decorator_list
+            runs = method.name.startswith("__") or method.name in CALLED_BY_LIBRARIES or method.decorator_list
             if foreign or runs:
                 yield from self._body(source, method, source.scope)
         for base in sorted(bases):
@@ -148,7 +155,7 @@ class UseWalk:
             yield from self.uses(source, statement, scope)
 
 
-def _formatted(text: str) -> Iterator[str]:
+def _format_fields(text: str) -> Iterator[str]:
     """Yield what the fields of a text reach, as in `"{0.__class__}"`: any text may be given to `format`."""
     names = (f"{UNKNOWN}.{part}" for field in _FIELD.findall(text) for part in re.findall(r"\.(\w+)", field))
     yield from filter(reaches, names)
@@ -163,7 +170,7 @@ def _parts(node: ast.AST, scope: Scope) -> Iterable[ast.AST]:  # noqa: PLR0911 -
             defaults = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
             return [*node.decorator_list, *defaults, *_calls([*annotations, node.returns])]
         case ast.ClassDef():
-            foreign = [base for base in node.bases if not any(n.startswith(OWN) for n in scope.full_names(base))]
+            foreign = [base for base in node.bases if not any(n.startswith(IN_FILE) for n in scope.full_names(base))]
             return [*node.decorator_list, *node.keywords, *foreign, *node.body]
         case ast.AnnAssign():
             return [*(part for part in parts if part is not node.annotation), *_calls([node.annotation])]
