@@ -371,8 +371,7 @@ def _divided_by_key(returned: Mapping[str, Any], ids: Any, names: Sequence[str])
     of_logits = next((key for key in _LOGIT_KEYS if key in returned), None) or next(alike, next(iter(returned)))
     others = {key: part for key, part in returned.items() if key != of_logits}
     # Beside the state may be attention weights and the like; h alone is a part of one.
-    named = [key for key in others if key in names]
-    named = named or [key for key in others if _STATE_NAME.fullmatch(key) and len(key) > 2]
+    named = [k for k in others if k in names] or [k for k in others if _STATE_NAME.fullmatch(k) and len(k) > 2]
     state: Any = others
     if len(others) == 1 or (len(names) == 1 and len(named) == 1):
         state = others[(named or list(others))[0]]
@@ -430,8 +429,7 @@ def _require_one_place(run: UnitRun, tokens: int) -> None:
     why = f"runs again over {run.steps} of the {tokens} tokens of a call, and there are no states"
     if is_stateful:
         why = "is stateful and runs twice in one call, so its one variable is the state of two places"
-    advice = "give the model call(ids, states=None, return_state=False)"
-    raise CheckpointError(f"layer {run.unit.name} {why}: {advice}")
+    raise CheckpointError(f"layer {run.unit.name} {why}: give the model call(ids, states=None, return_state=False)")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -489,8 +487,9 @@ def recognise(
     one_step = graph and contract is StateContract.STATEFUL_LAYERS and length == 1
     if length is None or one_step:
         _require_carriable(model, units, one_step=one_step)
-        carried = LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
-        return carried, units
+        return LayerStatesAdapter(
+            model=model, inputs=inputs, units=units, contract=contract, takes_training=graph
+        ), units
     if not units:
         raise CheckpointError(f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent models")
     return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph), units
@@ -517,11 +516,8 @@ def attention_without_state(model: Any) -> str | None:
     attention = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
     if attention is None or recurrent_units(model):
         return None
-    takes = (
-        len(getattr(model, "inputs", None) or ()) > 1
-        if is_graph(model)
-        else signature_of(model, tolerant=True).state_names
-    )
+    inputs = getattr(model, "inputs", None) or ()
+    takes = len(inputs) > 1 if is_graph(model) else signature_of(model, tolerant=True).state_names
     holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
     return None if holds or takes else attention
 

@@ -70,7 +70,7 @@ class NumpyLM(LanguageModel):
     @cached_property
     def network(self) -> Network:
         """Its arithmetic."""
-        return Network(self.chain, self.width if self.input_kind == SCALED else None)
+        return Network(self.chain, divisor=self.width if self.input_kind == SCALED else None)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -108,11 +108,11 @@ class NumpyLM(LanguageModel):
         batch, time = given.shape
         logits = np.empty((time, batch, self.width), np.float32)
 
-        def take(start: int, hidden: Floats) -> None:
+        def consume(start: int, hidden: Floats) -> None:
             flat = through(self.network.head, hidden.reshape(-1, hidden.shape[2]))
             logits[start : start + len(hidden)] = flat.reshape(len(hidden), batch, self.width)
 
-        forward.run(np.ascontiguousarray(given.T), states, take)
+        forward.run(np.ascontiguousarray(given.T), states, consume)
         return logits.swapaxes(0, 1), tuple(part for parts in states for part in parts)
 
     def weights_moved(self, draw: int) -> "NumpyLM":

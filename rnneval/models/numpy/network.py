@@ -40,46 +40,45 @@ _LOGITS = 2**20  # the most logits that are made at once: 4 MB
 class Network:
     """The arithmetic of a model."""
 
-    def __init__(self, layers: Layers, scaled: int | None) -> None:
-        """Arrange the weights; ids are divided by `scaled`, or it is None for ids and one-hot rows."""
+    def __init__(self, layers: Layers, divisor: int | None) -> None:
+        """Arrange the weights; a model that reads numbers reads each id divided by `divisor`, which others have not."""
         layers = list(layers)
         # What the first recurrent layer reads for each id, (ids, inputs); None for one-hot rows.
-        source: Floats | None = None if scaled is None else (np.arange(scaled, dtype=np.float32) / scaled)[:, None]
+        lookup: Floats | None = None if divisor is None else (np.arange(divisor, dtype=np.float32) / divisor)[:, None]
         if layers[0][0].kind == "Embedding":
-            source = layers.pop(0)[1]["embeddings"]
+            lookup = layers.pop(0)[1]["embeddings"]
         while layers[0][0].kind not in SLOTS:
             layer = timewise(*layers.pop(0))
-            if source is None and not isinstance(layer, Dense):
+            if lookup is None and not isinstance(layer, Dense):
                 raise NotForNumpyError("one-hot rows are read by a layer that is neither recurrent nor Dense")
-            if source is not None and isinstance(layer, Dense) and len(source) * layer.kernel.shape[1] > _TABLE:
-                raise NotForNumpyError(
-                    f"a table of {len(source):,} ids times {layer.kernel.shape[1]:,} numbers is too large"
-                )
-            source = layer(source)  # type: ignore[arg-type]  # a Dense layer takes None for all one-hot rows
-        cells: list[RecurrentLoop] = []
-        self.between: list[list[RowFunction]] = []  # the layers between each recurrent layer and the next
+            if lookup is not None and isinstance(layer, Dense) and len(lookup) * layer.kernel.shape[1] > _TABLE:
+                sizes = f"{len(lookup):,} ids times {layer.kernel.shape[1]:,} numbers"
+                raise NotForNumpyError(f"a table of {sizes} is too large")
+            lookup = layer(lookup)  # type: ignore[arg-type]  # a Dense layer takes None for all one-hot rows
+        self.lookup = lookup
+        self.loops: list[RecurrentLoop] = []
+        self.after_loops: list[list[RowFunction]] = []  # the layers between each recurrent layer and the next
         for entry, weights in layers:
             if entry.kind in SLOTS:
-                cells.append(RecurrentLoop(entry, weights))
-                self.between.append([])
+                self.loops.append(RecurrentLoop(entry, weights))
+                self.after_loops.append([])
             else:
-                self.between[-1].append(timewise(entry, weights))
-        self.head, self.between[-1] = self.between[-1], []  # the layers after the last recurrent one
-        self.cells, self.source = cells, source
-        self.size = sum(cell.units * len(cell.slots) for cell in cells)  # D, the count of numbers in a row's state
+                self.after_loops[-1].append(timewise(entry, weights))
+        self.head, self.after_loops[-1] = self.after_loops[-1], []  # the layers after the last recurrent one
+        self.size = sum(loop.units * len(loop.slots) for loop in self.loops)  # D, the count of numbers in a row's state
         head = [layer.kernel for layer in self.head if isinstance(layer, Dense)]
-        self.width = int(head[-1].shape[1]) if head else cells[-1].units  # V, how many logits there are
-        self.ids = self.width if source is None else len(source)  # how many ids can be read
-        fits = source is None or len(source) * cells[0].gates * cells[0].units <= _TABLE
+        self.width = int(head[-1].shape[1]) if head else self.loops[-1].units  # V, how many logits there are
+        self.ids = self.width if lookup is None else len(lookup)  # how many ids can be read
+        fits = lookup is None or len(lookup) * self.loops[0].gates * self.loops[0].units <= _TABLE
         # The input's part of the first layer's gates for each id, (gates, ids, units); None where that is too large.
-        self.table = cells[0].project(source) if fits else None
-        self.rows = _ROWS_IF_WIDE if max(cell.units for cell in cells) >= _WIDE else _ROWS  # the most rows of a block
+        self.table = self.loops[0].project(lookup) if fits else None
+        self.rows = _ROWS_IF_WIDE if max(loop.units for loop in self.loops) >= _WIDE else _ROWS  # the most of a block
 
     def split(self, vectors: NDArray[np.floating]) -> list[list[Floats]]:
         """Divide states `(rows, D)` into the parts of each layer's state, `(rows, units)` each: copies."""
-        ends = np.cumsum([cell.units for cell in self.cells for _ in cell.slots])
+        ends = np.cumsum([loop.units for loop in self.loops for _ in loop.slots])
         parts = iter(np.split(vectors, ends[:-1], axis=1))
-        return [[np.array(next(parts), np.float32, order="C") for _ in cell.slots] for cell in self.cells]
+        return [[np.array(next(parts), np.float32, order="C") for _ in loop.slots] for loop in self.loops]
 
 
 class Traces(NamedTuple):
@@ -100,55 +99,55 @@ class ForwardPass:
     def __init__(self, network: Network, rows: int) -> None:
         """Make buffers for so many rows, and for the table of many ids at once."""
         self.network = network
-        cells, most = network.cells, max(_AT_ONCE, rows)
-        self._hidden = [aligned_empty(most * cell.units) for cell in cells]
-        self._parts = [aligned_empty(cell.gates * most * cell.units) for cell in cells]
-        self._work = [aligned_empty(cell.gates * most * cell.units) for cell in cells]
+        loops, most = network.loops, max(_AT_ONCE, rows)
+        self._hidden = [aligned_empty(most * loop.units) for loop in loops]
+        self._gate_buffers = [aligned_empty(loop.gates * most * loop.units) for loop in loops]
+        self._work = [aligned_empty(loop.gates * most * loop.units) for loop in loops]
 
     def run(
-        self, ids: Ids, states: list[list[Floats]], take: Callable[[int, Floats], None], paths: Traces | None = None
+        self, ids: Ids, states: list[list[Floats]], consume: Callable[[int, Floats], None], traces: Traces | None = None
     ) -> None:
         """Run over a segment, ids `(time, rows)`, and overwrite the parts of each layer's state with those after it.
 
-        `take` is called with the number of a step, and what the last recurrent layer gives from there on,
-        `(steps, rows, units)`, which is overwritten afterwards. `paths` get what the layers do.
+        `consume` is called with the number of a step, and what the last recurrent layer gives from there on,
+        `(steps, rows, units)`, which is overwritten afterwards. `traces` get what the layers do.
         """
         steps = max(1, min(_STEPS, _AT_ONCE // ids.shape[1]))
         for start in range(0, len(ids), steps):
             some = slice(start, start + steps)
-            take(start, self._some_steps(ids[some], states, paths and paths.part(some, slice(None))))
+            consume(start, self._run_steps(ids[some], states, traces and traces.part(some, slice(None))))
 
-    def _some_steps(self, ids: Ids, states: list[list[Floats]], paths: Traces | None) -> Floats:
+    def _run_steps(self, ids: Ids, states: list[list[Floats]], traces: Traces | None) -> Floats:
         (steps, rows), inputs = ids.shape, None
-        for k, cell in enumerate(self.network.cells):
-            hidden = _shaped(self._hidden[k], steps, rows, cell.units)
-            if paths is not None and paths.inputs:
-                paths.inputs[k][...] = self._read(ids) if inputs is None else inputs
-            memory = paths.states[k][1] if paths is not None and len(states[k]) > 1 else None
-            work = _shaped(self._work[k], cell.gates, rows, cell.units)
-            cell.run(self._parts_of(k, ids, inputs), states[k], hidden, memory, work)
-            if paths is not None:
-                paths.states[k][0][...] = hidden
-            flat = through(self.network.between[k], hidden.reshape(steps * rows, cell.units))
+        for k, loop in enumerate(self.network.loops):
+            hidden = _shaped(self._hidden[k], steps, rows, loop.units)
+            if traces is not None and traces.inputs:
+                traces.inputs[k][...] = self._look_up(ids) if inputs is None else inputs
+            memory = traces.states[k][1] if traces is not None and len(states[k]) > 1 else None
+            work = _shaped(self._work[k], loop.gates, rows, loop.units)
+            loop.run(self._gate_inputs(k, ids, inputs), states[k], hidden, memory, work)
+            if traces is not None:
+                traces.states[k][0][...] = hidden
+            flat = through(self.network.after_loops[k], hidden.reshape(steps * rows, loop.units))
             inputs = flat.reshape(steps, rows, -1)
         assert inputs is not None  # noqa: S101 - there is a recurrent layer
         return inputs
 
-    def _parts_of(self, k: int, ids: Ids, inputs: Floats | None) -> GateInputs:
+    def _gate_inputs(self, k: int, ids: Ids, inputs: Floats | None) -> GateInputs:
         """Return a function of the step that returns the input's part of the gates of layer k; the first reads ids."""
-        rows, cell, table = ids.shape[1], self.network.cells[k], self.network.table
+        rows, loop, table = ids.shape[1], self.network.loops[k], self.network.table
         if inputs is None and table is not None:
-            part = _shaped(self._parts[0], len(table), rows, table.shape[2])
+            part = _shaped(self._gate_buffers[0], len(table), rows, table.shape[2])
             # Ids are known to be in the table; mode="raise" would make a copy.
             return lambda step: np.take(table, ids[step], axis=1, out=part, mode="clip")
-        flat = (self._read(ids) if inputs is None else inputs).reshape(ids.size, cell.inputs)
-        parts = cell.project(flat, _shaped(self._parts[k], cell.gates, len(flat), cell.units))
+        flat = (self._look_up(ids) if inputs is None else inputs).reshape(ids.size, loop.inputs)
+        parts = loop.project(flat, _shaped(self._gate_buffers[k], loop.gates, len(flat), loop.units))
         return lambda step: parts[:, step * rows : (step + 1) * rows]
 
-    def _read(self, ids: Ids) -> Floats:
+    def _look_up(self, ids: Ids) -> Floats:
         """Return what the first recurrent layer reads, `(steps, rows, inputs)`."""
-        source, width = self.network.source, self.network.width
-        read: Floats = source[ids] if source is not None else (ids[..., None] == np.arange(width)).astype(np.float32)
+        lookup, width = self.network.lookup, self.network.width
+        read: Floats = lookup[ids] if lookup is not None else (ids[..., None] == np.arange(width)).astype(np.float32)
         return read
 
 
@@ -172,12 +171,12 @@ class NumpyScorer:
         self._network, self._layout = network, layout
         self._forward = ForwardPass(network, network.rows)
         self._logits = aligned_empty(_LOGITS + network.width)
-        self._paths: Traces | None = None
+        self._traces: Traces | None = None
         if sees != "losses":
-            cells, room = network.cells, (shape.segment, shape.rows)
-            self._paths = Traces(
-                [[np.empty((*room, cell.units), np.float32) for _ in cell.slots] for cell in cells],
-                [np.empty((*room, cell.inputs), np.float32) for cell in cells] if sees == "gates" else [],
+            loops, room = network.loops, (shape.segment, shape.rows)
+            self._traces = Traces(
+                [[np.empty((*room, loop.units), np.float32) for _ in loop.slots] for loop in loops],
+                [np.empty((*room, loop.inputs), np.float32) for loop in loops] if sees == "gates" else [],
             )
 
     def score(self, ids: Ids, targets: Ids, states: Vectors, width: int) -> Stepped:
@@ -190,20 +189,20 @@ class NumpyScorer:
         rows, time = ids.shape
         predicted: list[Any] = [np.empty((rows, time), kind) for kind in (np.float32, np.float32, np.int32)]
         after, before = np.empty(states.shape, np.float32), network.split(states)
-        paths = self._paths and self._paths.part(slice(time), slice(rows))
+        traces = self._traces and self._traces.part(slice(time), slice(rows))
         with one_blas_thread():
             for some in blocks_of(rows, network.rows):
                 parts = [[part[some].copy() for part in layer] for layer in before]
                 # Time comes first in what is scored, as in a block: `(time · rows,)`.
-                wanted = np.ascontiguousarray(targets[some].T).reshape(-1)
-                block: list[NDArray[Any]] = [np.empty(len(wanted), array.dtype) for array in predicted]
-                block_paths = paths and paths.part(slice(None), some)
-                take = partial(self._score, wanted, block)
-                self._forward.run(np.ascontiguousarray(ids[some].T), parts, take, block_paths)
-                for array, values in zip(predicted, block, strict=True):
+                block_targets = np.ascontiguousarray(targets[some].T).reshape(-1)
+                block_scores: list[NDArray[Any]] = [np.empty(len(block_targets), array.dtype) for array in predicted]
+                block_traces = traces and traces.part(slice(None), some)
+                consume = partial(self._score, block_targets, block_scores)  # fills block_scores; `run` changes `parts`
+                self._forward.run(np.ascontiguousarray(ids[some].T), parts, consume, block_traces)
+                for array, values in zip(predicted, block_scores, strict=True):
                     array[some] = values.reshape(time, -1).T
                 np.concatenate([*chain(*parts)], axis=1, out=after[some])
-        return Stepped(Predicted(*predicted), after, None if paths is None else self._observed(before, paths))
+        return Stepped(Predicted(*predicted), after, None if traces is None else self._observed(before, traces))
 
     def _score(self, targets: Ids, scores: list[NDArray[Any]], start: int, hidden: Floats) -> None:
         """Fill `scores` with those of the outputs from a step on, `(steps, rows, units)`, as many at once as fit."""
@@ -220,10 +219,10 @@ class NumpyScorer:
             for whole, values in zip(scores, score_in_place(logits, targets[some]), strict=True):
                 whole[some] = values
 
-    def _observed(self, before: list[list[Floats]], paths: Traces) -> Trajectories:
+    def _observed(self, before: list[list[Floats]], traces: Traces) -> Trajectories:
         """Return what the layers did from the states before, rows first."""
-        parts = zip(self._layout.states, chain(*paths.states), chain(*before), strict=True)
+        parts = zip(self._layout.states, chain(*traces.states), chain(*before), strict=True)
         trajectories = {key: Trajectory(states.swapaxes(0, 1), start) for key, states, start in parts}
-        layers = zip(self._layout.cells.items(), paths.inputs, strict=True)
+        layers = zip(self._layout.cells.items(), traces.inputs, strict=True)
         inputs = {layer: values.swapaxes(0, 1) for (layer, cells), values in layers if cells}
         return Trajectories(self._layout, trajectories, inputs)
