@@ -487,9 +487,8 @@ def recognise(
     one_step = graph and contract is StateContract.STATEFUL_LAYERS and length == 1
     if length is None or one_step:
         _require_carriable(model, units, one_step=one_step)
-        return LayerStatesAdapter(
-            model=model, inputs=inputs, units=units, contract=contract, takes_training=graph
-        ), units
+        carried = LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
+        return carried, units
     if not units:
         raise CheckpointError(f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent models")
     return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph), units

@@ -52,8 +52,8 @@ class Network:
             if lookup is None and not isinstance(layer, Dense):
                 raise NotForNumpyError("one-hot rows are read by a layer that is neither recurrent nor Dense")
             if lookup is not None and isinstance(layer, Dense) and len(lookup) * layer.kernel.shape[1] > _TABLE:
-                sizes = f"{len(lookup):,} ids times {layer.kernel.shape[1]:,} numbers"
-                raise NotForNumpyError(f"a table of {sizes} is too large")
+                ids, numbers = len(lookup), layer.kernel.shape[1]
+                raise NotForNumpyError(f"a table of {ids:,} ids times {numbers:,} numbers is too large")
             lookup = layer(lookup)  # type: ignore[arg-type]  # a Dense layer takes None for all one-hot rows
         self.lookup = lookup
         self.loops: list[RecurrentLoop] = []
@@ -128,8 +128,7 @@ class ForwardPass:
             loop.run(self._gate_inputs(k, ids, inputs), states[k], hidden, memory, work)
             if traces is not None:
                 traces.states[k][0][...] = hidden
-            flat = through(self.network.after_loops[k], hidden.reshape(steps * rows, loop.units))
-            inputs = flat.reshape(steps, rows, -1)
+            inputs = through(self.network.after_loops[k], hidden.reshape(-1, loop.units)).reshape(steps, rows, -1)
         assert inputs is not None  # noqa: S101 - there is a recurrent layer
         return inputs
 
