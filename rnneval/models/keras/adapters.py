@@ -42,10 +42,10 @@ from rnneval.models.keras.layers import (
 from rnneval.models.keras.state_tap import UnitRun, record_runs
 from rnneval.models.protocol import CARRIED, IDS, ONE_HOT, SCALED, about_transformer, input_kind_of
 
-_STATE_NAME = re.compile(r"((initial|hidden|rnn|prev)_)?states?|hiddens?|memory|carry|cache|hx?|h0")
+_STATE_NAME = re.compile(r"((initial|hidden|rnn|prev)_)?states?|hiddens?|memory|carry|cache|hx?|h0")  # with any default
 _LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
-_STATE_WORDS = ("state", "hidden", "carry", "memory", "cell")
-_STATE_LETTERS = re.compile(r"[hc]x?_?\d*")  # h and c, hx and cx, h1 and h2
+_STATE_WORDS = ("state", "hidden", "carry", "memory", "cell")  # in the name of a state whose default is None, or a flag
+_STATE_LETTERS = re.compile(r"[hc]x?_?\d*")  # h and c, hx and cx, h1 and h2, with the default None
 _BEGINNINGS = ("h", "c", "s", "prev", "past", "mem", "queue", "ring", "buffer")  # of states' names, and of many others
 _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
 _SCALE = 16  # the divisor of ids for an input of single numbers whose V is not known: it keeps a probe's ids apart
@@ -289,7 +289,7 @@ class GraphAdapter(Adapter):
                 logits = next(value for key, value in returned.items() if key not in wanted)
                 return Answer(logits, tuple(returned[key] for key in wanted))
         outputs = keras.tree.flatten(returned)
-        logits = outputs.pop(_only([len(one.shape) == 3 for one in self.model.outputs]))
+        logits = outputs.pop(_place([len(one.shape) == 3 for one in self.model.outputs]))
         return Answer(logits, tuple(outputs))
 
 
@@ -317,8 +317,8 @@ def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
     tensors = list(getattr(model, "inputs", None) or [])
     outputs, places = len(getattr(model, "outputs", None) or [None]), tuple(range(len(tensors)))
     states = places[len(tensors) - (outputs - 1) :] if 1 < outputs <= len(tensors) else ()
-    if states and outputs == len(tensors):
-        text = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in tensors])
+    if states and outputs == len(tensors):  # one text, which may stand anywhere, as in [h, ids] → [logits, h]
+        text = _place(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in tensors])
         states = tuple(place for place in places if place != text)
     texts = tuple(place for place in places if place not in states) or (0,)
     shapes = [tuple(tensors[place].shape) if tensors else (None, None) for place in texts]
@@ -342,7 +342,7 @@ def _contract_of(layers: Sequence[Any]) -> StateContract:
     return StateContract.STATEFUL_LAYERS if stateful else StateContract.STATELESS_GRAPH
 
 
-def _only(wanted: list[bool]) -> int:
+def _place(wanted: list[bool]) -> int:
     """Return the place of the one that is wanted; the first, as is usual, where none or several are."""
     return wanted.index(True) if sum(wanted) == 1 else 0
 
@@ -472,7 +472,7 @@ def recognise(
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
     units = recurrent_units(model)
     inputs = (_inputs_of(model, units, vocabulary_width),)
-    graph, length = is_graph(model), window
+    graph, length = is_graph(model), window  # the N of a window model; None where every token has a prediction
     if graph:
         into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
         if into != out:
