@@ -515,8 +515,8 @@ def attention_without_state(model: Any) -> str | None:
     attention = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
     if attention is None or recurrent_units(model):
         return None
-    inputs = getattr(model, "inputs", None) or ()
-    takes = len(inputs) > 1 if is_graph(model) else signature_of(model, tolerant=True).state_names
+    has_inputs = is_graph(model) and len(getattr(model, "inputs", None) or ()) > 1
+    takes = has_inputs or (not is_graph(model) and bool(signature_of(model, tolerant=True).state_names))
     holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
     return None if holds or takes else attention
 
