@@ -79,10 +79,11 @@ class OnnxGraph:
         """Return whether an output can be given to an input: equal type, and shape but for what grows."""
         return self.dtypes[into] == self.dtypes[output] and _alike(self.shapes[into], self.shapes[output])
 
-    def start(self, rows: int) -> dict[str, NDArray[Any]]:
-        """Return zeros for every input that takes a state."""
-        state = {port.name: np.zeros(_shape(port, self.ids, self.rows or rows), port.dtype) for port in self.states}
-        return state | ({_PAST: np.zeros(self.rows or rows, np.int64)} if self.extras else {})
+    def start(self, rows: int, past: int = 0) -> dict[str, NDArray[Any]]:
+        """Return zeros for every input that takes a state; `past` is the number of tokens before."""
+        rows = self.rows or rows
+        state = {port.name: np.zeros(_shape(port, self.ids, rows, past), port.dtype) for port in self.states}
+        return state | ({_PAST: np.full(rows, past, np.int64)} if self.extras else {})
 
     def call(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Run the graph once; return the logits `(rows, time, V)` and every other output."""
@@ -277,10 +278,10 @@ def _ids(file: GraphFile, inputs: Sequence[Port], vocabulary: int | None) -> Por
     choices = [
         *(port for name in _IDS for port in whole if port.name.lower() == name),
         *(port for port in whole if rank[port.name] == 2),
+        *(port for name in _IDS for port in one_hot if port.name.lower() == name),
         *whole,
         *(port for port in floats if port.name in integers),
         *(port for port in one_hot if vocabulary is not None and port.sizes[2] == vocabulary),
-        *(port for name in _IDS for port in one_hot if port.name.lower() == name),
         *(port for port in one_hot if isinstance(port.sizes[2], int)),
     ]
     if not choices:
@@ -298,12 +299,12 @@ def _cast_to_integers(graph: Any) -> set[str]:
     }
 
 
-def _shape(port: Port, ids: Port, rows: int) -> tuple[int, ...]:
-    """Return the shape of the first state: a symbol stands for the rows, or for past tokens, of which are none."""
+def _shape(port: Port, ids: Port, rows: int, past: int) -> tuple[int, ...]:
+    """Return the shape of a state: a symbol stands for the rows, or for past tokens."""
     batch, symbols = ids.sizes[0], [size for size in port.sizes if not isinstance(size, int)]
     at = symbols.index(batch) if batch in symbols else 0
     names = iter(range(len(symbols)))
-    return tuple(size if isinstance(size, int) else rows if next(names) == at else 0 for size in port.sizes)
+    return tuple(size if isinstance(size, int) else rows if next(names) == at else past for size in port.sizes)
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> bool:

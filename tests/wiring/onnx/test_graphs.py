@@ -68,6 +68,26 @@ def test_lost_and_flipped_states_are_named(model, rule, said, tmp_path):
     assert said in wiring.findings[0].message
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"one_hot": True}, {"dtype": onnx.TensorProto.FLOAT16}], ids=["ids", "one-hot", "float16"]
+)
+@pytest.mark.parametrize(
+    ("fault", "rule", "said"),
+    [
+        ("", "", ""),
+        ("crossed", "crossed-state", "past_k needs present_v and gets present_k"),
+        ("stuck", "ignored-state", "new_count gives count back as it was"),
+        ("first", "ignored-state", "present_k, which past_k gets, does not follow the text"),
+    ],
+    ids=["right", "crossed", "stuck", "first"],
+)
+def test_caches_that_grow_and_counters_are_states(fault, rule, said, options, tmp_path):
+    wiring = checked(zoo.attention(fault=fault, **options), tmp_path)
+    assert wiring.verdict == ("fail" if fault else "pass"), wiring.reason
+    assert [finding.rule for finding in wiring.findings] == [rule] * bool(fault)
+    assert said in " ".join(finding.message for finding in wiring.findings)
+
+
 @pytest.mark.parametrize("order", [*permutations(range(4))][::5])
 def test_pairs_without_names_are_found(order, tmp_path):
     names, right = ["a", "b", "c", "d"], [f"{each}9" for each in "uvwx"]

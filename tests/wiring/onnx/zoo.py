@@ -121,9 +121,58 @@ def gru_of_layers(*, flipped: bool = False, one_token: bool = False) -> onnx.Mod
     )
 
 
+def attention(*, fault: str = "", dtype: int = FLOAT, one_hot: bool = False) -> onnx.ModelProto:
+    """Return causal attention whose states are keys and values, which grow, and the number of tokens so far.
+
+    `fault`: `crossed` names keys and values the other way round, `stuck` never counts, `first` gives out the first
+    token's keys and values alone.
+    """
+    draw = np.random.default_rng(3).normal
+    int64, kind = TensorProto.INT64, helper.tensor_dtype_to_np_dtype(dtype)
+    weights = {name: draw(0, 1, (UNITS, UNITS)) for name in ("Q", "K", "V")}
+    weights |= {"table": draw(0, 1, (V, UNITS)), "places": draw(0, 1, (7, UNITS)), "out": draw(0, 2, (UNITS, V))}
+    weights = {name: array.astype(kind) for name, array in weights.items()}
+    weights |= {"0": np.array(0), "1": np.array(1), "7": np.array(7), "one": np.array([1]), "low": np.array(-1e4, kind)}
+    weights |= {"from": np.array([0]), "rows axis": np.array([1])}
+    lines = [
+        ("MatMul" if one_hot else "Gather", ["ids", "table"] if one_hot else ["table", "ids"], "embedded"),
+        ("Shape", ["embedded"], "shape"), ("Gather", ["shape", "1"], "time"), ("Range", ["0", "time", "1"], "range"),
+        ("Unsqueeze", ["count", "one"], "before"), ("Add", ["before", "range"], "place"),
+        ("Mod", ["place", "7"], "near"),
+        ("Gather", ["places", "near"], "placed"), ("Add", ["embedded", "placed"], "x"),
+        *(("MatMul", ["x", name], name.lower()) for name in "QKV"),
+        ("Concat", ["past_k", "k"], "keys"), ("Concat", ["past_v", "v"], "values"),
+        ("Transpose", ["keys"], "turned"), ("MatMul", ["q", "turned"], "scores"),
+        ("Shape", ["keys"], "all"), ("Gather", ["all", "1"], "total"), ("Sub", ["total", "time"], "past"),
+        ("Shape", ["scores"], "wide"), ("ConstantOfShape", ["wide"], "zeros"), ("Add", ["zeros", "one"], "ones"),
+        ("Trilu", ["ones", "past"], "lower"), ("Cast", ["lower"], "seen"), ("Where", ["seen", "scores", "low"], "kept"),
+        ("Softmax", ["kept"], "shares"), ("MatMul", ["shares", "values"], "mixed"),
+        ("MatMul", ["mixed", "out"], "logits"), ("Add", ["count", "0" if fault == "stuck" else "time"], "new_count"),
+    ]  # fmt: skip
+    keys, values = ("values", "keys") if fault == "crossed" else ("keys", "values")
+    if fault == "first":
+        lines += [("Slice", [name, "from", "one", "rows axis"], f"first {name}") for name in (keys, values)]
+        keys, values = f"first {keys}", f"first {values}"
+    lines += [("Identity", [keys], "present_k"), ("Identity", [values], "present_v")]
+    more = {
+        "Concat": {"axis": 1}, "Transpose": {"perm": [0, 2, 1]}, "Trilu": {"upper": 0}, "Softmax": {"axis": -1},
+        "Cast": {"to": TensorProto.BOOL},
+        "ConstantOfShape": {"value": helper.make_tensor("zero", int64, [1], [0])},
+    }  # fmt: skip
+    cache = [
+        [f"{which}_{name}", dtype, ["rows", f"{which} time", UNITS]] for which in ("past", "present") for name in "kv"
+    ]
+    counts = [[name, int64, ["rows"]] for name in ("count", "new_count")]
+    ids = ["ids", dtype, ["rows", "time", V]] if one_hot else ["ids", int64, ["rows", "time"]]
+    ports = [helper.make_tensor_value_info(*each) for each in (ids, counts[0], *cache[:2])]
+    results = [["logits", dtype, ["rows", "time", V]], counts[1], *cache[2:]]
+    nodes = [helper.make_node(kind, given, [name], **more.get(kind, {})) for kind, given, name in lines]
+    return graph_of(nodes, ports, [helper.make_tensor_value_info(*each) for each in results], weights)
+
+
 def graph_of(nodes, inputs, outputs, weights):  # type: ignore[no-untyped-def]
     stored = [
-        numpy_helper.from_array(array.astype(np.float32) if array.dtype.kind == "f" else array, name)
+        numpy_helper.from_array(array.astype(np.float32) if array.dtype == np.float64 else array, name)
         for name, array in weights.items()
     ]
     graph = helper.make_graph(nodes, "model", inputs, outputs, stored)
