@@ -3,6 +3,7 @@
 from typing import Literal
 
 from rnneval.records._base import Count, Stored, Value, shortened
+from rnneval.records.parity import KlSummary
 
 
 class SentRequest(Value, frozen=True, kw_only=True):
@@ -12,7 +13,9 @@ class SentRequest(Value, frozen=True, kw_only=True):
     ids: tuple[Count, ...]  # Token ids; of a server that takes text, numbers of the words that the script shows.
     cache: bool  # Whether the server may take the beginning from its cache.
     tokens: Count  # Tokens to generate.
-    hang_up: bool  # Whether the connection was closed before the answer.
+    hang_up: bool  # Whether the connection was closed in the middle of the answer.
+    answers: Count = 1  # Answers to the one prompt.
+    action: Literal["save", "restore"] | None = None  # On the slot, by a file; such a request has no prompt.
 
 
 class ServerScenario(Value, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class ServerScenario(Value, frozen=True, kw_only=True):
         None  # Requests of a fail; those of one tuple at the same time.
     )
     repeated: bool | None = None  # Whether this history shows the fail again, after two other histories.
-    explanation: str | None = None
+    explanation: str | None = None  # Of a fail, or why it was not tested.
 
 
 class Server(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.server/1"):
@@ -47,6 +50,7 @@ class Server(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     smallest_fault: float | None = None  # Differences that lost, doubled and missing tokens would make here.
     largest_fault: float | None = None
     limit: float | None = None  # A twentieth of the smallest.
+    kl: KlSummary | None = None  # KL(reference ‖ server), if the server lists all log-probabilities.
     requests: Count  # All requests to all servers.
     seconds: float
     seed: int

@@ -21,7 +21,7 @@ def server_document(record: Server) -> Iterator[Block]:
         right=(1, 2, 3),
     )
     for each in record.scenarios:
-        if each.explanation or each.history:
+        if each.verdict == "fail":
             yield Notice(kind="fail", title=each.name, text="; ".join(_of_fail(each)))
     yield VerdictBlock(kind=KINDS[record.verdict], word=record.verdict, about="server", reason=record.reason)
 
@@ -34,13 +34,17 @@ def _rows(record: Server) -> Iterator[tuple[str, str]]:
         faults = f"{record.smallest_fault:.2g} to {record.largest_fault:.2g} nats"
         yield "a real fault", f"would differ by {faults} here (tokens lost, doubled or missing)"
         yield "limit", f"{record.limit:.2g} nats, a twentieth of the smallest; equal cold requests: {record.noise:.1e}"
+    if record.kl is not None:
+        kl = record.kl
+        yield "reference", f"KL to the server: mean {kl.mean:.2g}, largest {kl.largest:.2g} nats at token {kl.at:,}"
     yield "sent", f"{counted(record.requests, 'request')} in {record.seconds:.1f} s"
 
 
 def _row(each: ServerScenario) -> tuple[TableCell, ...]:
     difference = "–" if each.largest_difference is None else f"{each.largest_difference:.2g}"
     cached = "–" if each.cached is None else f"{each.cached:,}"
-    word = f"{each.verdict}: no token came from the cache" if each.verdict == "not tested" else each.verdict
+    untested = f"not tested: {each.explanation or 'no token came from the cache'}"
+    word = untested if each.verdict == "not tested" else each.verdict
     cells = (each.name, f"{each.requests:,}", cached, difference)
     return (*(TableCell(text=text) for text in cells), TableCell(text=word, kind=KINDS[each.verdict]))
 
@@ -62,9 +66,10 @@ def _of_fail(each: ServerScenario) -> Iterator[str]:
 def _in_words(sent: SentRequest) -> str:
     tokens = " ".join(map(str, sent.ids[:_SHOWN])) + " …" * (len(sent.ids) > _SHOWN)
     cold = "" if sent.cache else ", without cache"
-    return (
-        f"{counted(len(sent.ids), 'token')} [{tokens}] to slot {sent.slot}{cold}{', hung up' if sent.hang_up else ''}"
-    )
+    if sent.action:
+        return f"{sent.action} slot {sent.slot}"
+    more = f", {sent.answers} answers" if sent.answers > 1 else ", hung up" if sent.hang_up else ""
+    return f"{counted(len(sent.ids), 'token')} [{tokens}] to slot {sent.slot}{cold}{more}"
 
 
 def as_gate(record: Server) -> Gate:

@@ -9,20 +9,28 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
+from scipy.special import log_softmax
 
 from rnneval._version import __version__
 from rnneval.errors import UsageError
+from rnneval.parity.divergence import Compared, compare_logits
+from rnneval.parity.reading import TokenColumns
+from rnneval.parity.statistics import divergence
+from rnneval.records.parity import KlSummary
+from rnneval.records.run import Score
 from rnneval.records.server import SentRequest, Server, ServerScenario
 from rnneval.servers.engine import (
     Engine,
     LimitReachedError,
     Prompt,
+    RefusedError,
     RequestLimits,
     ServerAnswer,
     ServerStoppedError,
@@ -30,6 +38,7 @@ from rnneval.servers.engine import (
 )
 from rnneval.servers.histories import History, relabelled, request, scenarios
 from rnneval.servers.script import script_of
+from rnneval.text import Paths, final_text
 
 if TYPE_CHECKING:
     from rnneval.models.protocol import LanguageModel
@@ -38,7 +47,8 @@ _SHARE = 20  # a limit is this part of the smallest difference that a fault woul
 _MOST_EXPLANATIONS = 100
 _LONGEST = 64  # requests, one after the other, among which a cause is looked for
 _MOST_SECONDS = 86_400
-_SAMPLE = 12  # prompts that the reference scores
+_MOST_TEXT = 1 << 16  # characters from which prompts are taken
+_SAMPLE = 32  # tokens after which the reference predicts
 
 
 class Judged(NamedTuple):
@@ -57,6 +67,8 @@ def check_server(
     reference: "LanguageModel | None" = None,
     model: str | None = None,
     cold: str | None = None,
+    text: Paths | None = None,
+    vocabulary_size: int | None = None,
     slots: int = 4,
     seconds: float = 60,
     requests: int = 4000,
@@ -73,6 +85,8 @@ def check_server(
         reference: Model that the server should be, as `rnneval.open` gives it: its numbers are compared, too.
         model: Name of the model, for a server that has several.
         cold: Address of a second server of the same model, for the cold requests.
+        text: Files from whose text the prompts are taken; by default they are words or letters.
+        vocabulary_size: Ids below it are the prompts, also for a server that does not tell how many there are.
         slots: Most slots that are used.
         seconds: Most time that it takes.
         requests: Most requests that are sent.
@@ -85,9 +99,13 @@ def check_server(
     """
     if not 0 < seconds <= _MOST_SECONDS:
         raise UsageError(f"--seconds {seconds:g} is not allowed: give more than 0 and at most {_MOST_SECONDS}")
+    if text is not None and vocabulary_size is not None:
+        raise UsageError("--text and --vocab-size: prompts are one or the other: leave one out")
+    read = "" if text is None else "".join(final_text(text).documents)[:_MOST_TEXT]
     limits = RequestLimits(seconds, requests)
-    engine = connect(url, limits, slots=slots, remote=remote, model=model)
-    other = None if cold is None else connect(cold, limits, slots=slots, remote=remote, model=model)
+    ask = partial(connect, limits=limits, slots=slots, remote=remote, model=model, text=read, size=vocabulary_size)
+    engine = ask(url)
+    other = None if cold is None else ask(cold)
     draw = random.Random(seed)  # noqa: S311 - no secret
     check = _Check(engine, other, draw)
     found: list[ServerScenario] = []
@@ -108,7 +126,7 @@ def check_server(
         verdict=verdict, reason=said + reason, url=engine.url, cold=None if other is None else other.url,
         engine=engine.name, slots=engine.slots, listed=engine.listed, noise=check.noise,
         smallest_fault=check.faults and check.faults[0], largest_fault=check.faults and check.faults[1],
-        limit=None if check.noise is None else check.limit,
+        limit=None if check.noise is None else check.limit, kl=check.kl,
         requests=limits.requests, seconds=round(limits.seconds, 2), seed=seed, scenarios=tuple(found),
         script=check.script,
     )  # fmt: skip
@@ -142,12 +160,14 @@ class _Check:
             raise UsageError(f"{said}: start it with 2 or more, or give --cold URL")
         if type(self._cold_engine) is not type(engine):
             raise UsageError(f"{self._cold_engine.url} is {self._cold_engine.name}, not {engine.name}: give equal ones")
+        self._cold_engine.texts = engine.texts
         self._answers: dict[Prompt, ServerAnswer] = {}
         self._log: list[tuple[SentRequest, ...]] = []
         self._last: tuple[SentRequest, ...] = ()
         self.noise: float | None = None
         self.faults: tuple[float, float] | None = None
         self.limit = 0.0
+        self.kl: KlSummary | None = None
         self.script: str | None = None
 
     @property
@@ -159,7 +179,7 @@ class _Check:
         """Set the limit from cold requests: a part of the smallest difference that a fault would make."""
         faults, noise = [], 0.0
         for length in (5, 24):
-            ids = tuple(self._draw.choices(self._engine.alphabet, k=length))
+            ids = self._engine.prompt(self._draw, length)
             answer = self._cold(ids)
             others = (ids[:-1], ids[-1:], (*ids, ids[-1]), (*ids[:-3], *ids[-2:]))
             faults += [answer.difference(self._cold(other)) for other in others]
@@ -169,18 +189,19 @@ class _Check:
 
     def numbers(self, lm: "LanguageModel") -> ServerScenario:
         """Compare cold answers with the log-probabilities of a model."""
-        if self._engine.forced is None or lm.width <= max(self._engine.alphabet):
+        if self._engine.shared or lm.width <= max(self._engine.alphabet):
             raise UsageError(f"the reference has {lm.width:,} logits and reads ids: the server does not have the same")
-        worst = 0.0
-        for length in range(1, _SAMPLE + 1):
-            ids = tuple(self._draw.choices(self._engine.alphabet, k=length))
-            logits, _ = lm.step(np.array([ids], np.int32), lm.initial_state(1))
-            scores = np.asarray(logits, np.float64)[0, -1]
-            scores = scores - scores.max()
-            scores -= np.log(np.exp(scores).sum())
-            answer = self._cold(ids)
-            known = {str(n): float(score) for n, score in enumerate(scores) if str(n) in answer.log_probabilities}
-            worst = max(worst, answer.difference(ServerAnswer(known, 0)))
+        ids = np.array(self._engine.prompt(self._draw, _SAMPLE + 1))
+        logits = np.asarray(lm.step(ids[None, :-1].astype(np.int32), lm.initial_state(1))[0], np.float64)[0]
+        answers = [self._cold(tuple(ids[:length].tolist())).log_probabilities for length in range(1, _SAMPLE + 1)]
+        pairs = [(each, row[int(n)]) for row, answer in zip(log_softmax(logits, axis=1), answers, strict=True)
+                 for n, each in answer.items() if int(n) < lm.width]  # fmt: skip
+        worst = max(abs(one - other) for one, other in pairs)
+        if len(pairs) == logits.size:
+            listed = np.array([[answer[str(n)] for n in range(lm.width)] for answer in answers])
+            columns = dict(zip(Compared._fields, compare_logits(logits, listed, ids[1:]), strict=True))
+            read = TokenColumns(**columns, starts=np.array([0]), lengths=np.array([_SAMPLE]))
+            self.kl = divergence(read, Score(value=float(read.kl.mean()), unit="nats a token"), 0)
         verdict: Any = "inconclusive" if not self.judges else "pass" if worst <= self.limit else "fail"
         said = None if verdict != "fail" else "cold answers are not those of the reference"
         return ServerScenario(
@@ -193,7 +214,12 @@ class _Check:
         result = ServerScenario(name=name, verdict="not tested", requests=0)
         for history in histories:
             for length, moment in enumerate(history, 1):
-                answers = self._send(moment)
+                try:
+                    answers = self._send(moment)
+                except RefusedError as error:
+                    if not any(each.action or each.answers > 1 for each in moment):
+                        raise
+                    return replace(result, verdict="not tested", explanation=str(error))
                 judged = self._judged(moment, answers)
                 hits = [each[0].cached for each in answers if each and each[0].cached is not None]
                 worst = max((each.difference for each in judged), default=0.0)
@@ -257,7 +283,7 @@ class _Check:
         judged = []
         for at, (sent, each) in enumerate(zip(moment, answers, strict=True)):
             for place, answer in enumerate(each):
-                ids = sent.ids + (self._engine.forced or 0,) * place
+                ids = sent.ids + (self._engine.forced or 0,) * (place % sent.tokens)
                 judged.append(Judged(at, place, ids, answer, answer.difference(self._cold(ids))))
         return judged
 
@@ -304,7 +330,7 @@ class _Check:
         """
         tried = relabelled(history, self._engine, self._draw)
         begins = tried[-1][-1].ids[:shared]
-        for length, slot in sorted({(len(each.ids), each.slot) for moment in self._log for each in moment}):
+        for length, slot in sorted({(len(each.ids), each.slot) for moment in self._log for each in moment if each.ids}):
             rest = self._draw.choices(self._engine.alphabet, k=max(1, length - shared))
             self._send((request((*begins, *rest), slot, cache=False),))
         for moment in tried:
@@ -315,7 +341,7 @@ class _Check:
     def _explained(self, history: History, judged: Judged) -> str:
         """Name the other prompt that has the wrong answer cold, if one does."""
         ids, cached = judged.ids, judged.answer.cached or 0
-        others = [(f"request {n}", each.ids) for n, moment in enumerate(history, 1) for each in moment]
+        others = [(f"request {n}", each.ids) for n, moment in enumerate(history, 1) for each in moment if each.ids]
         candidates = [(f"the prompt without token {at + 1}", ids[:at] + ids[at + 1 :]) for at in {cached, len(ids) - 1}]
         for name, other in others:
             candidates += [(f"{name} + what follows token {cached}", other + ids[cached:]), (f"{name} itself", other)]

@@ -7,7 +7,7 @@ import http.client
 import json
 import math
 import os
-import re
+import random
 import time
 import uuid
 from collections.abc import Sequence
@@ -24,9 +24,8 @@ from rnneval.records.server import SentRequest
 Prompt = tuple[int, ...]
 KEY = "RNNEVAL_SERVER_KEY"
 """Variable of the environment with the key of the server, which goes nowhere but into the requests."""
-HANG_UP = 0.05
-"""Seconds after which a request hangs up."""
 _MOST_BYTES = 1 << 26
+_FEWEST = 8  # different tokens of which prompts are made
 _MOST_LISTED = 512  # log-probabilities of an answer: the likeliest, if the vocabulary is larger
 _TEXT = """
 the of and to in is you that it he was for on are as with his they at be this have from or one had by word but not what
@@ -37,6 +36,7 @@ _WORDS = _TEXT.split()
 _ADVICE = {
     401: f"set {KEY} to the server's key", 403: f"set {KEY} to the server's key", 404: "give the address of a server",
     429: "it limits requests: ask later, or a server of your own", 503: "wait until it has loaded its model",
+    501: "start the server with the option that allows it",
 }  # fmt: skip
 
 
@@ -53,6 +53,14 @@ class ServerAnswer(NamedTuple):
         lacking = [one[each] - min(two.values()) for each in one.keys() - two.keys()]
         lacking += [two[each] - min(one.values()) for each in two.keys() - one.keys()]
         return max(0.0, *both, *lacking)
+
+
+class RefusedError(UsageError):
+    """The server does not do what a request asks for; `status` is that of HTTP, 0 if it left a part out."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ServerStoppedError(Exception):
@@ -99,10 +107,10 @@ class Engine:
     slots: int
     shared = False  # whether the server chooses the place of each request itself, so that none has a slot
     alphabet: Sequence[int]  # ids of which prompts are made
+    text: Sequence[int] = ()  # ids of the text from which prompts are taken, if one is given
     listed = 0  # log-probabilities of an answer
     room = 0  # tokens of the longest prompt; 0 if the server does not say
-    forced: int | None = None  # the id that is generated whatever the probabilities are
-    path: str
+    forced: int | None = None  # the id of each token that is generated, or of what stands for it
     reads: str  # Python expression that makes a list of {token: log-probability} of `answer`
 
     def __init__(self, url: str, limits: RequestLimits, *, remote: bool, model: str | None) -> None:
@@ -110,50 +118,70 @@ class Engine:
         self.url, self._limits, self._model = url.rstrip("/"), limits, model
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
         self._answered = False
+        self.texts: dict[Prompt, str] = {}  # that were generated, by the prompt
         self._headers = {"Content-Type": "application/json", **_authorization()}
 
-    def body(self, request: SentRequest) -> dict[str, Any]:
-        """Return the JSON of a request."""
+    def configure(self, props: Any, slots: int, size: int | None) -> None:
+        """Ask for the name, the slots and the tokens."""
         raise NotImplementedError
 
-    def read(self, answer: Any) -> list[ServerAnswer]:
+    def call(self, request: SentRequest) -> tuple[str, dict[str, Any]]:
+        """Return the path and the JSON of a request."""
+        raise NotImplementedError
+
+    def read(self, request: SentRequest, answer: Any) -> list[ServerAnswer]:
         """Return the prediction of each token that an answer generates."""
         raise NotImplementedError
 
+    def ids_of(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        raise NotImplementedError
+
+    def prompt(self, draw: random.Random, length: int) -> Prompt:
+        """Return a piece of the text, or random tokens."""
+        if not self.text:
+            return tuple(draw.choices(self.alphabet, k=length))
+        start = draw.randrange(len(self.text))
+        return tuple(self.text[(start + n) % len(self.text)] for n in range(length))
+
     def ask(self, request: SentRequest) -> list[ServerAnswer]:
-        """Return the prediction of each token; nothing after a hang-up.
+        """Return the prediction of each token, of one answer after the other; nothing after a hang-up or an action.
 
         Raises:
+            RefusedError: the server does not do this.
             ServerStoppedError: the server died.
             LimitReachedError: no request is left.
             UsageError: the answer has no log-probabilities, or some that are not finite.
         """
-        body = self.body(request)
-        if request.hang_up:
-            self.json(self.path, body, most=HANG_UP)
+        path, body = self.call(request)
+        plain = self.json(path, body)
+        if request.hang_up or request.action:
             return []
-        plain = self.json(self.path, body)
         try:
-            answers = self.read(plain)
+            answers = self.read(request, plain)
             self.listed = max(self.listed, len(answers[0].log_probabilities))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             said = "the answer lacks the log-probabilities that were asked for"
-            raise UsageError(f"{self.url}{self.path}: {said}: let the server give them, or use a newer one") from error
+            raise UsageError(f"{self.url}{path}: {said}: let the server give them, or use a newer one") from error
         for each in answers:
             values = each.log_probabilities.values()
             if not values or not all(map(math.isfinite, values)):
                 said = "a log-probability is missing or not finite"
-                raise UsageError(f"{self.url}{self.path}: {said}: check the model's numbers")
+                raise UsageError(f"{self.url}{path}: {said}: check the model's numbers")
+        if len(answers) < request.answers:
+            raise RefusedError(f"the server gives 1 answer where {request.answers} are asked for")
         return answers
 
-    def json(self, path: str, body: Any = None, most: float = math.inf) -> Any:
-        """Return what the server answers, as plain data; None if it takes more than `most` seconds."""
+    def json(self, path: str, body: Any = None) -> Any:
+        """Return what the server answers, as plain data; nothing of a stream, which is closed after its first byte."""
         if self._answered or body is not None:
             self._limits.take()
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, self._headers)  # noqa: S310 - http alone
         try:
-            with self._opener.open(request, timeout=max(0.01, min(self._limits.left, most))) as response:
+            with self._opener.open(request, timeout=max(0.01, self._limits.left)) as response:
+                if body and body.get("stream"):
+                    return response.read1(1) and None
                 text = b""
                 while (part := response.read1(_MOST_BYTES)) and len(text) < _MOST_BYTES:
                     text += part
@@ -163,11 +191,9 @@ class Engine:
         except HTTPError as error:
             error.close()
             advice = _ADVICE.get(error.code, "200 is needed")
-            raise UsageError(f"{self.url}{path}: HTTP status {error.code}: {advice}") from error
+            raise RefusedError(f"{self.url}{path}: HTTP status {error.code}: {advice}", error.code) from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
-                if math.isfinite(most):
-                    return None
                 raise self._timeout() from error
             if self._answered:
                 raise ServerStoppedError from error
@@ -186,10 +212,12 @@ class Engine:
 class LlamaCpp(Engine):
     """The server of llama.cpp: `/completion` takes ids and a slot."""
 
-    path = "/completion"
-    reads = '[{e["id"]: e["logprob"] for e in each["top_logprobs"]} for each in answer["completion_probabilities"]]'
+    reads = (
+        '[{e["id"]: e["logprob"] for e in each["top_logprobs"]}'
+        ' for one in (answer if isinstance(answer, list) else [answer]) for each in one["completion_probabilities"]]'
+    )
 
-    def configure(self, props: Any, slots: int) -> None:
+    def configure(self, props: Any, slots: int, size: int | None) -> None:
         """Take what `/props` and `/v1/models` say of the server."""
         width = int(self.json("/v1/models")["data"][0]["meta"]["n_vocab"])
         self.slots = min(int(props["total_slots"]), slots)
@@ -198,84 +226,136 @@ class LlamaCpp(Engine):
         self._most = min(width, _MOST_LISTED)
         first, last = (33, 126) if width > 126 else (0, width - 1)  # single bytes in most vocabularies
         self.forced = (2 * first + last) // 3  # a letter: a part of one has no log-probabilities
-        self.alphabet = [n for n in range(first, last + 1) if n != self.forced]
+        ids = range(first, last + 1) if size is None else range(min(size, width))
+        self.alphabet = [n for n in ids if n != self.forced]
 
-    def body(self, request: SentRequest) -> dict[str, Any]:
+    def ids_of(self, text: str) -> list[int]:
+        """Let the server tokenize a text."""
+        return [int(each) for each in self.json("/tokenize", {"content": text})["tokens"]]
+
+    def call(self, request: SentRequest) -> tuple[str, dict[str, Any]]:
         """Force each generated token: what is listed stays as it is, and equal requests stay equal."""
-        return {
+        if request.action:
+            return f"/slots/{request.slot}?action={request.action}", {"filename": "rnneval-slot.bin"}
+        body = {
             "prompt": request.ids, "n_predict": request.tokens, "n_probs": self._most, "temperature": 0,
             "cache_prompt": request.cache, "id_slot": request.slot, "ignore_eos": True,
-            "logit_bias": [[self.forced, 1000]],
+            "logit_bias": [[self.forced, 1000]], "stream": request.hang_up,
         }  # fmt: skip
+        return "/completion", body if request.answers == 1 else {**body, "n_cmpl": request.answers}
 
-    def read(self, answer: Any) -> list[ServerAnswer]:
+    def read(self, request: SentRequest, answer: Any) -> list[ServerAnswer]:
         """Take the list of every token."""
-        cached = int(answer["timings"]["cache_n"])
-        steps = [each["top_logprobs"] for each in answer["completion_probabilities"]]
-        return [ServerAnswer({str(e["id"]): float(e["logprob"]) for e in step}, cached) for step in steps]
+        return [
+            ServerAnswer(
+                {str(e["id"]): float(e["logprob"]) for e in step["top_logprobs"]}, int(each["timings"]["cache_n"])
+            )
+            for each in (answer if isinstance(answer, list) else [answer])
+            for step in each["completion_probabilities"]
+        ]
 
 
 class OpenAI(Engine):
-    """A server with OpenAI's `/v1/completions`: vLLM, SGLang, mlx_lm.server and others; prompts are words."""
+    """A server with OpenAI's `/v1/completions`: vLLM, SGLang, mlx_lm.server and others; prompts are words, or ids."""
 
     shared = True
-    path = "/v1/completions"
     reads = (
-        '[{e["token"]: e["logprob"] for e in each["top_logprobs"]} for each in probabilities["content"]]'
-        ' if "content" in (probabilities := answer["choices"][0]["logprobs"]) else probabilities["top_logprobs"]'
+        '[{e["token"]: e["logprob"] for e in each["content"][0]["top_logprobs"]} if "content" in each'
+        ' else each["top_logprobs"][0] for each in (choice["logprobs"] for choice in answer["choices"])]'
     )
 
-    def configure(self, models: Any, slots: int) -> None:
-        """Take the first model unless one was named."""
-        first = models["data"][0]
-        self._model = self._model or str(first["id"])
-        self.name = f"OpenAI's API ({_plain(first.get('owned_by', ''))})"
-        self.slots, self.alphabet = slots, range(len(_WORDS))
+    def configure(self, _: Any, slots: int, size: int | None) -> None:
+        """Take the first model unless one is named, and the form of log-probabilities that the server knows."""
+        self.slots, self.name, named = slots, "OpenAI's API", self._model
+        if named is None:
+            first = self.json("/v1/models")["data"][0]
+            named, self.name = str(first["id"]), f"{self.name} ({_plain(first.get('owned_by', ''))})"
+        self._words: list[str] = [] if size else _WORDS
+        self.alphabet, self.forced = range(size or len(_WORDS)), None if size else len(_WORDS)
+        self._form = {"model": named, "logprobs": 5}
+        try:
+            self.ask(SentRequest(slot=0, ids=(0,), cache=False, tokens=1, hang_up=False))
+        except RefusedError as error:
+            if error.status not in (400, 422):
+                raise
+            self._form = {"model": self._model or "default_model", "logprobs": True, "top_logprobs": 10}  # of mlx-lm
 
-    def body(self, request: SentRequest) -> dict[str, Any]:
+    def ids_of(self, text: str) -> list[int]:
+        """Return the numbers of the words of a text."""
+        words = text.split()
+        self._words = sorted({*words})
+        numbers = {word: n for n, word in enumerate(self._words)}
+        self.forced = len(numbers)
+        return [numbers[each] for each in words]
+
+    def call(self, request: SentRequest) -> tuple[str, dict[str, Any]]:
         """Give a cold request a salt that no other has: vLLM shares its cache between equal salts alone."""
+        if request.action:
+            raise RefusedError("the server has no slots that a request can save")
         body = {
-            "model": self._model, "prompt": " ".join(_WORDS[each] for each in request.ids), "temperature": 0,
-            "max_tokens": request.tokens, "logprobs": 5,
+            **self._form, "prompt": self._prompt(request.ids), "temperature": 0, "max_tokens": request.tokens,
+            "stream": request.hang_up,
         }  # fmt: skip
-        return body if request.cache else {**body, "cache_salt": uuid.uuid4().hex}
+        if request.answers > 1:  # some servers give one alone at temperature 0
+            body.update(n=request.answers, temperature=1)
+        return "/v1/completions", body if request.cache else {**body, "cache_salt": uuid.uuid4().hex}
 
-    def read(self, answer: Any) -> list[ServerAnswer]:
+    def _prompt(self, ids: Prompt) -> str | Prompt:
+        """Return words, among them the text that was generated after an earlier prompt; ids if there are no words."""
+        if not self._words:
+            return ids
+        words = [
+            self.texts.get(ids[:at], "") if each == self.forced else self._words[each]
+            for at, each in enumerate(ids)
+            if each != self.forced or ids[at - 1] != self.forced
+        ]
+        return " ".join(filter(None, words))
+
+    def read(self, request: SentRequest, answer: Any) -> list[ServerAnswer]:
         """Take the list of the first token: what is generated after it is text, and may be cut into other tokens."""
         details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
-        cached = details.get("cached_tokens")
-        found = answer["choices"][0]["logprobs"]
-        if "content" in found:
-            step = {str(each["token"]): float(each["logprob"]) for each in found["content"][0]["top_logprobs"]}
-        else:
-            step = {str(token): float(value) for token, value in found["top_logprobs"][0].items()}
-        return [ServerAnswer(step, None if cached is None else int(cached))]
+        cached = None if details.get("cached_tokens") is None else int(details["cached_tokens"])
+        if request.tokens > 1:
+            self.texts[request.ids] = str(answer["choices"][0].get("text", "")).strip()
+        found = []
+        for choice in answer["choices"]:
+            listed = choice["logprobs"]
+            if "content" in listed:
+                step = {str(e["token"]): float(e["logprob"]) for e in listed["content"][0]["top_logprobs"]}
+            else:
+                step = {str(token): float(value) for token, value in listed["top_logprobs"][0].items()}
+            found.append(ServerAnswer(step, cached))
+        return found
 
 
-def connect(url: str, limits: RequestLimits, *, slots: int, remote: bool, model: str | None = None) -> Engine:
-    """Return the adapter of the server at an address, which it recognises by asking."""
-    server = LlamaCpp(url, limits, remote=remote, model=model)
+def connect(
+    url: str, limits: RequestLimits, *, slots: int, remote: bool, model: str | None, text: str, size: int | None
+) -> Engine:
+    """Return the adapter of the server at an address, which it recognises by asking.
+
+    Its prompts are words or letters; pieces of `text` unless that is empty; or ids below `size`.
+    """
+    server: Engine = LlamaCpp(url, limits, remote=remote, model=model)
     try:
-        props = server.json("/props")
-        if "total_slots" in props:
-            server.configure(props, slots)
-            return server
-    except UsageError as error:
-        if not re.search("HTTP status 40[45]", str(error)):
-            raise
+        try:
+            props = server.json("/props")
+        except RefusedError as error:
+            if error.status not in (404, 405):
+                raise
+            props = {}
+        if "total_slots" not in props:
+            server = OpenAI(url, limits, remote=remote, model=model)
+        server.configure(props, slots, size)
+        if text:
+            server.text = server.ids_of(text)
+            server.alphabet = sorted({*server.text} - {server.forced})
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _unknown(url) from error
-    other = OpenAI(url, limits, remote=remote, model=model)
-    try:
-        other.configure(other.json("/v1/models"), slots)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _unknown(url) from error
-    return other
-
-
-def _unknown(url: str) -> UsageError:
-    said = "it answers neither as the server of llama.cpp (/props) nor as OpenAI's (/v1/models)"
-    return UsageError(f"{url}: {said}: give the address of one that does")
+        said = "it answers neither as the server of llama.cpp (/props) nor as OpenAI's (/v1/models)"
+        raise UsageError(f"{url}: {said}: give the address of one that does") from error
+    if (kinds := len(server.alphabet)) < _FEWEST:
+        said = f"prompts would be made of {kinds} different tokens, {_FEWEST} are needed"
+        raise UsageError(f"{said}: give a longer --text, or a larger --vocab-size")
+    return server
 
 
 class _NoRedirect(HTTPRedirectHandler):

@@ -2,6 +2,9 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
+
+from msgspec.structs import replace
 
 from rnneval.records.server import SentRequest
 from rnneval.servers.engine import Engine, Prompt
@@ -12,9 +15,9 @@ _UBATCH = 512  # tokens that llama.cpp reads at once by default: it keeps a stat
 _WALK = 60
 
 
-def request(ids: Prompt, slot: int = 0, *, cache: bool = True, tokens: int = 1, hang_up: bool = False) -> SentRequest:
+def request(ids: Prompt, slot: int = 0, *, cache: bool = True, tokens: int = 1, **more: Any) -> SentRequest:
     """Return a request that may use the cache, for the prediction after a prompt."""
-    return SentRequest(slot=slot, ids=ids, cache=cache, tokens=tokens, hang_up=hang_up)
+    return SentRequest(slot=slot, ids=ids, cache=cache, tokens=tokens, **{"hang_up": False, **more})
 
 
 def relabelled(history: History, engine: Engine, draw: random.Random) -> History:
@@ -22,22 +25,20 @@ def relabelled(history: History, engine: Engine, draw: random.Random) -> History
     order = draw.sample(engine.alphabet, len(engine.alphabet))
     other = dict(zip(order, order[1:] + order[:1], strict=True))
     return tuple(
-        tuple(request(tuple(other.get(n, n) for n in each.ids), each.slot, cache=each.cache, tokens=each.tokens,
-                      hang_up=each.hang_up) for each in moment)
-        for moment in history
-    )  # fmt: skip
+        tuple(replace(each, ids=tuple(other.get(n, n) for n in each.ids)) for each in moment) for moment in history
+    )
 
 
 def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple[str, list[History]]]:
     """Yield names and histories; `slots` may use their caches."""
 
     def text(length: int) -> Prompt:
-        return tuple(draw.choices(engine.alphabet, k=length))
+        return engine.prompt(draw, length)
 
     def turns(*prompts: Prompt, tokens: int = 1) -> History:
         return tuple((request(each, tokens=tokens),) for each in prompts)
 
-    a, b, c, d = text(40), text(6), text(6), text(40)
+    a, b, c, d, e = (text(length) for length in (40, 6, 6, 40, 1))
     yield "same prompt again", [turns(a, a)]
     yield "longer prompt", [turns(a, a + b, a + b + c)]
     yield "shorter prompt", [turns(a + b, a, a[:-1], a[:-6], a[:12])]
@@ -58,6 +59,12 @@ def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple
             begun = tuple(request(t[: len(t) - 2 * n], n, tokens=1 if n else 8) for n, t in enumerate(texts))
             moments += [begun, tuple(request(t + text(3 * n + 1), n) for n, t in enumerate(texts))]
         yield "others at the same time", [tuple(moments)]
+        equal = tuple(request(a + d, n) for n in range(slots))
+        yield "one prompt in all slots", [((request(a),), equal, tuple(request(a + d + e, n) for n in range(slots)))]
+        yield (
+            "several answers to one prompt",
+            [(*turns(a, d), (request(d + b, answers=slots),), *((request(d + b + e, n),) for n in range(slots)))],
+        )
     yield (
         "after a hang-up",
         [
@@ -65,6 +72,11 @@ def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple
             ((request(d), request(a, last)), (request(d + b, tokens=256, hang_up=True),), *turns(d + b, d + c)),
         ],
     )
+    save, restore, elsewhere = (
+        (request((), slot, action=action),) for slot, action in ((0, "save"), (0, "restore"), (last, "restore"))
+    )
+    kept = (save, *turns(a + b), save, *turns(d, d + b), restore, *turns(a + b + e, a + e))
+    yield "slots saved and restored", [(*kept, elsewhere, (request(a + b + e, last),), (request(a + e, last),))]
     walk, tree = [], [text(1), text(2), text(6), text(20)]
     for _ in range(_WALK):
         stem = draw.choice(tree)

@@ -1,11 +1,11 @@
 """A fail as a Python script that needs neither rnneval nor any other package."""
 
 from rnneval.records.server import SentRequest
-from rnneval.servers.engine import HANG_UP, KEY, Engine
+from rnneval.servers.engine import KEY, Engine
 from rnneval.servers.histories import History
 
 _SCRIPT = '''\
-"""An answer of a server depends on what it was asked before: the last of these requests should answer as it does cold.
+"""A server answers the last of these requests otherwise than cold, or ends.
 
 Start the server anew, and run: python THIS_FILE
 """
@@ -13,7 +13,7 @@ Start the server anew, and run: python THIS_FILE
 import json, os, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-# Requests in order; those of one list at the same time. The seconds are those after which the connection is closed.
+# Requests in order; those of one list at the same time. Of a stream, the connection is closed after its first byte.
 HISTORY = [
 {history}
 ]
@@ -21,16 +21,15 @@ COLD = {cold}
 
 
 def ask(request):
-    url, body, seconds = request
+    url, body = request
     headers = {{"Content-Type": "application/json"}}
     if key := os.environ.get("{key}"):
         headers["Authorization"] = "Bearer " + key
-    try:
-        sent = urllib.request.Request(url, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(sent, timeout=seconds) as response:
-            answer = json.load(response)
-    except TimeoutError:
-        return []
+    sent = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(sent, timeout=600) as response:
+        if body.get("stream") or "filename" in body:
+            return response.read1(1) and []
+        answer = json.load(response)
     return {reads}
 
 
@@ -49,7 +48,8 @@ def script_of(engine: Engine, history: History, cold_engine: Engine, cold: SentR
     """Return the script that sends a history and compares its last answer with that of a cold request."""
 
     def sent(server: Engine, request: SentRequest) -> str:
-        return repr((server.url + server.path, server.body(request), HANG_UP if request.hang_up else 600))
+        path, body = server.call(request)
+        return repr((server.url + path, body))
 
     lines = [f"    [{', '.join(sent(engine, each) for each in moment)}]," for moment in history]
     return _SCRIPT.format(

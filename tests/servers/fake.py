@@ -36,6 +36,7 @@ class Slots:
         self.running: list[list[int]] = []
         self.ids: list[list[int]] = [[], [], [], []]
         self.kept: list[dict[int, Any]] = [{}, {}, {}, {}]  # states, by the number of tokens before them
+        self.saved: tuple[list[int], dict[int, Any]] = ([], {})
         self.lock = Lock()
 
     def answer(self, ids: list[int], slot: int, tokens: list[int], *, cache: bool) -> tuple[list[Any], int]:
@@ -49,6 +50,25 @@ class Slots:
             found = self._answer(others[0] if others else ids, slot, tokens, cache=cache)
             self.running = [each for each in self.running if each is not ids]
         return found
+
+    def act(self, action: str, slot: int) -> None:
+        """Save a slot, or put what was saved last into it."""
+        with self.lock:
+            if action == "save":
+                self.saved = (self.ids[slot], dict(self.kept[slot]))
+            elif self.fault == "restore":
+                self.ids[slot] = self.saved[0]  # but the states of what was there before
+                self.kept[slot] = {len(self.saved[0]): self.kept[slot][max(self.kept[slot])]}
+            else:
+                self.ids[slot], self.kept[slot] = self.saved[0], dict(self.saved[1])
+
+    def copy(self, others: int) -> None:
+        """Copy the first slot to others, for several answers to its prompt."""
+        with self.lock:
+            for slot in range(1, others):
+                self.ids[slot], self.kept[slot] = self.ids[0], dict(self.kept[0])
+                if self.fault == "copy":
+                    self.kept[slot][max(self.kept[0])] = np.zeros(UNITS)
 
     def _answer(self, ids: list[int], slot: int, tokens: list[int], *, cache: bool) -> tuple[list[Any], int]:
         before, kept = self.ids[slot], self.kept[slot]
@@ -78,7 +98,10 @@ class Slots:
 
 
 @contextmanager
-def serving(fault: str = "", status: int = 200, *, engine: str = "llama.cpp") -> Iterator[str]:
+def serving(
+    fault: str = "", status: int = 200, *, engine: str = "llama.cpp", asked: list[Any] | None = None
+) -> Iterator[str]:
+    """Serve the model at the address that is yielded; each prompt that is asked goes into `asked`."""
     slots = Slots(fault)
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,30 +119,49 @@ def serving(fault: str = "", status: int = 200, *, engine: str = "llama.cpp") ->
             if fault == "dies" and slots.asked > 40:
                 self.close_connection = True
                 return
+            if fault == "no actions" and self.path.startswith("/slots/"):
+                self.send_error(501)
+                return
+            if fault == "mlx" and body["logprobs"] is not True:
+                self.send_error(400)
+                return
+            if asked is not None:
+                asked.append(body.get("prompt"))
             if fault == "key" and self.headers["Authorization"] != "Bearer s3cret":
                 self.send_error(401)
                 return
             self._send(self._of_words(body) if engine == "openai" else self._of_ids(body))
 
         def _of_ids(self, body: Any) -> Any:
+            if self.path == "/tokenize":
+                return {"tokens": [sum(map(ord, word)) % V for word in body["content"].split()]}
+            if self.path.startswith("/slots/"):
+                slots.act(self.path.rpartition("=")[2], int(self.path.split("/")[2][0]))
+                return {}
             forced = [body["logit_bias"][0][0]] * body["n_predict"]
             found, cached = slots.answer(body["prompt"], body["id_slot"], forced, cache=body["cache_prompt"])
             if fault == "not finite":
                 found[0][0] = float("nan")
             steps = [{"top_logprobs": [{"id": n, "logprob": x} for n, x in enumerate(each)]} for each in found]
             steps = [] if fault == "empty" else steps
-            return {"completion_probabilities": steps, "timings": {"cache_n": cached}}
+            answer = {"completion_probabilities": steps, "timings": {"cache_n": cached}}
+            if (several := body.get("n_cmpl", 1)) > 1 and fault != "one answer":
+                slots.copy(several)
+                return [answer] * several
+            return answer
 
         def _of_words(self, body: Any) -> Any:
-            ids = [sum(map(ord, word)) % V for word in body["prompt"].split()]
+            words = body["prompt"]
+            ids = [sum(map(ord, each)) % V for each in words.split()] if isinstance(words, str) else words
             salt = body.get("cache_salt")
             (found,), cached = slots.answer(ids, 0 if salt is None else 3, [0], cache=salt is None)
-            top = sorted(enumerate(found), key=lambda each: -each[1])[: body["logprobs"]]
+            top = sorted(enumerate(found), key=lambda each: -each[1])[: body.get("top_logprobs", body["logprobs"])]
             usage = {} if fault == "silent" else {"prompt_tokens_details": {"cached_tokens": cached}}
             listed = {"top_logprobs": [{f"t{n}": x for n, x in top}]}
-            if fault == "content":
+            if fault in ("content", "mlx"):
                 listed = {"content": [{"top_logprobs": [{"token": f"t{n}", "logprob": x} for n, x in top]}]}
-            return {"choices": [{"logprobs": listed}], "usage": usage}
+            text = " ".join(f"t{n}" for n in range(body["max_tokens"]))
+            return {"choices": [{"logprobs": listed, "text": text}] * body.get("n", 1), "usage": usage}
 
         def _send(self, answer: Any) -> None:
             text = b"<html>" if fault == "html" else json.dumps(answer).encode()

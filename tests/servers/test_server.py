@@ -36,14 +36,14 @@ def _ask(url: str, ids: list[int]) -> None:
         response.read()
 
 
-@pytest.mark.parametrize("fault", ["stale", "lost", "edge", "wrong slot"])
+@pytest.mark.parametrize("fault", ["stale", "lost", "edge", "wrong slot", "restore", "copy"])
 def test_a_fault_of_the_cache_is_found_and_shrunk_to_its_cause(fault: str) -> None:
     with serving(fault) as url:
         record = rnneval.check_server(url)
     assert record.verdict == "fail"
     assert not record
     (shown,) = (each for each in _failed(record) if each.repeated)
-    assert 2 <= sum(map(len, shown.history)) <= 4
+    assert 2 <= sum(map(len, shown.history)) <= (5 if fault == "restore" else 4)  # a restore needs what was saved
     assert decode(encode(record)) == record
 
 
@@ -168,6 +168,55 @@ def test_a_server_of_openai_is_asked_with_words(fault: str) -> None:
     assert record.listed == 5
 
 
+@pytest.mark.parametrize(
+    ("fault", "engine", "name", "reason"),
+    [
+        ("no actions", "llama.cpp", "slots saved and restored", "HTTP status 501: start the server with"),
+        ("one answer", "llama.cpp", "several answers to one prompt", "gives 1 answer where 3 are asked for"),
+        ("", "openai", "slots saved and restored", "no slots that a request can save"),
+    ],
+)
+def test_what_a_server_does_not_offer_is_not_tested(fault: str, engine: str, name: str, reason: str) -> None:
+    with serving(fault, engine=engine) as url:
+        record = rnneval.check_server(url)
+    assert record.verdict == "pass"
+    line = next(each for each in record.scenarios if each.name == name)
+    assert (line.verdict, reason in line.explanation) == ("not tested", True)
+
+
+@pytest.mark.parametrize("engine", ["llama.cpp", "openai"])
+def test_prompts_are_pieces_of_a_text_or_ids_below_a_number(tmp_path: Path, engine: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("one two three four five six seven eight nine ten")
+    asked: list[Any] = []
+    with serving(engine=engine, asked=asked) as url:
+        assert rnneval.check_server(url, text=path)
+        ids = [sum(map(ord, word)) % fake.V for word in path.read_text().split()]
+        pieces = [
+            " ".join(path.read_text().split()[at:][:5]) if engine == "openai" else ids[at:][:5] for at in range(6)
+        ]
+        assert any(prompt in pieces for prompt in asked)
+        asked.clear()
+        assert rnneval.check_server(url, vocabulary_size=30)
+        assert {n for prompt in asked if isinstance(prompt, list) for n in prompt} - {13} <= {*range(30)}
+        assert sum(isinstance(prompt, list) for prompt in asked) > 100
+        for more in ({"text": path, "vocabulary_size": 30}, {"vocabulary_size": 4}):
+            with pytest.raises(UsageError, match="vocab"):
+                rnneval.check_server(url, **more)
+        path.write_text("one two")
+        with pytest.raises(UsageError, match="prompts would be made of 2 different tokens, 8 are needed"):
+            rnneval.check_server(url, text=path)
+
+
+def test_a_turn_of_a_conversation_has_the_text_that_the_server_generated() -> None:
+    asked: list[Any] = []
+    with serving("mlx", engine="openai", asked=asked) as url:
+        record = rnneval.check_server(url)
+    assert record.verdict == "pass"
+    assert record.listed == 10  # by `top_logprobs`, as mlx_lm.server wants it
+    assert any(" t0 t1 t2 " in prompt for prompt in asked)
+
+
 @pytest.mark.parametrize("fault", ["stale", "lost"])
 def test_a_fault_behind_the_interface_of_openai_is_found(fault: str) -> None:
     with serving(fault, engine="openai") as url:
@@ -223,6 +272,8 @@ def test_the_numbers_of_a_reference_are_compared(shift: float, verdict: str) -> 
         record = rnneval.check_server(url, reference=model)
     assert record.scenarios[0].name == "numbers of the reference"
     assert record.scenarios[0].verdict == record.verdict == verdict
+    assert record.kl is not None
+    assert (record.kl.largest < 1e-9) == (verdict == "pass")
 
 
 def _command(*words: str) -> "subprocess.CompletedProcess[str]":

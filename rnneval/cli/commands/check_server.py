@@ -21,6 +21,10 @@ class ServerOptions(Options, heading="Server"):
     """Address of a second server of the same model, for the requests without cache."""
     reference: str | None = option(None, metavar="MODEL", path=True)
     """Checkpoint that the server should be: its log-probabilities are compared, too."""
+    text: str | None = option(None, metavar="FILE", path=True, unset="words or letters")
+    """Text from which the prompts are taken."""
+    vocabulary_size: int | None = option(None, flag="--vocab-size", metavar="N", least=8, unset="words or letters")
+    """Prompts of ids below N, also for a server that takes ids and does not tell how many there are."""
     slots: int = option(4, metavar="N", least=1)
     """Most slots that are used."""
     seconds: float = option(60.0, metavar="S")
