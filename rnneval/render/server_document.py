@@ -21,7 +21,7 @@ def server_document(record: Server) -> Iterator[Block]:
         right=(1, 2, 3),
     )
     for each in record.scenarios:
-        if each.verdict == "fail":
+        if each.verdict == "fail" and (each.explanation or each.history):
             yield Notice(kind="fail", title=each.name, text="; ".join(_of_fail(each)))
     yield VerdictBlock(kind=KINDS[record.verdict], word=record.verdict, about="server", reason=record.reason)
 

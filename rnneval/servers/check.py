@@ -118,8 +118,8 @@ def check_server(
             found.append(check.scenario(name, histories))
     except LimitReachedError:
         reason = f"; the limit of {requests:,} requests or {seconds:g} seconds was reached"
-    except ServerStoppedError:
-        found.append(check.stopped())
+    except ServerStoppedError as error:
+        found.append(check.stopped(str(error)))
     verdict, said = _verdict(found, check.judges)
     return Server(
         rnneval=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), command=tuple(command),
@@ -233,12 +233,14 @@ class _Check:
                     return self._failed(result, max(judged, key=lambda each: each.difference), length)
         return replace(result, verdict=("pass" if self.judges else "inconclusive") if result.cached else "not tested")
 
-    def stopped(self) -> ServerScenario:
-        """Return the finding that the server died, and the requests that it was asked last."""
+    def stopped(self, said: str) -> ServerScenario:
+        """Return the finding that the server died or gave no numbers, and the requests that it was asked last."""
         history = (*self._log[-3:], *([self._last] if self._last not in self._log[-1:] else []))
+        if self.script is None:
+            self.script = script_of(self._engine, history, self._cold_engine, self._last[0], (0, 0))
         return ServerScenario(
             name="the server goes on", verdict="fail", requests=len(self._last), history=history,
-            explanation="the server closed the connection at the last request",
+            explanation=f"at the last request: {said}",
         )  # fmt: skip
 
     def _failed(self, result: ServerScenario, judged: Judged, length: int) -> ServerScenario:

@@ -64,7 +64,7 @@ class RefusedError(UsageError):
 
 
 class ServerStoppedError(Exception):
-    """The server closed the connection or refused it after it had answered before."""
+    """The server closes the connection, or fails to give numbers, after it has answered before."""
 
 
 class LimitReachedError(Exception):
@@ -159,7 +159,7 @@ class Engine:
             return []
         try:
             answers = self.read(request, plain)
-            self.listed = max(self.listed, len(answers[0].log_probabilities))
+            listed = len(answers[0].log_probabilities)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             said = "the answer lacks the log-probabilities that were asked for"
             raise UsageError(f"{self.url}{path}: {said}: let the server give them, or use a newer one") from error
@@ -167,7 +167,10 @@ class Engine:
             values = each.log_probabilities.values()
             if not values or not all(map(math.isfinite, values)):
                 said = "a log-probability is missing or not finite"
+                if self.listed:
+                    raise ServerStoppedError(said)
                 raise UsageError(f"{self.url}{path}: {said}: check the model's numbers")
+        self.listed = max(self.listed, listed)
         if len(answers) < request.answers:
             raise RefusedError(f"the server gives 1 answer where {request.answers} are asked for")
         return answers
@@ -190,13 +193,15 @@ class Engine:
             plain = json.loads(text)
         except HTTPError as error:
             error.close()
+            if error.code == 500 and self.listed:
+                raise ServerStoppedError("HTTP status 500") from error
             advice = _ADVICE.get(error.code, "200 is needed")
             raise RefusedError(f"{self.url}{path}: HTTP status {error.code}: {advice}", error.code) from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
                 raise self._timeout() from error
             if self._answered:
-                raise ServerStoppedError from error
+                raise ServerStoppedError("the connection was closed") from error
             raise UsageError(f"{self.url}: nothing answers: {in_one_line(error)}: start the server") from error
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.url}{path}: the answer is not JSON: give the address of a server") from error
@@ -248,7 +253,7 @@ class LlamaCpp(Engine):
         """Take the list of every token."""
         return [
             ServerAnswer(
-                {str(e["id"]): float(e["logprob"]) for e in step["top_logprobs"]}, int(each["timings"]["cache_n"])
+                {str(e["id"]): _number(e["logprob"]) for e in step["top_logprobs"]}, int(each["timings"]["cache_n"])
             )
             for each in (answer if isinstance(answer, list) else [answer])
             for step in each["completion_probabilities"]
@@ -321,9 +326,9 @@ class OpenAI(Engine):
         for choice in answer["choices"]:
             listed = choice["logprobs"]
             if "content" in listed:
-                step = {str(e["token"]): float(e["logprob"]) for e in listed["content"][0]["top_logprobs"]}
+                step = {str(e["token"]): _number(e["logprob"]) for e in listed["content"][0]["top_logprobs"]}
             else:
-                step = {str(token): float(value) for token, value in listed["top_logprobs"][0].items()}
+                step = {str(token): _number(value) for token, value in listed["top_logprobs"][0].items()}
             found.append(ServerAnswer(step, cached))
         return found
 
@@ -363,6 +368,11 @@ class _NoRedirect(HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+def _number(said: Any) -> float:
+    """Return a number of JSON, in which null stands for one that is not finite."""
+    return math.nan if said is None else float(said)
 
 
 def _plain(said: Any) -> str:

@@ -119,6 +119,9 @@ def serving(
             if fault == "dies" and slots.asked > 40:
                 self.close_connection = True
                 return
+            if fault == "later 500" and slots.asked > 40:
+                self.send_error(500)
+                return
             if fault == "no actions" and self.path.startswith("/slots/"):
                 self.send_error(501)
                 return
@@ -140,7 +143,7 @@ def serving(
                 return {}
             forced = [body["logit_bias"][0][0]] * body["n_predict"]
             found, cached = slots.answer(body["prompt"], body["id_slot"], forced, cache=body["cache_prompt"])
-            if fault == "not finite":
+            if fault == "not finite" or (fault == "later not finite" and slots.asked > 40):
                 found[0][0] = float("nan")
             steps = [{"top_logprobs": [{"id": n, "logprob": x} for n, x in enumerate(each)]} for each in found]
             steps = [] if fault == "empty" else steps

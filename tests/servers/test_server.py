@@ -97,6 +97,17 @@ def test_a_server_that_dies_is_a_finding() -> None:
     assert record.verdict == "fail"
     assert record.scenarios[-1].name == "the server goes on"
     assert len(record.scenarios[-1].history) <= 4
+    assert record.script is not None
+    shown = subprocess.run([sys.executable, "-c", record.script], capture_output=True, text=True, check=False)
+    assert "ConnectionRefusedError" in shown.stderr  # the server is gone
+
+
+@pytest.mark.parametrize(("fault", "said"), [("later not finite", "not finite"), ("later 500", "HTTP status 500")])
+def test_a_server_that_fails_in_the_middle_is_a_finding(fault: str, said: str) -> None:
+    with serving(fault) as url:
+        record = rnneval.check_server(url)
+    assert record.verdict == "fail"
+    assert said in record.scenarios[-1].explanation
 
 
 @pytest.mark.parametrize(
