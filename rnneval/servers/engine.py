@@ -33,6 +33,7 @@ all were we when your can said there use an each which she do how their if will 
 so some her would make like him into time has look two more write go see
 """
 _WORDS = _TEXT.split()
+_FAILED = {400, 404, 500}  # HTTP statuses of an error in the middle: mlx_lm.server gives 404
 _ADVICE = {
     401: f"set {KEY} to the server's key", 403: f"set {KEY} to the server's key", 404: "give the address of a server",
     429: "it limits requests: ask later, or a server of your own", 503: "wait until it has loaded its model",
@@ -154,7 +155,12 @@ class Engine:
             UsageError: the answer has no log-probabilities, or some that are not finite.
         """
         path, body = self.call(request)
-        plain = self.json(path, body)
+        try:
+            plain = self.json(path, body)
+        except RefusedError as error:
+            if self.listed and error.status in _FAILED and not (request.action or request.answers > 1):
+                raise ServerStoppedError(f"HTTP status {error.status}") from error
+            raise
         if request.hang_up or request.action:
             return []
         try:
@@ -193,8 +199,6 @@ class Engine:
             plain = json.loads(text)
         except HTTPError as error:
             error.close()
-            if error.code == 500 and self.listed:
-                raise ServerStoppedError("HTTP status 500") from error
             advice = _ADVICE.get(error.code, "200 is needed")
             raise RefusedError(f"{self.url}{path}: HTTP status {error.code}: {advice}", error.code) from error
         except (OSError, http.client.HTTPException) as error:

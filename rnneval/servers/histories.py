@@ -41,15 +41,10 @@ def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple
     a, b, c, d, e = (text(length) for length in (40, 6, 6, 40, 1))
     yield "same prompt again", [turns(a, a)]
     yield "longer prompt", [turns(a, a + b, a + b + c)]
-    yield "shorter prompt", [turns(a + b, a, a[:-1], a[:-6], a[:12])]
     stems = [(text(length), text(4), text(4)) for length in (2, 5, 20, 40)]
     yield "branch", [turns(p + x, p + y, p + x, p + y + x, p + x + y) for p, x, y in stems]
     pairs = [(text(n), text(m)) for n in (5, 9, 24) for m in (5, 9, 24)]
     yield "another first token", [turns(x, y, y[:2] + text(len(y) - 2)) for x, y in pairs]
-    generated = (engine.forced if engine.forced is not None else engine.alphabet[0],) * 3
-    one = a + generated
-    two = one + b + generated
-    yield "turns of a conversation", [turns(a, one + b, two, two[:-3], two + c, tokens=3)]
     yield "others between", [turns(a, d, a + b, d + c, text(7), a + b + c)]
     last = slots - 1
     if last:
@@ -65,6 +60,10 @@ def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple
             "several answers to one prompt",
             [(*turns(a, d), (request(d + b, answers=slots),), *((request(d + b + e, n),) for n in range(slots)))],
         )
+    generated = (engine.forced if engine.forced is not None else engine.alphabet[0],) * 3
+    one = a + generated
+    two = one + b + generated
+    yield "turns of a conversation", [turns(a, one + b, two, two[:-3], two + c, tokens=3)]
     yield (
         "after a hang-up",
         [
@@ -77,6 +76,7 @@ def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple
     )
     kept = (save, *turns(a + b), save, *turns(d, d + b), restore, *turns(a + b + e, a + e))
     yield "slots saved and restored", [(*kept, elsewhere, (request(a + b + e, last),), (request(a + e, last),))]
+    yield "shorter prompt", [turns(a + b, a, a[:-1], a[:-6], a[:12])]
     walk, tree = [], [text(1), text(2), text(6), text(20)]
     for _ in range(_WALK):
         stem = draw.choice(tree)
