@@ -93,7 +93,7 @@ class RequestLimits:
         """Count a request."""
         number = next(self._numbers)  # of all threads
         if self.left <= 0 or number > self._requests:
-            raise LimitReachedError
+            raise LimitReachedError("the limit of requests or seconds was reached")
         self.requests = max(self.requests, number)
 
 
@@ -284,8 +284,8 @@ class OpenAI(Engine):
         self._form = {"model": named, "logprobs": 5}
         try:
             self.ask(SentRequest(slot=0, ids=(0,), cache=False, tokens=1, hang_up=False))
-        except RefusedError as error:
-            if error.status not in (400, 422):
+        except (RefusedError, ServerStoppedError) as error:  # mlx_lm.server 0.31.3 closes the connection
+            if getattr(error, "status", 400) not in (400, 422):
                 raise
             self._form = {"model": self._model or "default_model", "logprobs": True, "top_logprobs": 10}  # of mlx-lm
 
@@ -361,6 +361,8 @@ def connect(
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = "it answers neither as the server of llama.cpp (/props) nor as OpenAI's (/v1/models)"
         raise UsageError(f"{url}: {said}: give the address of one that does") from error
+    except (ServerStoppedError, LimitReachedError) as error:
+        raise UsageError(f"{url}: {error} before the first answer: start the server, or allow more") from error
     if (kinds := len(server.alphabet)) < _FEWEST:
         said = f"prompts would be made of {kinds} different tokens, {_FEWEST} are needed"
         raise UsageError(f"{said}: give a longer --text, or a larger --vocab-size")

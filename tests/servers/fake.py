@@ -125,6 +125,9 @@ def serving(
             if fault == "no actions" and self.path.startswith("/slots/"):
                 self.send_error(501)
                 return
+            if fault == "closes":
+                self.close_connection = True
+                return
             if fault == "mlx" and body["logprobs"] is not True:
                 self.send_error(400)
                 return

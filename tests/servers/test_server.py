@@ -150,6 +150,18 @@ def test_seconds_that_are_no_limit_are_refused(seconds: float) -> None:
         rnneval.check_server("http://127.0.0.1:1", seconds=seconds)
 
 
+def test_a_limit_before_the_first_answer_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("one two three")
+    with serving() as url, pytest.raises(UsageError, match="limit of requests or seconds was reached before the first"):
+        rnneval.check_server(url, requests=1, text=tmp_path / "text.txt")
+
+
+def test_a_server_that_ends_at_the_first_request_is_a_finding() -> None:
+    with serving("closes", engine="openai") as url:
+        record = rnneval.check_server(url)
+    assert (record.verdict, record.scenarios[0].name) == ("fail", "the server goes on")
+
+
 def test_requests_are_limited() -> None:
     with serving() as url:
         record = rnneval.check_server(url, requests=40)
