@@ -84,7 +84,7 @@ class StateWatch(Watch):
         self.by_position["samples"] = {}  # sampled states end to end, `(n, D)` of a segment by its first position
         self.by_position[
             "norms"
-        ] = {}  # document, distance from its start and norms at the same positions, `(n, 2 + S)`
+        ] = {}  # document, distance from its start, S norms, bytes of M memories, at the same positions: (n, 2 + S + M)
         self._closer = summing(text.tokens) if every is None else every
         self._every = sampling(text.tokens, ENOUGH)
         self._starts = text.document_starts
@@ -107,6 +107,11 @@ class StateWatch(Watch):
     def _summed(self) -> int:
         """The distance of positions for the slowest sums: each, where the ends of calls alone are positions."""
         return self._closer if self._layout.call == 1 else 1
+
+    @property
+    def _memories(self) -> list[str]:
+        """The states that are last entries of memories, by their names in a record."""
+        return [key for key, slot in self.slots.items() if slot.is_memory]
 
     @property
     def _compared(self) -> list[LayerState]:
@@ -136,7 +141,8 @@ class StateWatch(Watch):
         position, document = first[row] + time, np.searchsorted(self._starts, first, side="right")
         parts = {key: np.asarray(trajectories.states[key].states[row, time], np.float32) for key in self.slots}
         norms = [state_norms(*_exact(each)) for each in parts.values()]
-        self._sample("norms", position, row, np.stack([document[row], since[row] + time, *norms], axis=1))
+        sizes = [trajectories.bytes[key][row, time] for key in self._memories]
+        self._sample("norms", position, row, np.stack([document[row], since[row] + time, *norms, *sizes], axis=1))
         if self._compared:
             compared = [parts[slot.key] for slot in self._compared]
             self._sample("samples", position, row, np.concatenate(compared, axis=1))
@@ -160,7 +166,9 @@ class StateWatch(Watch):
     def finish(self) -> tuple[dict[str, StateSummary], dict[str, str]]:
         """Return the summaries by `LAYER.SLOT`, and the reasons why there is none, by layer or state."""
         summaries, missing = {}, self._layout.missing
-        document, distance, *norms = self._sampled("norms", 2 + len(self.slots)).T
+        memories = self._memories
+        document, distance, *numbers = self._sampled("norms", 2 + len(self.slots) + len(memories)).T
+        norms, sizes = numbers[: len(self.slots)], dict(zip(memories, numbers[len(self.slots) :], strict=True))
         part = np.minimum(distance * _PARTS // max(1, self._longest), _PARTS - 1).astype(np.intp)
         several = zip(self.collected(self._covariances()), self.slots.values(), norms, strict=True)
         for collected, slot, along in several:
@@ -168,9 +176,11 @@ class StateWatch(Watch):
             if summary_of_state is None:
                 missing[slot.key] = "a state is not a finite number"
                 continue
-            means = [float(along[part == k].mean()) if (part == k).any() else None for k in range(_PARTS)]
             summaries[slot.key] = msgspec.structs.replace(
-                summary_of_state, growth=growth(document.astype(np.int64), distance, along), norms=tuple(means)
+                summary_of_state,
+                growth=growth(document.astype(np.int64), distance, along),
+                norms=_means(along, part),
+                bytes=_means(sizes[slot.key], part) if slot.is_memory else None,
             )
             if slot.units > LARGEST:
                 figures = f"the twins and the participation ratio of {slot.key}"
@@ -208,6 +218,11 @@ class StateWatch(Watch):
             for covariance, part in zip(covariances.values(), np.split(some, bounds, axis=1), strict=True):
                 covariance.add(part)
         return covariances
+
+
+def _means(numbers: NDArray[np.floating[Any]], part: NDArray[np.intp]) -> tuple[float | None, ...]:
+    """Return the mean of the numbers of each part, None for a part without any."""
+    return tuple(float(numbers[part == k].mean()) if (part == k).any() else None for k in range(_PARTS))
 
 
 def _exact(*arrays: NDArray[np.floating[Any]]) -> list[NDArray[np.floating[Any]]]:

@@ -78,6 +78,7 @@ class LayerState:
     slot: str
     units: int
     limit: float | None  # |h| beyond which a unit is saturated; None where it has no known bound
+    is_memory: bool = False  # whether it is the last entry of an array that grows with the text, as a cache of keys
 
     @property
     def key(self) -> str:
@@ -143,6 +144,7 @@ class Trajectories(NamedTuple):
     layout: Layout
     states: Mapping[str, Trajectory]  # by the keys of `layout.states`
     inputs: Mapping[str, NDArray[Any]]  # inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`
+    bytes: Mapping[str, NDArray[np.int64]] = {}  # of a row's memories, by the keys of `layout.states`, `(rows, time)`
 
 
 class Stepped(NamedTuple):

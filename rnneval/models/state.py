@@ -174,6 +174,7 @@ class StateLeaf:
     # grows with the text, as an attention cache does: a state that has one is not packed.
     kind: Literal["state", "counter", "constant", "memory"] = "state"
     growth: int = 0  # bytes by which a memory grows for each token of a row
+    along: int | None = None  # the axis along which it grows, if it is one; `shape` is that of its last entry then
 
     @property
     def size(self) -> int:

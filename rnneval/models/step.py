@@ -226,10 +226,11 @@ def _layout(lm: StepLM, sees: Sees, *, call: int) -> Layout:
         return layout
     for leaf in lm.leaves:
         layer, slot = lm.named(leaf.path)
-        state = LayerState(layer=layer, slot=slot, units=math.prod(leaf.shape), limit=None)
-        if leaf.kind == "memory":
-            layout.missing[state.key] = "it grows with the text"
-        elif leaf.kind == "state" and leaf.dtype.kind in "fc" and leaf.size:
+        units, is_memory = math.prod(leaf.shape), leaf.kind == "memory"
+        state = LayerState(layer=layer, slot=slot, units=units, limit=None, is_memory=is_memory)
+        if is_memory and leaf.along is None:
+            layout.missing[state.key] = "it grows with the text, and not along one axis"
+        elif leaf.kind in {"state", "memory"} and leaf.dtype.kind in "fc" and leaf.size:
             layout.states[state.key] = state
     return layout
 
@@ -285,7 +286,7 @@ class StepScorer:
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
         """Read rows in one call, or in calls of one token."""
         state, rows = self._carrier.unpack(vectors), len(ids)
-        observed = [self._observed(state, rows)]
+        observed, bytes_after = [self._observed(state, rows)], [self._bytes(state, rows)]
         pieces = np.arange(1, ids.shape[1] if self._lm.every_token else 1)
         outputs: list[NDArray[Any]] = []
         watching: Any = nullcontext(lambda: ({}, {})) if self._observer is None else self._observer.watching()
@@ -295,12 +296,14 @@ class StepScorer:
                 logits, state = self._lm.function(piece, state, last=number > 0)
                 outputs.append(logits)
                 observed.append(self._observed(state, rows))
+                bytes_after.append(self._bytes(state, rows))
         states, inputs = observations()
         for key in self._leaves:
             before, *after = (values[key] for values in observed)
             states[key] = Trajectory(np.stack(after, axis=1), before)
         scored = score_logits(outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1), targets)
-        trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs)
+        memories = {key: np.stack([sizes[key] for sizes in bytes_after[1:]], axis=1) for key in bytes_after[0]}
+        trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs, memories)
         return Stepped(scored, self._carrier.pack(state, rows), trajectories)
 
     def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
@@ -310,7 +313,19 @@ class StepScorer:
         for key, leaf in self._leaves.items():
             observed[key] = np.zeros((rows, math.prod(leaf.shape)), types[leaf])
             if leaf.path in arrays:
-                numbers = leaf.packed(as_array(arrays[leaf.path], leaf.path))
+                array = as_array(arrays[leaf.path], leaf.path)
+                if leaf.along is not None:
+                    array = array.take(range(array.shape[leaf.along])[-1:], leaf.along)
+                if not array.size:
+                    continue
+                numbers = leaf.packed(array)
                 is_complex = leaf.dtype.kind == "c"
                 observed[key][:] = np.hypot(numbers[:, ::2], numbers[:, 1::2]) if is_complex else numbers
         return observed
+
+    def _bytes(self, state: Any, rows: int) -> dict[str, NDArray[np.int64]]:
+        """Return the size of each memory of a row, `(rows,)`."""
+        memories = {key: leaf.path for key, leaf in self._leaves.items() if leaf.kind == "memory"}
+        arrays = leaves_of(state) if memories else {}
+        sizes = {key: as_array(arrays[at], at).nbytes if at in arrays else 0 for key, at in memories.items()}
+        return {key: np.full(rows, size // rows) for key, size in sizes.items()}

@@ -202,7 +202,7 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
     leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
     if any(array.shape != after[0].shape for after in seen for array in after):
         growth = (late.nbytes - early.nbytes) // (len(trials[0].pieces[0]) * _PIECES[1])
-        return replace(leaf, kind="memory", growth=growth)
+        return _memory(replace(leaf, kind="memory", growth=growth), seen)
     if separate:
         return leaf
     two, three = (after[-1].shape for after in seen)
@@ -219,6 +219,17 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
         return leaf
     said = f"{path} has no batch axis: its shape is {last.shape} for any number of rows, and its values change"
     raise CheckpointError(f"{said}: give it a row for each row of ids, or batched=False if step reads one row")
+
+
+def _memory(leaf: StateLeaf, seen: Sequence[Sequence[NDArray[Any]]]) -> StateLeaf:
+    """Describe the last entry of a memory, if it grows along one axis alone and another one is that of the batch."""
+    early, late, last = (array.shape for array in seen[0])
+    longer = [axis for axis, sizes in enumerate(zip_longest(early, late)) if sizes[0] != sizes[1]]
+    rows = [axis for axis, sizes in enumerate(zip_longest(last, seen[-1][-1].shape)) if sizes[0] != sizes[1]]
+    if len(longer) != 1 or len(rows) != len(seen) - 1 or len(early) != len(late) or longer == rows:
+        return leaf
+    shape = tuple(1 if axis in longer else size for axis, size in enumerate(last) if axis not in rows)
+    return replace(leaf, along=longer[0], axis=rows[0] if rows else None, shape=shape)
 
 
 def _is_counter(function: StepFunction, trial: _Trial, leaf: StateLeaf) -> bool:

@@ -217,6 +217,7 @@ class StateSummary(Value, frozen=True, kw_only=True):
     drift: float  # Growth of the norm over the longest document, as a share of its mean.
     growth: Score | None = None  # Factor by which the norm grows in 1,000 tokens; absent of a short text.
     norms: tuple[float | None, ...] | None = None  # Mean norm in 16 equal parts of the longest document.
+    bytes: tuple[float | None, ...] | None = None  # Size of a memory that grows, of one row, in the same parts.
     every: Count | None = None  # Distance of the positions behind `mean`, `saturated`, `dead` and `speed`, unless 1.
     call: Count | None = None  # Tokens of the calls at whose ends alone it was known; absent if after every token.
 

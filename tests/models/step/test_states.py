@@ -213,6 +213,36 @@ def test_a_memory_that_grows_is_kept_whole_in_one_row():
     assert run.valid
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_last_entry_and_the_size_of_a_memory_are_observed(axis):
+    def step(ids, state):
+        before = None if state is None else {"memory": [np.moveaxis(state["memory"][0], axis, 1)]}
+        logits, after = attention(ids, before)
+        return logits, {"memory": [np.moveaxis(after["memory"][0], 1, axis)]}
+
+    text = "abacadabeahakabeijkabc" * 20
+    run = rnneval.evaluate(from_step(step, vocabulary=list("abcdefghijk")), string=text, segment=7)
+    ids = np.array([ord(letter) - ord("a") for letter in text])
+    ends = np.arange(7, len(ids), 7)  # tokens read at the ends of whole calls
+    entries = np.cos(ids[ends - 1][:, None] * np.arange(1.0, V + 1))
+    memory = run.states["state.memory.0"]
+    assert memory.norm_mean == pytest.approx(np.linalg.norm(entries, axis=1).mean(), rel=1e-6)
+    assert memory.norm_max == pytest.approx(np.linalg.norm(entries, axis=1).max(), rel=1e-6)
+    ends = ends[(ends - 1) % 16 < 7]  # samples: the calls that hold a multiple of 16
+    part = (ends - 1) * 16 // (len(ids) - 1)
+    assert memory.bytes == pytest.approx([(ends[part == k] * V * 8).mean() for k in range(16)])
+
+
+def test_a_memory_that_grows_along_two_axes_is_not_observed():
+    def step(ids, state):
+        logits, after = attention(ids, state and {"memory": [state["memory"][0][:, :, 0]]})
+        return logits, {"memory": [np.repeat(after["memory"][0][:, :, None], after["memory"][0].shape[1], axis=2)]}
+
+    run = rnneval.evaluate(from_step(step, vocabulary=list("abcdefghijk")), string="abacadabea" * 4, segment=7)
+    assert not run.states
+    assert any("it grows with the text, and not along one axis" in warning.message for warning in run.warnings)
+
+
 def test_a_memory_that_forgets_its_first_tokens_fails():
     def step(ids, state):
         logits, after = attention(ids, state)
