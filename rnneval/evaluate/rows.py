@@ -127,6 +127,6 @@ class RowReader:
             earlier = self._states.get(reading.span, reading.boundary)
             reading.compare(earlier, Predicted.of(segment.records), self._observations.get(first, first + count))
         self._observations.write(first, segment.records)
-        if not reading.settled and (reading.kind != "audit" or reading.at == reading.stop):
+        if not reading.settled:
             self._states.put(reading.span, reading.boundary, reading.state)
         return reading.kind != "again" or not reading.settled

@@ -168,6 +168,25 @@ def test_a_counter_in_exact_arithmetic(tmp_path):
     assert "does-not-forget" in codes(rows.run)
 
 
+@pytest.mark.parametrize("seed", [8, 10, 11])
+def test_a_bit_that_is_never_forgotten_reaches_every_row(seed):
+    """Each `q` turns the bit, and only after an `x` does a prediction show it: readings agree and part again."""
+
+    def step(ids, bit):
+        bits = (bit + np.cumsum(ids == 0, axis=1)) % 2
+        logits = np.zeros((*ids.shape, 4), np.float32)
+        logits[..., 2] = np.where(ids == 1, 3 * (2 * bits - 1), 0)
+        return logits, bits[:, -1:].astype(np.float32)
+
+    text = np.random.default_rng(seed).choice(list("qx.a"), 3_000, p=[0.004, 0.01, 0.486, 0.5])
+    lm = rnneval.from_step(step, lambda rows: np.zeros((rows, 1), np.float32), vocabulary=list("qx.a"))
+    bits = np.cumsum(text == "q")[:-1] % 2
+    logits = np.where(text[:-1] == "x", 3.0 * (2 * bits - 1), 0.0)
+    nats = np.log(3 + np.exp(logits)) - np.where(text[1:] == ".", logits, 0.0)
+    run = rnneval.evaluate(lm, string="".join(text), streams=6, segment=16, check=False)
+    assert run.total_nats == pytest.approx(nats.sum(), rel=1e-7)
+
+
 def test_a_chaotic_model_is_called_ill_conditioned(tmp_path):
     small, text = on_numpy(stacked("SimpleRNN", (40,), scale=8.0)), letters(tmp_path, 3_000)
     rows = evaluated(small, text, streams=8)
