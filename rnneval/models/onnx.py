@@ -4,6 +4,7 @@ What an input or output is, its shapes in two trial calls show. `GraphStep` call
 inputs that a pairing names.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ _IDS = ("input_ids", "ids", "tokens", "token_ids", "input", "x")
 _TRIALS = (5, 3)  # tokens of the trial calls
 _LOOSENED = (7, 3)
 _TINY = 1e-30
+_MOST_NUMBERS = 1 << 28  # of an input or output
 _INTEGERS = {6, 7}  # int32 and int64, as ONNX numbers its types
 _Size = int | str | None
 
@@ -265,6 +267,9 @@ def _port(file: GraphFile, declared: Any) -> Port:
     if declared.type not in _TYPES:
         raise CheckpointError(f"{file.path}: {declared.name} is a {declared.type}: tensors of numbers are needed")
     sizes = tuple(size if isinstance(size, int | str) else None for size in declared.shape or ())
+    if (numbers := math.prod(size for size in sizes if isinstance(size, int))) > _MOST_NUMBERS:
+        seen = f"{declared.name} declares the shape {declared.shape}, {numbers:,} numbers"
+        raise CheckpointError(f"{file.path}: {seen}: at most {_MOST_NUMBERS:,} are read")
     return Port(name=declared.name, dtype=_TYPES[declared.type], sizes=sizes)
 
 

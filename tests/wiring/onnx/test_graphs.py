@@ -206,6 +206,8 @@ def hostile(kind, folder):
         model.graph.node[0].domain = "evil"
     elif kind == "large":
         model.graph.initializer[0].dims[0] = 1 << 29
+    elif kind in {"rows", "state"}:
+        model.graph.input[kind == "state"].type.tensor_type.shape.dim[0].dim_value = 1 << 30
     elif kind == "cycle":
         model.graph.node[0].input[1] = "logits"
     elif kind in {"outside", "absent", "short"}:
@@ -227,7 +229,7 @@ def hostile(kind, folder):
     ("kind", "said"),
     [
         ("custom", "custom operator evil::Gather"), ("large", "declares the shape"),
-        ("cycle", "onnxruntime refuses it"),
+        ("rows", "ids declares the shape"), ("state", "h0_in declares the shape"), ("cycle", "onnxruntime refuses it"),
         ("outside", "outside of its folder"), ("absent", "cannot be read"), ("short", "are not whole"),
         ("truncated", "no whole ONNX file"), ("pickle", "refused by rule pickle"), ("text", "no whole ONNX file"),
         ("empty", "no whole ONNX file"),
