@@ -272,7 +272,11 @@ def _by_behaviour(reader: _Reader, how: str, prior: OutputOf) -> Pairing:
         seen = f"{_crossed(found, doubts[0])} as well: calls agree with both pairs to within {reader.tolerance:.2g}"
         return Pairing(pairs=found, how=how, verdict="inconclusive", seen=f"it cannot be seen whether {seen}")
     nearest = min((size for size, _ in near.values() if size > reader.tolerance), default=None)
-    seen = "confirmed by behaviour" if found is prior else f"found by behaviour: {_crossed(prior, found)}"
+    seen = (
+        "confirmed by behaviour"
+        if found is prior
+        else f"found by behaviour, other than by {how}: {_crossed(prior, found)}"
+    )
     if nearest is not None:
         seen += f" (no other pairs agree; the nearest differ by {nearest:.2g} of the context spread)"
     return Pairing(pairs=found, how=how, verdict="pass", seen=seen)
