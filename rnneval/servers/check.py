@@ -30,9 +30,9 @@ from rnneval.servers.engine import (
     Engine,
     LimitReachedError,
     Prompt,
-    RefusedError,
     RequestLimits,
     ServerAnswer,
+    ServerRefusedError,
     ServerStoppedError,
     connect,
 )
@@ -216,7 +216,7 @@ class _Check:
             for length, moment in enumerate(history, 1):
                 try:
                     answers = self._send(moment)
-                except RefusedError as error:
+                except ServerRefusedError as error:
                     if not any(each.action or each.answers > 1 for each in moment):
                         raise
                     return replace(result, verdict="not tested", explanation=str(error))

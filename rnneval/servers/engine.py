@@ -56,7 +56,7 @@ class ServerAnswer(NamedTuple):
         return max(0.0, *both, *lacking)
 
 
-class RefusedError(UsageError):
+class ServerRefusedError(UsageError):
     """The server does not do what a request asks for; `status` is that of HTTP, 0 if it left a part out."""
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -149,7 +149,7 @@ class Engine:
         """Return the prediction of each token, of one answer after the other; nothing after a hang-up or an action.
 
         Raises:
-            RefusedError: the server does not do this.
+            ServerRefusedError: the server does not do this.
             ServerStoppedError: the server died.
             LimitReachedError: no request is left.
             UsageError: the answer has no log-probabilities, or some that are not finite.
@@ -157,7 +157,7 @@ class Engine:
         path, body = self.call(request)
         try:
             plain = self.json(path, body)
-        except RefusedError as error:
+        except ServerRefusedError as error:
             if self.listed and error.status in _FAILED and not (request.action or request.answers > 1):
                 raise ServerStoppedError(f"HTTP status {error.status}") from error
             raise
@@ -178,7 +178,7 @@ class Engine:
                 raise UsageError(f"{self.url}{path}: {said}: check the model's numbers")
         self.listed = max(self.listed, listed)
         if len(answers) < request.answers:
-            raise RefusedError(f"the server gives 1 answer where {request.answers} are asked for")
+            raise ServerRefusedError(f"the server gives 1 answer where {request.answers} are asked for")
         return answers
 
     def json(self, path: str, body: Any = None) -> Any:
@@ -200,7 +200,7 @@ class Engine:
         except HTTPError as error:
             error.close()
             advice = _ADVICE.get(error.code, "200 is needed")
-            raise RefusedError(f"{self.url}{path}: HTTP status {error.code}: {advice}", error.code) from error
+            raise ServerRefusedError(f"{self.url}{path}: HTTP status {error.code}: {advice}", error.code) from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
                 raise self._timeout() from error
@@ -284,7 +284,7 @@ class OpenAI(Engine):
         self._form = {"model": named, "logprobs": 5}
         try:
             self.ask(SentRequest(slot=0, ids=(0,), cache=False, tokens=1, hang_up=False))
-        except (RefusedError, ServerStoppedError) as error:  # mlx_lm.server 0.31.3 closes the connection
+        except (ServerRefusedError, ServerStoppedError) as error:  # mlx_lm.server 0.31.3 closes the connection
             if getattr(error, "status", 400) not in (400, 422):
                 raise
             self._form = {"model": self._model or "default_model", "logprobs": True, "top_logprobs": 10}  # of mlx-lm
@@ -300,7 +300,7 @@ class OpenAI(Engine):
     def call(self, request: SentRequest) -> tuple[str, dict[str, Any]]:
         """Give a cold request a salt that no other has: vLLM shares its cache between equal salts alone."""
         if request.action:
-            raise RefusedError("the server has no slots that a request can save")
+            raise ServerRefusedError("the server has no slots that a request can save")
         body = {
             **self._form, "prompt": self._prompt(request.ids), "temperature": 0, "max_tokens": request.tokens,
             "stream": request.hang_up,
@@ -348,7 +348,7 @@ def connect(
     try:
         try:
             props = server.json("/props")
-        except RefusedError as error:
+        except ServerRefusedError as error:
             if error.status not in (404, 405):
                 raise
             props = {}

@@ -45,8 +45,11 @@ def scenarios(engine: Engine, slots: int, draw: random.Random) -> Iterator[tuple
     yield "branch", [turns(p + x, p + y, p + x, p + y + x, p + x + y) for p, x, y in stems]
     pairs = [(text(n), text(m)) for n in (5, 9, 24) for m in (5, 9, 24)]
     yield "another first token", [turns(x, y, y[:2] + text(len(y) - 2)) for x, y in pairs]
-    yield "others between", [turns(a, d, a + b, d + c, text(7), a + b + c)]
     last = slots - 1
+    apart = tuple(
+        (request(each, slot),) for each, slot in ((a, 0), (d, last), (a + b, 0), (d + c, last), (a + b + c, 0))
+    )
+    yield "others between", [turns(a, d, a + b, d + c, text(7), a + b + c), apart]
     if last:
         ragged = [[text(length) for _ in range(slots)] for length in (40, 9, 23)]
         moments = []
