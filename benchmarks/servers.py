@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -53,12 +54,14 @@ PreTrainedTokenizerFast(tokenizer_object=tokens, unk_token="<unk>", eos_token="<
 KINDS = ("mamba2", "nemotron_h")  # of mlx-lm
 WORDS = [f"w{n}" for n in range(53)]
 A, B, C = [60, 61, 62, 63, 64], [70, 71, 72, 73, 74, 75, 76, 77, 78], [70, 71, 80, 81, 82, 83, 84, 85, 86]
+CACHE = tempfile.mkdtemp()  # mlx_lm.server lists no models without the folder of a cache
+(Path(CACHE) / "hub").mkdir()
 _ports = count(8300)
 
 
 def environment(site: Path) -> dict[str, str]:
     """Return the environment of a process with the packages of a folder."""
-    return {**os.environ, "PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1", "HF_HOME": CACHE, "OMP_NUM_THREADS": "1"}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ class SentRequest(Value, frozen=True, kw_only=True):
     cache: bool  # Whether the server may take the beginning from its cache.
     tokens: Count  # Tokens to generate.
     hang_up: bool  # Whether the connection was closed in the middle of the answer.
-    answers: Count = 1  # Answers to the one prompt.
+    answers: Count | None = None  # Answers to the one prompt, if they are several.
     action: Literal["save", "restore"] | None = None  # On the slot, by a file; such a request has no prompt.
 
 

@@ -68,7 +68,7 @@ def _in_words(sent: SentRequest) -> str:
     cold = "" if sent.cache else ", without cache"
     if sent.action:
         return f"{sent.action} slot {sent.slot}"
-    more = f", {sent.answers} answers" if sent.answers > 1 else ", hung up" if sent.hang_up else ""
+    more = f", {sent.answers} answers" if sent.answers else ", hung up" if sent.hang_up else ""
     return f"{counted(len(sent.ids), 'token')} [{tokens}] to slot {sent.slot}{cold}{more}"
 
 

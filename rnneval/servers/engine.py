@@ -158,7 +158,7 @@ class Engine:
         try:
             plain = self.json(path, body)
         except ServerRefusedError as error:
-            if self.listed and error.status in _FAILED and not (request.action or request.answers > 1):
+            if self.listed and error.status in _FAILED and not (request.action or request.answers):
                 raise ServerStoppedError(f"HTTP status {error.status}") from error
             raise
         if request.hang_up or request.action:
@@ -177,7 +177,7 @@ class Engine:
                     raise ServerStoppedError(said)
                 raise UsageError(f"{self.url}{path}: {said}: check the model's numbers")
         self.listed = max(self.listed, listed)
-        if len(answers) < request.answers:
+        if len(answers) < (request.answers or 1):
             raise ServerRefusedError(f"the server gives 1 answer where {request.answers} are asked for")
         return answers
 
@@ -251,7 +251,7 @@ class LlamaCpp(Engine):
             "cache_prompt": request.cache, "id_slot": request.slot, "ignore_eos": True,
             "logit_bias": [[self.forced, 1000]], "stream": request.hang_up,
         }  # fmt: skip
-        return "/completion", body if request.answers == 1 else {**body, "n_cmpl": request.answers}
+        return "/completion", body if request.answers is None else {**body, "n_cmpl": request.answers}
 
     def read(self, request: SentRequest, answer: Any) -> list[ServerAnswer]:
         """Take the list of every token."""
@@ -305,7 +305,7 @@ class OpenAI(Engine):
             **self._form, "prompt": self._prompt(request.ids), "temperature": 0, "max_tokens": request.tokens,
             "stream": request.hang_up,
         }  # fmt: skip
-        if request.answers > 1:  # some servers give one alone at temperature 0
+        if request.answers:  # some servers give one alone at temperature 0
             body.update(n=request.answers, temperature=1)
         return "/v1/completions", body if request.cache else {**body, "cache_salt": uuid.uuid4().hex}
 
