@@ -177,6 +177,11 @@ class StateLeaf:
     along: int | None = None  # the axis along which it grows, if it is one; `shape` is that of its last entry then
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of one of its numbers in the model's own type, which NumPy may lack."""
+        return int(getattr(self.like, "itemsize", self.dtype.itemsize))
+
+    @property
     def size(self) -> int:
         """Count of real numbers in one row."""
         return int(np.prod(self.shape, dtype=np.int64)) * (2 if self.dtype.kind == "c" else 1)

@@ -286,7 +286,7 @@ class StepScorer:
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
         """Read rows in one call, or in calls of one token."""
         state, rows = self._carrier.unpack(vectors), len(ids)
-        observed, bytes_after = [self._observed(state, rows)], [self._bytes(state, rows)]
+        observed = [self._observed(state, rows)]
         pieces = np.arange(1, ids.shape[1] if self._lm.every_token else 1)
         outputs: list[NDArray[Any]] = []
         watching: Any = nullcontext(lambda: ({}, {})) if self._observer is None else self._observer.watching()
@@ -296,36 +296,34 @@ class StepScorer:
                 logits, state = self._lm.function(piece, state, last=number > 0)
                 outputs.append(logits)
                 observed.append(self._observed(state, rows))
-                bytes_after.append(self._bytes(state, rows))
         states, inputs = observations()
         for key in self._leaves:
-            before, *after = (values[key] for values in observed)
+            before, *after = (values[key] for values, _ in observed)
             states[key] = Trajectory(np.stack(after, axis=1), before)
         scored = score_logits(outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1), targets)
-        memories = {key: np.stack([sizes[key] for sizes in bytes_after[1:]], axis=1) for key in bytes_after[0]}
-        trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs, memories)
+        memories = [key for key, leaf in self._leaves.items() if leaf.along is not None]
+        sizes = {key: np.array([[bytes_of[key] for _, bytes_of in observed[1:]]] * rows) for key in memories}
+        trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs, sizes)
         return Stepped(scored, self._carrier.pack(state, rows), trajectories)
 
-    def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
-        """Return the states that are observed, `(rows, units)`; zeros where an initial state has none."""
+    def _observed(self, state: Any, rows: int) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+        """Return the states that are observed, `(rows, units)`, zeros where there is none yet; the bytes of memories.
+
+        Of a memory its last entry is observed; the bytes are those of one row.
+        """
         observed: dict[str, NDArray[Any]] = {}
+        bytes_of = dict.fromkeys((key for key, leaf in self._leaves.items() if leaf.along is not None), 0)
         arrays, types = leaves_of(state) if self._leaves else {}, self._carrier.observed_types
         for key, leaf in self._leaves.items():
             observed[key] = np.zeros((rows, math.prod(leaf.shape)), types[leaf])
             if leaf.path in arrays:
                 array = as_array(arrays[leaf.path], leaf.path)
                 if leaf.along is not None:
-                    array = array.take(range(array.shape[leaf.along])[-1:], leaf.along)
-                if not array.size:
-                    continue
+                    bytes_of[key] = array.size * leaf.itemsize // rows
+                    if not array.size:
+                        continue
+                    array = array.take([-1], leaf.along)
                 numbers = leaf.packed(array)
                 is_complex = leaf.dtype.kind == "c"
                 observed[key][:] = np.hypot(numbers[:, ::2], numbers[:, 1::2]) if is_complex else numbers
-        return observed
-
-    def _bytes(self, state: Any, rows: int) -> dict[str, NDArray[np.int64]]:
-        """Return the size of each memory of a row, `(rows,)`."""
-        memories = {key: leaf.path for key, leaf in self._leaves.items() if leaf.kind == "memory"}
-        arrays = leaves_of(state) if memories else {}
-        sizes = {key: as_array(arrays[at], at).nbytes if at in arrays else 0 for key, at in memories.items()}
-        return {key: np.full(rows, size // rows) for key, size in sizes.items()}
+        return observed, bytes_of

@@ -201,7 +201,7 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
     early, late, last = seen[0]
     leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
     if any(array.shape != after[0].shape for after in seen for array in after):
-        growth = (late.nbytes - early.nbytes) // (len(trials[0].pieces[0]) * _PIECES[1])
+        growth = (late.size - early.size) * leaf.itemsize // (len(trials[0].pieces[0]) * _PIECES[1])
         return _memory(replace(leaf, kind="memory", growth=growth), seen)
     if separate:
         return leaf

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rnneval
 from rnneval.evaluate.check import check
 from rnneval.models.step import from_step
 from tests.models.step.models import V, gru_stack, gru_weights
@@ -64,3 +65,21 @@ def test_types_of_pytorch_in_a_cache_object(name):
     back = lm.carrier.unpack(lm.carrier.pack(after, 3))
     assert torch.equal(back.h, after.h)
     assert (back.h.dtype, back.seen) == (dtype, 20)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("name", "size"), [("bfloat16", 2), ("float16", 2), ("float32", 4), ("float64", 8)])
+def test_bytes_of_a_memory_are_those_of_its_own_type(name, size):
+    torch = pytest.importorskip("torch")
+    table = torch.rand(V, 3, generator=torch.Generator().manual_seed(0)).to(getattr(torch, name))
+
+    def step(ids, memory):
+        longer = torch.cat([memory, table[torch.as_tensor(ids)]], dim=1)
+        return torch.ones(*ids.shape, V) * longer.float().mean(), longer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"[:V]
+    lm = from_step(step, lambda rows: torch.zeros(rows, 0, 3, dtype=table.dtype), vocabulary=list(letters))
+    assert f"an attention memory of {3 * size} bytes a token" in lm.assumptions[0]
+    run = rnneval.evaluate(lm, string=letters * 8, segment=8, check=False)
+    largest = max(filter(None, run.states["state.value"].bytes))
+    assert largest == 72 * 3 * size  # 72: the last end of a call of 8 that holds a multiple of 16
