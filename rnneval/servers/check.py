@@ -20,7 +20,7 @@ from scipy.special import log_softmax
 
 from rnneval._version import __version__
 from rnneval.errors import UsageError
-from rnneval.parity.divergence import Compared, compare_logits
+from rnneval.parity.divergence import compare_logits
 from rnneval.parity.reading import TokenColumns
 from rnneval.parity.statistics import divergence
 from rnneval.records.parity import KlSummary
@@ -199,8 +199,8 @@ class _Check:
         worst = max(abs(one - other) for one, other in pairs)
         if len(pairs) == logits.size:
             listed = np.array([[answer[str(n)] for n in range(lm.width)] for answer in answers])
-            columns = dict(zip(Compared._fields, compare_logits(logits, listed, ids[1:]), strict=True))
-            read = TokenColumns(**columns, starts=np.array([0]), lengths=np.array([_SAMPLE]))
+            compared = compare_logits(logits, listed, ids[1:])
+            read = TokenColumns(**compared._asdict(), starts=np.array([0]), lengths=np.array([_SAMPLE]))
             self.kl = divergence(read, Score(value=float(read.kl.mean()), unit="nats a token"), 0)
         verdict: Any = "inconclusive" if not self.judges else "pass" if worst <= self.limit else "fail"
         said = None if verdict != "fail" else "cold answers are not those of the reference"

@@ -71,6 +71,9 @@ class ServerStoppedError(Exception):
 class LimitReachedError(Exception):
     """The requests or the seconds that were allowed are used up."""
 
+    def __init__(self) -> None:
+        super().__init__("the limit of requests or seconds was reached")
+
 
 class RequestLimits:
     """Requests and seconds that are left, of all servers together."""
@@ -93,7 +96,7 @@ class RequestLimits:
         """Count a request."""
         number = next(self._numbers)  # of all threads
         if self.left <= 0 or number > self._requests:
-            raise LimitReachedError("the limit of requests or seconds was reached")
+            raise LimitReachedError
         self.requests = max(self.requests, number)
 
 
