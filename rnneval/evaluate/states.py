@@ -82,9 +82,8 @@ class StateWatch(Watch):
         """Take a text; `every` is the distance of positions for the slowest sums."""
         super().__init__(**anchors)
         self.by_position["samples"] = {}  # sampled states end to end, `(n, D)` of a segment by its first position
-        self.by_position[
-            "norms"
-        ] = {}  # document, distance from its start, S norms, bytes of M memories, at the same positions: (n, 2 + S + M)
+        # Document, distance from its start, S norms, bytes of M memories, at the same positions: `(n, 2 + S + M)`.
+        self.by_position["norms"] = {}
         self._closer = summing(text.tokens) if every is None else every
         self._every = sampling(text.tokens, ENOUGH)
         self._starts = text.document_starts

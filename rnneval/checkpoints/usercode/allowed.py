@@ -16,9 +16,8 @@ from typing import Any
 
 from rnneval.checkpoints.usercode.source import IN_FILE, UNKNOWN
 
-Judge = Callable[
-    [ast.Call], str
-]  # returns what a call does that is not allowed, as in `opens a file …`; "" for nothing
+Judge = Callable[[ast.Call], str]
+"""Returns what a call does that is not allowed, as in `opens a file …`; "" for nothing."""
 
 _DATA: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 _FUNCTIONS = frozenset(f"{module}.{name}" for module, names in _DATA.pop("functions").items() for name in names.split())
