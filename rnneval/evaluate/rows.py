@@ -1,8 +1,6 @@
 """Spans of a text read as rows of one process, segment by segment: a row that ends is free for the next span.
 
-*Span*: consecutive tokens of one document. *Row*: a place of a step, which reads one span at a time. *Segment*: the
-tokens that a row reads in one step. *Boundary*: the end of a segment, numbered from 1 within a span. Three spans of 12,
-7 and 8 tokens in two rows, with segments of 4; the second row takes span 2 when span 1 ends:
+Three spans of 12, 7 and 8 tokens in two rows, with segments of 4; the second row takes span 2 when span 1 ends:
 
     step    1          2          3          4
     row 0   0 0 0 0    0 0 0 0    0 0 0 0
@@ -14,8 +12,6 @@ A step of fewer tokens is filled up (·), and what is predicted there is dropped
   `Stitching` has taken it;
 - `KeptStates`, those at boundaries of the last reading of each span that may be read again: as long as the text;
 - `Stitching`, those at the ends of spans from which others go on: as long as the text.
-
-A reading that has an earlier one is compared with it at each kept boundary.
 """
 
 from collections.abc import Callable, Iterator
@@ -77,56 +73,55 @@ class RowReader:
             active, begun = [*active, *new], begun + len(new)
             few = few + 1 if len(active) <= _FEW else 0
             rows = min(_FEW, most) if few > _WORTH else most
-            before, together = self._scored, [active]
+            steps = [active]
             if not self._padded:
-                together = [[*alike] for _, alike in groupby(sorted(active, key=self._count), self._count)]
-            segments = [segment for some in together for segment in self._step(some, rows)]
+                steps = [[*alike] for _, alike in groupby(sorted(active, key=self._next_tokens), self._next_tokens)]
+            segments = [segment for of_step in steps for segment in self._step(of_step, rows)]
             active = []
             for segment in segments:
                 reading = segment.reading
-                if self._goes_on(segment) and reading.at < reading.stop:
+                if reading.kind != "aside":
+                    self._keep(segment)
+                if not reading.ended:
                     active.append(reading)
                 else:
                     reading.state = reading.state.copy()  # of one row: that of all rows is not kept
                     yield reading
-            if self._progress is not None and self._scored > before:
+            new_predictions = sum(len(each.records) for each in segments if each.reading.kind == "first")
+            if self._progress is not None and new_predictions:
+                self._scored += new_predictions
                 self._progress(self._scored)
 
-    def _count(self, reading: SpanReading) -> int:
-        """Return the number of tokens of a reading's next step."""
+    def _next_tokens(self, reading: SpanReading) -> int:
         return min(self._shape.segment, reading.stop - reading.at)
 
     def _step(self, readings: list[SpanReading], rows: int) -> list[Segment]:
-        counts = list(map(self._count, readings))
-        both = np.zeros((len(readings), max(counts) + 1), np.int32)  # inputs and targets
+        """Read the next segment of each reading, which moves on to its end."""
+        counts = list(map(self._next_tokens, readings))
+        ids = np.zeros((len(readings), max(counts) + 1), np.int32)  # inputs and targets
         for row, (reading, count) in enumerate(zip(readings, counts, strict=True)):
-            both[row, : count + 1] = self._text.ids(reading.at, reading.at + count + 1)
-            both[row, count + 1 :] = both[row, count]  # a short row repeats its last id
-        stepped = self._scorer.score(both[:, :-1], both[:, 1:], np.stack([each.state for each in readings]), rows)
+            ids[row, : count + 1] = self._text.ids(reading.at, reading.at + count + 1)
+            ids[row, count + 1 :] = ids[row, count]  # a short row repeats its last id
+        stepped = self._scorer.score(ids[:, :-1], ids[:, 1:], np.stack([each.state for each in readings]), rows)
         records, segments = stepped.predicted.packed(), []
         for row, (reading, count) in enumerate(zip(readings, counts, strict=True)):
             at, reading.at = reading.at, reading.at + count
             reading.boundary += 1
             reading.tokens += count
             reading.state = stepped.states[row]
-            start = self._states.group_of(reading.span, reading.boundary)
+            start = self._states.last_kept_before(reading.span, reading.boundary)
             group = None if start is None else SegmentGroup(reading.span, start)
             segments.append(Segment(reading, at, records[row, :count], group))
         if self._watch is not None and readings[0].kind != "aside":
             self._watch.see(segments, stepped.trajectories)
         return segments
 
-    def _goes_on(self, segment: Segment) -> bool:
-        """Keep a segment, compared with the earlier reading if there is one; True while the span has to be read on."""
+    def _keep(self, segment: Segment) -> None:
+        """Keep predictions and state of a segment, once they are compared with those that they replace."""
         reading, first, count = segment.reading, segment.first + 1, len(segment.records)
-        if reading.kind == "aside":
-            return True
-        if reading.kind == "first":
-            self._scored += count
-        else:
+        if reading.kind != "first":
             earlier = self._states.get(reading.span, reading.boundary)
             reading.compare(earlier, Predicted.of(segment.records), self._observations.get(first, first + count))
         self._observations.write(first, segment.records)
         if not reading.settled:
             self._states.put(reading.span, reading.boundary, reading.state)
-        return reading.kind != "again" or not reading.settled

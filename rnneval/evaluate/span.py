@@ -1,10 +1,9 @@
 """One reading of a span: how far it has come, its comparison with the reading before it, and the states kept for that.
 
-*Span*: consecutive tokens of one document, read in *segments*, each of which ends at a *boundary* (1, 2, …). `(D,)` is
-a whole state, all its parts in one vector. A span is read first from the initial state of the model, and later again
-from better states, until both readings agree. A small difference of states may persist (an identity recurrence), grow
-(an unstable direction) or add up over spans, and a bound on the state is no bound on the loss. So readings agree only
-at two kept boundaries in a row, with a difference that does not grow, and with losses that agree too.
+A span is read first from the initial state of the model, and later again from better states, until both readings agree.
+A small difference of states may persist (an identity recurrence), grow (an unstable direction) or add up over spans,
+and a bound on the state is no bound on the loss. So readings agree only at two kept boundaries in a row, with a
+difference that does not grow, and with losses that agree too. `(D,)` is a whole state, all its parts in one vector.
 """
 
 from collections.abc import Sequence
@@ -52,23 +51,32 @@ class SpanReading:
         """True once the results of the earlier reading stand from here on, its last state included."""
         return self.agreements >= 2
 
-    def compare(self, earlier: Vectors | None, predicted: Predicted, before: Predicted) -> None:
-        """Compare state and losses `(n,)` at a boundary with those of the earlier reading; None: no state was kept."""
+    @property
+    def ended(self) -> bool:
+        """True at the end of the span, and before it where the rest of the earlier reading stands."""
+        return self.at == self.stop or (self.kind == "again" and self.settled)
+
+    def compare(self, earlier: Vectors | None, predicted: Predicted, earlier_predicted: Predicted) -> None:
+        """Compare state and losses `(n,)` at a boundary with those of the earlier reading; None: no state was kept.
+
+        states are compared ─┬─ agree at two in a row, no further apart at the second ── settled: an audit goes on
+                             └─ grow apart at three in a row ─────────────────────────── never compared again
+        """
         difference = None if earlier is None else scaled_difference(self.state, earlier)
         if self.kind == "audit" and difference is not None:
             self.state_differences[self.boundary] = difference
         if self.settled:
-            self.loss_difference = max(self.loss_difference, _loss_difference(predicted, before))
+            self.loss_difference = max(self.loss_difference, _loss_difference(predicted, earlier_predicted))
         elif difference is not None and self.growths < _GROWING:
             last = inf if self.difference is None else self.difference
-            agree = difference <= self.tolerance
-            self.forgetting = (self.forgetting or self.tokens) if agree else None
-            finite = before.nats[np.isfinite(before.nats)].astype(np.float64)
+            states_agree = difference <= self.tolerance
+            self.forgetting = (self.forgetting or self.tokens) if states_agree else None
+            finite = earlier_predicted.nats[np.isfinite(earlier_predicted.nats)].astype(np.float64)
             mean = float(finite.mean()) if finite.size else 0.0
             allowed = LOSS_TOLERANCE * (1 + mean) if self.tolerance > 0 else 0.0
-            near = agree and _loss_difference(predicted, before) <= allowed
-            not_growing = difference <= max(last, self.tolerance / 4)
-            self.agreements = self.agreements + 1 if near and (not_growing or self.agreements == 0) else 0
+            agree = states_agree and _loss_difference(predicted, earlier_predicted) <= allowed
+            growing = difference > max(last, self.tolerance / 4)  # less is rounding, which comes and goes
+            self.agreements = self.agreements + 1 if agree and not (growing and self.agreements) else 0
             self.growths = self.growths + 1 if difference > last > self.tolerance else 0
             self.difference = difference
 
@@ -104,7 +112,7 @@ class KeptStates:
         """Return all states of a span that are kept, by boundary."""
         return {boundary: state for (of, boundary), state in self._states.items() if of == span}
 
-    def group_of(self, span: int, boundary: int) -> int | None:
+    def last_kept_before(self, span: int, boundary: int) -> int | None:
         """Return the last kept boundary before this one; None for a span whose states are not kept."""
         before = boundary - 1
         if span not in self._spans:
@@ -130,10 +138,10 @@ def scaled_difference(state: Vectors, earlier: Vectors) -> float:
         return _largest(np.abs(state - earlier) / (1 + np.abs(earlier)), state, earlier)
 
 
-def _loss_difference(predicted: Predicted, before: Predicted) -> float:
+def _loss_difference(predicted: Predicted, earlier: Predicted) -> float:
     """Return the largest difference of two readings' losses; infinite where one reading's alone is not finite."""
     with np.errstate(invalid="ignore"):
-        return _largest(np.abs(predicted.nats.astype(np.float64) - before.nats), predicted.nats, before.nats)
+        return _largest(np.abs(predicted.nats.astype(np.float64) - earlier.nats), predicted.nats, earlier.nats)
 
 
 def _largest(differences: NDArray[Any], one: NDArray[Any], other: NDArray[Any]) -> float:

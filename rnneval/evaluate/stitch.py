@@ -33,6 +33,7 @@ from rnneval.models.state import numbers_of
 
 TOLERANCE = 1e-5
 _NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
+_MOST_TOLERANCE = 10 * TOLERANCE  # a difference that stays above it is no rounding
 _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have been too short
 # Up to this many passes over all stale spans together cost less than settling one span after another. If a model needs
 # more, a span is only re-evaluated when the span before it is settled.
@@ -136,7 +137,7 @@ class Stitching:
     def run(self, *, look_for_growth: bool = False) -> Stitched:
         """Read everything, re-evaluate what has to be, and return the statistics; at the end, look for growth."""
         self._first_pass()
-        before = 1.0  # median difference of states at the ends of spans between two passes; at first, its order of size
+        last_left = 1.0  # median difference of states at the ends of spans after the last pass; at first, its size
         while stale := self._stale():
             self.result.passes += 1
             self._new_ends = {}
@@ -145,8 +146,8 @@ class Stitching:
             # What is left of the differences at the ends of spans says whether another pass over all will pay.
             differences = [scaled_difference(state, self._ends[span]) for span, state in self._new_ends.items()]
             left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
-            self._at_once = self._at_once and left <= _LEFT * before
-            before = left
+            self._at_once = self._at_once and left <= _LEFT * last_left
+            last_left = left
             self._ends |= self._new_ends
         if look_for_growth:
             self._look_for_growth()
@@ -185,6 +186,7 @@ class Stitching:
         for ended in self._read(readings):
             if ended.kind == "audit":
                 self._take(ended)
+                self._learn_from_audit(ended)
                 continue
             unread.discard(ended.span)
             self._keep_end(ended, self._ends)
@@ -201,11 +203,7 @@ class Stitching:
         return self._reading(span, start, kind)
 
     def _take(self, ended: SpanReading) -> None:
-        """Take a re-evaluation that has ended.
-
-        At the end of the audited span, where the states have merged, their difference is the noise floor: float32
-        products differ between rows of a batch, and a tolerance below it would never be met.
-        """
+        """Count a re-evaluation that has ended, and keep its last state if that is new."""
         result = self.result
         result.tokens_rerun += ended.tokens
         if ended.settled:
@@ -214,15 +212,20 @@ class Stitching:
         elif ended.boundary >= _CONCLUSIVE:
             result.forgetting.setdefault(ended.span, None)
         self._keep_end(ended, self._new_ends)
-        if ended.kind != "audit":
-            return
-        if ended.settled:
-            result.audited_loss_difference = ended.loss_difference
+
+    def _learn_from_audit(self, audit: SpanReading) -> None:
+        """Choose between all stale spans at once and one after the other, and raise the tolerance to the noise floor.
+
+        It is what differs in the second half, when states have merged: float32 products differ between rows of a batch.
+        """
+        result, differences = self.result, audit.state_differences
+        if audit.settled:
+            result.audited_loss_difference = audit.loss_difference
         else:
             longest = int(self._spans.lengths.max(initial=0)) / self._shape.segment  # in segments
-            self._at_once = _segments_to_go(ended.state_differences, result.tolerance) <= _PASSES * longest
-        floor = max([*ended.state_differences.values()][len(ended.state_differences) // 2 :], default=0.0)
-        if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
+            self._at_once = _segments_to_go(differences, result.tolerance) <= _PASSES * longest
+        floor = max([*differences.values()][len(differences) // 2 :], default=0.0)
+        if 0 < result.tolerance < 2 * floor <= _MOST_TOLERANCE:
             result.tolerance = 2 * floor
 
     def _keep_end(self, ended: SpanReading, ends: dict[int, Vectors]) -> None:
@@ -231,9 +234,7 @@ class Stitching:
             ends[ended.span] = state
 
     def _stale(self) -> list[int]:
-        """Return the spans to re-evaluate now: all stale ones, or only those behind a span that is settled."""
+        """Return the spans to re-evaluate now: all stale ones at once, or only those behind a span that is settled."""
         stale = [span for span in self._continuing if self._starts.get(span) is not self._ends[span - 1]]
-        if self._at_once:
-            return stale
-        unsettled = set(stale)
+        unsettled = set() if self._at_once else set(stale)
         return [span for span in stale if span - 1 not in unsettled]
