@@ -255,18 +255,18 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
         "training": subject.read_training is None and not subject.why_not_training,
     }
     names = [name for name in TESTS if name not in without and not left_out.get(name)]
-    always = [name for name in names if name not in left_out]
+    basic = [name for name in names if name not in left_out]
     tests = _Tests(subject)
     repeat = tests.run("repeat")
     if repeat.verdict == "inconclusive":  # other cuts may show logits that are finite
-        return dict.fromkeys(always, repeat) | {name: tests.run(name) for name in always if name == "chunk"}
-    results = {"repeat": repeat}
+        return dict.fromkeys(basic, repeat) | {name: tests.run(name) for name in basic if name == "chunk"}
     if repeat.verdict == "fail":
         why = "equal calls give different logits, so nothing else can be compared"
         fresh = {"fresh": repeat} if tests.remembers else {}
-        results = dict.fromkeys(always, tests.inconclusive(why)) | results | fresh
+        results = dict.fromkeys(basic, tests.inconclusive(why)) | {"repeat": repeat} | fresh
     else:  # `fresh` last: what it leaves behind cannot be put back
-        results |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
+        others = sorted((name for name in names if name != "repeat"), key=lambda name: name == "fresh")
+        results = {"repeat": repeat} | {name: tests.run(name) for name in others}
     return {name: results[name] for name in TESTS if name in results}
 
 
@@ -537,11 +537,9 @@ class _Tests:
         return f"rounding grows: {moved} changes the logits by {self.limits.noise:.2g} of the context spread"
 
     def inconclusive(self, why: str) -> TestResult:
-        """Return an inconclusive result."""
         return TestResult(verdict="inconclusive", tolerance=self.limits.tolerance, detail=why)
 
     def result(self, detail: str, largest: float, *, passed: bool = True) -> TestResult:
-        """Return a result."""
         return result_of(detail, largest, self.limits, passed=passed)
 
 

@@ -68,8 +68,7 @@ def moving_ids(logits: Logits) -> NDArray[np.bool_]:
     finite = np.isfinite(flat).all(axis=0)
     flat = np.where(finite, flat, 0.0)
     level = np.median(flat, axis=0)
-    moved: NDArray[np.bool_] = _typical(np.abs(flat - level)) > 8 * EPSILON * np.abs(level)
-    return moved
+    return np.asarray(_typical(np.abs(flat - level)) > 8 * EPSILON * np.abs(level), np.bool_)
 
 
 def _typical(movements: NDArray[np.float64]) -> NDArray[np.float64]:

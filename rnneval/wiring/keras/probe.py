@@ -117,7 +117,7 @@ class Probe:
                 self.walk.call = number
                 texts = [tf.constant(text) for text in segment]
                 for name, text in zip(ready.text_names, texts, strict=True) if listen else ():
-                    self.walk.seed(text, Trail(origins=frozenset({name}), born=0))
+                    self.walk.set_trail(text, Trail(origins=frozenset({name}), born=0))
                 try:
                     state = ready.call(texts, state).state
                     leaves = [leaf for leaf in keras.tree.flatten(state) if leaf is not None]
@@ -174,7 +174,7 @@ class Probe:
             trail = self.walk.trail(tensor)
             if not trail.recurrent and not trail.variable:
                 marks = self.emissions.mark(StateSource(number, slot, incoming=True), tuple(tensor.shape))
-                self.walk.seed(tensor, replace(trail, planes=(marks,)))
+                self.walk.set_trail(tensor, replace(trail, planes=(marks,)))
 
     def _arrival(self, event: int, slot: int, tensor: Any) -> StateArrival:
         """Return what went into one part of the state of an event: emitted states and their places, or none."""
@@ -246,7 +246,7 @@ class Probe:
     def _emit(self, event: int, values: NDArray[np.float32], like: Any, labels: Labels | None = None) -> Any:
         """Return values as a tensor of the type of another one, made by no op, with its trail."""
         tensor = tf.constant(values.astype(like.dtype.as_numpy_dtype))
-        self.walk.seed(tensor, Trail(planes=() if labels is None else (labels,), origins=frozenset({event})))
+        self.walk.set_trail(tensor, Trail(planes=() if labels is None else (labels,), origins=frozenset({event})))
         return tensor
 
 

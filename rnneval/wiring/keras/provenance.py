@@ -101,8 +101,7 @@ class Emissions:
 
     def offsets(self, labels: Labels) -> Labels:
         """Return the offset of each label within its own state."""
-        offsets: Labels = labels - np.asarray(self._bases, np.int64)[self._owners(labels)]
-        return offsets
+        return np.asarray(labels - np.asarray(self._bases, np.int64)[self._owners(labels)], np.int64)
 
     def without_marks(self, labels: Labels) -> Labels:
         """Return labels without those of initial states."""
@@ -191,12 +190,12 @@ class Walk:
         self._trails: dict[int, Trail] = {}
         self._variables: dict[int, Trail] = {}
         self._by_bytes: dict[bytes, Trail] = {}
-        self._kept: list[Any] = []
+        self._alive: list[Any] = []
 
-    def seed(self, tensor: Any, trail: Trail) -> None:
+    def set_trail(self, tensor: Any, trail: Trail) -> None:
         """Set the trail of a tensor that no op made: an emission, or the model's input."""
         self._trails[id(tensor)] = trail
-        self._kept.append(tensor)
+        self._alive.append(tensor)
 
     def sources(self, trail: Trail) -> Sources:
         """Return every state that is in a tensor."""
@@ -211,7 +210,7 @@ class Walk:
                 labels = None if known is not None else self._emissions.find(values)
                 if labels is not None:
                     known = Trail(planes=(labels,))
-            self.seed(tensor, known or Trail(born=self.call))
+            self.set_trail(tensor, known or Trail(born=self.call))
         return self._trails[id(tensor)]
 
     def hear(self, name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]) -> None:
@@ -221,9 +220,9 @@ class Walk:
         variable = self._variables.get(id(inputs[0])) if inputs else None
         if name.startswith("Assign") and name.endswith("VariableOp"):
             value = self.trail(inputs[1])
-            replaced = name == "AssignVariableOp"
-            self._variables[id(inputs[0])] = value if replaced else self._sum(variable or Trail(), value)
-            self._kept.append(inputs[0])
+            replaces = name == "AssignVariableOp"  # the others add or subtract
+            self._variables[id(inputs[0])] = value if replaces else self._sum(variable or Trail(), value)
+            self._alive.append(inputs[0])
             return
         if name == "ReadVariableOp":
             trails = [variable or Trail(variable=True)]
@@ -231,7 +230,7 @@ class Walk:
             trails = self._outputs(name, inputs, attributes, outputs)
         for tensor, trail in zip(outputs, trails, strict=True):
             dated = not (trail.recurrent or trail.variable) and trail.born is None
-            self.seed(tensor, replace(trail, born=self.call) if dated else trail)
+            self.set_trail(tensor, replace(trail, born=self.call) if dated else trail)
             if any(not source.incoming for source in self.sources(trail)):
                 self._by_bytes[_bytes(tensor)] = trail
 
@@ -260,9 +259,9 @@ class Walk:
             return [base] * len(outputs)
         planes = None
         if name in MOVES:
-            planes = _moved(name, trails, inputs, attributes, outputs)
+            planes = _moved_planes(name, trails, inputs, attributes, outputs)
         elif name in ELEMENTWISE:
-            planes = _blended(trails, outputs)
+            planes = _blended_planes(trails, outputs)
         every: Sources = frozenset().union(*map(self.sources, trails))
         # Random numbers beside a state in one tensor leave it as it is; random places do not.
         beside = [t for tensor, t in zip(inputs, trails, strict=True) if name not in MOVES or not _is_float(tensor)]
@@ -294,7 +293,7 @@ class Walk:
         )
 
 
-def _moved(
+def _moved_planes(
     name: str, trails: list[Trail], inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]
 ) -> list[tuple[Labels, ...]] | None:
     """Return the planes of each output of an op that moves elements: the same op with labels in their place."""
@@ -319,7 +318,7 @@ def _moved(
     return [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(outputs))]
 
 
-def _blended(trails: list[Trail], outputs: Sequence[Any]) -> list[tuple[Labels, ...]] | None:
+def _blended_planes(trails: list[Trail], outputs: Sequence[Any]) -> list[tuple[Labels, ...]] | None:
     """Return the planes of an op that works element by element: labels keep their places, values change."""
     planes: list[Labels] = []
     for plane in (plane for trail in trails for plane in trail.planes):

@@ -51,7 +51,7 @@ def walked(function):
     for event in range(2):
         labels, values = emissions.draw(StateSource(event, 0), SHAPE)
         given.append(tf.constant(values))
-        walk.seed(given[-1], Trail(planes=(labels,), origins=frozenset({event})))
+        walk.set_trail(given[-1], Trail(planes=(labels,), origins=frozenset({event})))
     with listening(walk.hear):
         output = function(*given) if function is not tf.identity else function(given[0])
     values = np.concatenate([tensor.numpy().ravel() for tensor in given])
