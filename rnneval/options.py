@@ -408,7 +408,7 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
         described: Any = called
         described.__signature__ = signature.replace(parameters=[*own, *keywords.values()])
         line = re.compile(r"^( +)options: .*\n", re.MULTILINE)
-        described.__doc__ = line.sub(lambda found: "".join(_lines(group, found[1])), function.__doc__ or "", count=1)
+        described.__doc__ = line.sub(lambda match: "".join(_lines(group, match[1])), function.__doc__ or "", count=1)
         return called
 
     return decorate

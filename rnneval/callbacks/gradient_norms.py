@@ -114,7 +114,7 @@ def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
     return optimizer, tf.constant(float(optimizer.loss_scale_factor or 1.0), tf.float32)
 
 
-def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+def _clipped_norms(inner: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
     """Return the norms of the clipped gradients; `NO_NORM` in a step that only accumulates.
 
     Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which the slices of an id that
@@ -122,9 +122,9 @@ def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -
     """
     every = inner.gradient_accumulation_steps
     if not every:
-        return _norms(inner._clip_gradients(list(given)))
+        return _norms(inner._clip_gradients(list(gradients)))
     held = [inner._accumulated_gradients[inner._get_variable_index(variable)] for variable in variables]
-    mean = [(_plain(grad) + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
+    mean = [(_plain(grad) + _plain(before)) / every for grad, before in zip(gradients, held, strict=True)]
     steps = tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % every, 0)
     return [tf.where(steps, norm, NO_NORM) for norm in _norms(inner._clip_gradients(mean))]
 

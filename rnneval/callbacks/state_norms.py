@@ -78,8 +78,8 @@ class StateNorms(HookedCallback):
         if original is None or self._logs == "none":
             return function
 
-        def with_ours(found: Any) -> Any:
-            result = original(found)
+        def with_ours(logs: Any) -> Any:
+            result = original(logs)
             numbers = self._measure()
             return {**result, **numbers} if numbers and isinstance(result, dict) else result
 

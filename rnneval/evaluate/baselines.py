@@ -75,7 +75,7 @@ def fit(
         return None
     fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
     with encode(fit_on, vocabulary, fit_as) as text:
-        refuse_overlap(text.taken, scored.taken)
+        refuse_overlap(text.files, scored.files)
         texts = [(one.sha256, one.signature_part, one.blocks.ends.tobytes()) for one in (text, scored)]
         key = (*texts, vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
         if key not in _LATEST:
@@ -93,8 +93,8 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> Paths | InMem
         return None
     if [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] != [sha256 for _, sha256 in vocabulary.texts]:
         return None
-    pieces = whole = ["".join(file.text for file in final_text(paths).taken)]
-    for core in (core for file in scored.taken for core in (file.text, file.text.strip()) if core):
+    pieces = whole = ["".join(file.text for file in final_text(paths).files)]
+    for core in (core for file in scored.files for core in (file.text, file.text.strip()) if core):
         pieces = [rest for piece in pieces for rest in piece.split(core)]
     if pieces == whole:
         return paths

@@ -212,8 +212,7 @@ class ChunkReader:
         alone = replace(how, progress=None)  # which stays in this process
         self._setup = ChunkSetup(model=model, shape=shape, how=alone, first=first, watch=watch)
         self._progress, self._scored = how.reporter(spans.predictions), 0
-        # States of the first row of every chunk.
-        self._kept = KeptStates(range(len(self.chunks)), lm.start(), first=first)
+        self._first_row_states = KeptStates(range(len(self.chunks)), lm.start(), first=first)
         self._first_row_stops: dict[int, int] = {}
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
@@ -262,7 +261,7 @@ class ChunkReader:
         if again := [reading for reading in readings if reading.kind == "again"]:
             for reading in again:
                 reading.stop, reading.tolerance = self._first_row_stops[reading.span], latest[reading.span].tolerance
-            list(self._rows(self._kept).read(again))
+            list(self._rows(self._first_row_states).read(again))
         yield from (reading for reading in readings if reading.settled)
         whole = {reading.span: reading for reading in readings if not reading.settled}
         chunks = []
@@ -291,7 +290,7 @@ class ChunkReader:
         if self._watch is not None and read.observations is not None:
             self._watch.include(index, read.observations)
         for boundary, state in read.first_row.items():
-            self._kept.put(index, boundary, state)
+            self._first_row_states.put(index, boundary, state)
         self._first_row_stops[index] = read.first_row_stop
         self._inner.append((index, read.stitched))
         last = self._last.get(index)

@@ -231,7 +231,7 @@ def scored_text(
         valid=finite,
         text=records.Text(
             sha256=text.sha256,
-            files=tuple(records.TextFile(path=file.path, sha256=file.sha256) for file in text.taken),
+            files=tuple(records.TextFile(path=file.path, sha256=file.sha256) for file in text.files),
             part=options.part,
             share=None if options.part is None else text.share,
             characters=text.characters,

@@ -196,7 +196,7 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
     final = final_text(texts, chosen)
     if fitted:
         fit = final_text(fitted, replace(chosen, part=options.fit_part, part_option="--fit-part"))
-        refuse_overlap(fit.taken, final.taken)
+        refuse_overlap(fit.files, final.files)
     hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
     common = (EVALUATION, sorted(hashes.values()), final.sha256, plain, vars(opening), builder and builder.sha256)

@@ -74,7 +74,7 @@ def json_text(plain: Any, indent: int | None = None) -> str:
         {"größe": "a\u202eb\u009b"}
     """
     text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
-    return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+    return _BEYOND_ASCII.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
 
 
 def require_small(text: bytes, where: str) -> None:

@@ -60,8 +60,8 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 @cache
 def template(name: str) -> Template:
     """Return one of our templates; all text in it is escaped."""
-    given: dict[str, Any] = {"loader": PackageLoader("rnneval.render"), "undefined": StrictUndefined, "finalize": _safe}
-    environment = Environment(autoescape=True, trim_blocks=True, **given)
+    jinja: dict[str, Any] = {"loader": PackageLoader("rnneval.render"), "undefined": StrictUndefined, "finalize": _safe}
+    environment = Environment(autoescape=True, trim_blocks=True, **jinja)
     filters = {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri, "look": _look}
     environment.filters |= filters
     return environment.get_template(name)

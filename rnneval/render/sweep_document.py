@@ -33,13 +33,13 @@ def sweep_document(sweep: Sweep) -> Iterator[doc.Block]:
 def checkpoints_table(caption: str, rows: SweepRows, every: SweepRows, note: str | None = None) -> doc.TableBlock:
     """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
 
-    def known(name: str, rows: SweepRows) -> bool:
+    def has_value(name: str, rows: SweepRows) -> bool:
         return any(row.get(name) is not None for row in rows)
 
     valid = [row for row in every if row["status"] == OK]
     usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
-    scores = [name for name in dict.fromkeys((*_SCORES, *sorted(usual))) if known(name, valid)]
-    names = ["checkpoint", "valid", *scores, *(name for name in _PLACES if known(name, every)), "tokens/s", ""]
+    scores = [name for name in dict.fromkeys((*_SCORES, *sorted(usual))) if has_value(name, valid)]
+    names = ["checkpoint", "valid", *scores, *(name for name in _PLACES if has_value(name, every)), "tokens/s", ""]
     if "perplexity" in scores:
         names.insert(3, "95 % interval")
     head = (f"{name} (usual)" if name and usual == {name} else name for name in names)

@@ -83,12 +83,12 @@ def _document(blocks: Iterable[doc.Block], width: int) -> Group:
         attached = before is None or isinstance(before, doc.Heading) or is_note
         if not attached and (isinstance(before, tables) or isinstance(block, (*tables, doc.Heading))):
             parts.append("")
-        parts += _shown(block, width)
+        parts += _renderables(block, width)
         before = block
     return Group(*parts)
 
 
-def _shown(block: doc.Block, width: int) -> Iterator[RenderableType]:
+def _renderables(block: doc.Block, width: int) -> Iterator[RenderableType]:
     match block:
         case doc.TableBlock():
             numbered = _grid(_numbered(block), width) if block.matrix else None

@@ -121,7 +121,7 @@ class RnnevalGate:
         if missing:
             line = f"pytest {shlex.quote(self._node.nodeid)} --rnneval-create"
             pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
-        baselines = [NamedRecord(name=self._shown(path), record=read_run(path)) for path in paths]
+        baselines = [NamedRecord(name=self._relative(path), record=read_run(path)) for path in paths]
         return gate(candidates, baselines, allow=allow, **limits)
 
     def _paths(self, name: str | None, count: int) -> list[Path]:
@@ -147,12 +147,12 @@ class RnnevalGate:
         for path, run in runs.items():
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
                 raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")
-            named[path] = NamedRecord(name=f"the run for {self._shown(path)}", record=run)
+            named[path] = NamedRecord(name=f"the run for {self._relative(path)}", record=run)
         write_baselines(named)
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
-        self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in runs)
+        self._node.user_properties.extend((_PROPERTY, self._relative(path)) for path in runs)
 
-    def _shown(self, path: Path) -> str:
+    def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._config.rootpath)
 
 

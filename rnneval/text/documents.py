@@ -130,7 +130,7 @@ class FinalText:
 
     name: str  # name of the text in messages
     documents: list[str] = field(repr=False)  # none is empty
-    taken: tuple[TakenFile, ...]  # the files, each with its characters that are part of the text
+    files: tuple[TakenFile, ...]  # the files, each with its characters that are part of the text
     raw: list[str] = field(repr=False)  # the characters of each file, before a part of them is taken and rewritten
     share: float  # share of the characters of the files that is part of the text: 1 without `--part`
     warnings: tuple[tuple[str, str], ...]  # code and message of what a reader of the scores should know
@@ -149,9 +149,9 @@ class FinalText:
         if self.options.normalize != "none" or self.options.newlines != "keep":
             before = "".join(self.documents)[:character]
             return f"{place_after(before)} of the text after --normalize and --newlines"
-        for file, raw in zip(self.taken, self.raw, strict=True):
+        for file, raw in zip(self.files, self.raw, strict=True):
             if character < len(file.characters):
-                of = f" of {file.path}" if len(self.taken) > 1 else ""
+                of = f" of {file.path}" if len(self.files) > 1 else ""
                 return f"{place_after(raw[: file.characters.start + character])}{of}"
             character -= len(file.characters)
         raise IndexError(character)
@@ -189,7 +189,7 @@ def final_text(text_or_paths: Paths | InMemory, options: TextOptions | None = No
     return FinalText(
         name=name,
         documents=documents,
-        taken=tuple(taken),
+        files=tuple(taken),
         raw=[text for text, _, _ in files],
         share=sum(map(len, parts)) / total,
         warnings=tuple(("bom", f"{name}: a byte-order mark was dropped") for name in marked),

@@ -120,7 +120,7 @@ class EncodedText:
         text_stops = np.append(documents[1:], len(utf8))[with_tokens]
         text_stops[-1:] = len(utf8)
         self._text_stops = text_stops  # one past the last byte of each document that has a token, `(documents,)`
-        self.taken = text.taken  # the files, each with its characters that are part of the text
+        self.files = text.files  # the files, each with its characters that are part of the text
         self.share = text.share  # share of the characters of the files that is part of the text: 1 without `--part`
         self.sha256 = text.sha256  # of the final text in UTF-8, documents end to end
         self.characters = sum(map(len, text.documents))
@@ -260,7 +260,7 @@ class EncodedText:
             kept = "kept as they are; --newlines lf: LF only"
             yield "carriage-return", f"{text.name} has {returns:,} carriage returns, {kept}"
         trained_on = set() if self.vocabulary is None else {sha256 for _, sha256 in self.vocabulary.texts}
-        if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.taken} == trained_on:
+        if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.files} == trained_on:
             part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
             yield "training-text", f"{text.name}{part}: {_TRAINED_ON}"
         if without := self.text_documents - len(self.document_starts):

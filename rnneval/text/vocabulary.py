@@ -128,7 +128,7 @@ class Vocabulary:
         (text,) = read.documents
         units: Iterable[str] = text.split() if kind == "word" else map(chr, text.encode()) if kind == "byte" else text
         tokens = sorted(set(units))
-        texts = tuple((file.path, file.sha256) for file in read.taken)
+        texts = tuple((file.path, file.sha256) for file in read.files)
         return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=texts)
 
     @property

@@ -79,7 +79,7 @@ def find_faults(evidence: Evidence) -> list[tuple[str, Detection]]:
     """Return everything that is wrong with a model that ran, each with the name of its fault, in their order."""
     finders = (_crossed, _wrong, _begun_anew, _shared_layer, _cell_in_two_layers, _behaviour, _chunk_variance, _trace)
     order = list(FAULTS)
-    return sorted(chain.from_iterable(find(evidence) for find in finders), key=lambda found: order.index(found[0]))
+    return sorted(chain.from_iterable(find(evidence) for find in finders), key=lambda fault: order.index(fault[0]))
 
 
 def _crossed(evidence: Evidence) -> _Found:

@@ -11,7 +11,7 @@ def test_byte_order_marks_are_dropped_in_each_file(write):
     raw = [b"\xef\xbb\xbfa", b"b\xef\xbb\xbf", b"\xef\xbb\xbfc"]
     read = final_text(write(raw), TextOptions(documents="file"))
     assert read.documents == ["a", "b\ufeff", "c"]
-    assert [file.sha256 for file in read.taken] == [hashlib.sha256(one).hexdigest() for one in raw]
+    assert [file.sha256 for file in read.files] == [hashlib.sha256(one).hexdigest() for one in raw]
     assert [code for code, _ in read.warnings] == ["bom", "bom"]
     assert "0.txt: a byte-order mark was dropped" in read.warnings[0][1]
 

@@ -53,8 +53,8 @@ _FREE = inspect.Parameter.empty
 class Builder:
     """The user's own code that makes the model, its arguments, and how it is run."""
 
-    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon; in words of `made`
-    made: Callable[..., Any] | None = None  # the class, function or model itself, where it was given in Python
+    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon; or names `target`
+    target: Callable[..., Any] | None = None  # the class, function or model itself, where it was given in Python
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `--builder-arg`
     values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False  # whether a file is imported as a whole: by default only what NAME needs is run
@@ -62,13 +62,13 @@ class Builder:
     """Whether all classes and functions of the file are run that may be: a full model asks for them by their names."""
 
     def __post_init__(self) -> None:
-        in_file = self.made is None and is_file(self.spec)
-        if (self.run_module and self.made is not None) or (self.values and (self.run_module or not in_file)):
+        in_file = self.target is None and is_file(self.spec)
+        if (self.run_module and self.target is not None) or (self.values and (self.run_module or not in_file)):
             raise UsageError(
                 f"builder {self.spec}: --builder-global and --run-module are for FILE.py:NAME or FILE.ipynb:NAME, and "
                 "one of them: --run-module runs all statements"
             )
-        if self.made is None:
+        if self.target is None:
             split_spec(self.spec)
 
     def build(
@@ -159,8 +159,8 @@ class Builder:
 
     def _named(self, module: ModuleType) -> Any:
         """Return what the builder's name stands for: a callable or a model."""
-        if self.made is not None:
-            return self.made
+        if self.target is not None:
+            return self.target
         named: Any = module
         name = split_spec(self.spec)[1]
         for part in name.split("."):
@@ -175,15 +175,15 @@ class Builder:
     @cached_property
     def _slice(self) -> Slice | None:
         """The statements to be run; None for a module, which is imported."""
-        if self.made is not None or not is_file(self.spec):
+        if self.target is not None or not is_file(self.spec):
             return None
         return whole(self.spec) if self.run_module else plan(self.spec, self.values, everything=self.everything)
 
     @contextmanager
     def _running(self) -> Iterator[ModuleType]:
         """Run the code, which may import its neighbours as a script could, and yield its module."""
-        if self.made is not None:
-            yield sys.modules.get(self.made.__module__) or ModuleType(self.spec)
+        if self.target is not None:
+            yield sys.modules.get(self.target.__module__) or ModuleType(self.spec)
             return
         (target, name), sliced = split_spec(self.spec), self._slice
         with _importing_from(Path.cwd() if sliced is None else Path(target).resolve().parent):
@@ -234,7 +234,7 @@ def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None
         return None
     return Builder(
         spec=given if isinstance(given, str) else name_of(given),
-        made=None if isinstance(given, str) else given,
+        target=None if isinstance(given, str) else given,
         arguments=parse_arguments(options.builder_arguments or ()),
         values=parse_arguments(options.builder_globals or (), "--builder-global", "vocab_size=66"),
         run_module=options.run_module,

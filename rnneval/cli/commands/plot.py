@@ -113,9 +113,9 @@ def _in_folder(sources: Mapping[str, Any], folder: Path, name: str | None) -> It
         if figure.paint or name != _ALL
     ]
     make_folder(folder)
-    taken: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for record, figure in figures:
         stem = f"{record}-{figure.name}"
-        taken[stem] += 1
-        number = f"-{taken[stem]}" if taken[stem] > 1 else ""
+        counts[stem] += 1
+        number = f"-{counts[stem]}" if counts[stem] > 1 else ""
         yield folder / f"{stem}{number}.png", figure

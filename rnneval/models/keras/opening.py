@@ -58,7 +58,7 @@ class Loaded:
     vocabulary: Vocabulary | None  # the vocabulary that is given, or that of a layer which is left out
     notes: tuple[str, ...]  # assumptions, a sentence each
     warnings: tuple[str, ...]  # where the weights may have been trained with another function
-    made: Mapping[str, Any] = field(default_factory=dict)  # what the builder's code made beside the model, by name
+    namespace: Mapping[str, Any] = field(default_factory=dict)  # what the builder's code made beside the model
     texts: tuple[tuple[str, str], ...] = ()  # path and hash of the training text that the builder's code read
 
 
@@ -71,7 +71,7 @@ def open_keras(artefact: Artefact, options: OpenOptions) -> RecurrentLM:
         except CheckpointError as error:
             raise CheckpointError(f"{artefact.path}: {error}") from error
         lm = replace(lm, warnings=tuple(Warning(code="gate-function", message=message) for message in read.warnings))
-        found = lm.vocabulary or _made_beside(read.made, lm.width)
+        found = lm.vocabulary or _made_beside(read.namespace, lm.width)
         try:
             found = (found or find_vocabulary(artefact.outside, lm.width)).fit(lm.width)
         except VocabularyError as error:
@@ -79,10 +79,10 @@ def open_keras(artefact: Artefact, options: OpenOptions) -> RecurrentLM:
         return replace(lm, vocabulary=replace(found, texts=found.texts or read.texts))
 
 
-def _made_beside(made: Mapping[str, Any], width: int) -> Vocabulary | None:
+def _made_beside(namespace: Mapping[str, Any], width: int) -> Vocabulary | None:
     """Return the one vocabulary of that size among the lookup layers that the builder's code made."""
     vocabularies: dict[str, Vocabulary] = {}
-    for name, layer in made.items():
+    for name, layer in namespace.items():
         if is_lookup(layer) and (vocabulary := vocabulary_of_lookup(layer)).size == width:
             source = f"{type(layer).__name__} {name} of the builder's code"
             vocabularies[vocabulary.sha256] = replace(vocabulary, source=source)
@@ -114,7 +114,7 @@ def _built(artefact: Artefact, builder: Builder, given: Vocabulary | None, optio
     vocabulary = given
     if given is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         vocabulary = only_vocabulary_beside(artefact.outside)
-    made = vars(builder.run())  # what the builder's code made, by name
+    namespace = vars(builder.run())  # what the builder's code made, by name
     model = builder.build(vocabulary, around=eagerly)
     with eagerly():
         call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=options.window)
@@ -123,8 +123,8 @@ def _built(artefact: Artefact, builder: Builder, given: Vocabulary | None, optio
         except WeightShapeError as error:
             raise explained(error, builder) from error
     notes = (*builder.notes(), *notes, *_in_float32(model))
-    texts = builder.text_read(made)
-    return Loaded(model=model, vocabulary=given, notes=notes, warnings=changed, made=made, texts=texts)
+    texts = builder.text_read(namespace)
+    return Loaded(model=model, vocabulary=given, notes=notes, warnings=changed, namespace=namespace, texts=texts)
 
 
 def _map(weight_map: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:

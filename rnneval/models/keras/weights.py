@@ -402,13 +402,13 @@ def _matched_by_name(model: Any, reader: Any, path: Path, weight_map: Mapping[st
     return CheckpointArrays(arrays, [name for name in left if name not in names], LoadNotes(tuple(assumptions)))
 
 
-def _as_keras(kind: str, held: Mapping[str, Any], inputs: int, forget_bias: float) -> tuple[Any, Any, Any]:
+def _as_keras(kind: str, arrays: Mapping[str, Any], inputs: int, forget_bias: float) -> tuple[Any, Any, Any]:
     """Return kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias in Keras' order."""
-    kernel, bias = held["kernel"], held["bias"]
+    kernel, bias = arrays["kernel"], arrays["bias"]
     if kind == "GRU":  # the order of Keras: update, reset, candidate; one that resets before the product
         (reset, update), (reset_bias, update_bias) = np.hsplit(kernel, 2), np.split(bias, 2)
-        kernel = np.hstack([update, reset, held["candidate/kernel"]])
-        bias = np.concatenate([update_bias, reset_bias, held["candidate/bias"]])
+        kernel = np.hstack([update, reset, arrays["candidate/kernel"]])
+        bias = np.concatenate([update_bias, reset_bias, arrays["candidate/bias"]])
     elif kind == "LSTM":
         i, j, f, o = np.hsplit(kernel, 4)
         kernel = np.hstack([i, f, j, o])
@@ -418,16 +418,16 @@ def _as_keras(kind: str, held: Mapping[str, Any], inputs: int, forget_bias: floa
 
 
 def _names_of(
-    path: Path, variables: Sequence[Any], left: Mapping[str, tuple[int, ...]], mapped: Mapping[str, str]
+    path: Path, variables: Sequence[Any], shapes: Mapping[str, tuple[int, ...]], mapped: Mapping[str, str]
 ) -> list[str]:
     """Return the name of each variable: as mapped, else the only one of its shape that the map leaves."""
     fitting: list[list[str]] = []
     for variable in variables:
-        alike = [name for name, shape in left.items() if shape == tuple(variable.shape)]
+        alike = [name for name, shape in shapes.items() if shape == tuple(variable.shape)]
         given = [name for end, name in mapped.items() if variable_name(variable).endswith(end)]
         fitting.append([n for n in alike if n in given or not (given or n in mapped.values())])
     if any(len(names) != 1 or fitting.count(names) != 1 for names in fitting):
-        held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
+        held = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
         own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in variables)
         raise CheckpointError(
             f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "

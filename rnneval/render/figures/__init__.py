@@ -47,7 +47,7 @@ def names() -> tuple[str, ...]:
 
 def figures_of(source: Any) -> list[Figure]:
     """Return every figure that a source can give; the default comes first."""
-    return list(_made(source_of(source), names()))
+    return list(_figures_of(source_of(source), names()))
 
 
 def figure_of(source: Any, name: str | None = None) -> Figure:
@@ -55,7 +55,7 @@ def figure_of(source: Any, name: str | None = None) -> Figure:
     if name is not None and name not in names():
         raise UsageError(f"no figure is named {name!r}: there are {', '.join(names())}")
     given = source_of(source)
-    for figure in _made(given, names() if name is None else (name,)):
+    for figure in _figures_of(given, names() if name is None else (name,)):
         return figure
     needed = () if name is None else _modules()[name].KINDS
     if name is not None and kind_of(given) not in needed:
@@ -65,7 +65,7 @@ def figure_of(source: Any, name: str | None = None) -> Figure:
     raise UsageError(f"{kind_of(given)}: no figure{f' {name}' if name else ''} in it; it gives {can or 'none'}")
 
 
-def _made(source: Any, wanted: Collection[str]) -> Iterator[Figure]:
+def _figures_of(source: Any, wanted: Collection[str]) -> Iterator[Figure]:
     """Yield the wanted figures that can be made of a source, each with its name and with how to read it.
 
     The title of a figure of a run begins with why its numbers are no scores, if they are none.

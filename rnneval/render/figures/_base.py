@@ -187,7 +187,7 @@ def svg(
     image = image.replace("'DejaVu Sans'", _FONTS)
     # Ids that nothing refers to are names of matplotlib or of layers.
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
-    image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
+    image = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in needed else "", image)
     image = image.replace("<metadata>", f"<desc>{html.escape(figure.alt)}</desc>\n <metadata>", 1)
     # Ids and titles are made of the names of layers: characters that XML or UTF-8 cannot hold are shown as escapes.
     return "\n".join(map(visible, image.split("\n")))
@@ -257,4 +257,4 @@ def dark_of(svg: str) -> str:
     colors = {getattr(LIGHT, name): getattr(DARK, name) for name in ("paper", "ink", "muted", "grid", "hot")}
     colors |= dict(zip(LIGHT.palette, DARK.palette, strict=True))
     pattern = re.compile("|".join(colors))
-    return _TAG.sub(lambda tag: pattern.sub(lambda found: colors[found[0]], tag[0]), svg)
+    return _TAG.sub(lambda tag: pattern.sub(lambda match: colors[match[0]], tag[0]), svg)

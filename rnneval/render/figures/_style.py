@@ -99,7 +99,7 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     ax.yaxis.label.set_text(plain(y or ax.get_ylabel()))
     for text in (ax.xaxis.label, ax.yaxis.label):
         text.set(color=look.ink, fontsize="small")
-    fill(ax.xaxis.label, x or ax.get_xlabel(), width - _points(ax, _left(ax)))  # names make them narrower
+    fill(ax.xaxis.label, x or ax.get_xlabel(), width - _points(ax, _width_at_left(ax)))  # names make them narrower
     ax.tick_params(which="both", color=look.muted, labelcolor=look.ink)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
@@ -132,7 +132,7 @@ def _points(artist: Any, dots: float) -> float:
     return float(dots / artist.figure.dpi * 72)
 
 
-def _left(ax: Any) -> float:
+def _width_at_left(ax: Any) -> float:
     """Return how many dots numbers or names take at the left of the Axes."""
     box = ax.yaxis.get_tightbbox()
     return 0.0 if box is None else max(float(ax.get_window_extent().x0 - box.x0), 0.0)
@@ -143,7 +143,7 @@ def legend(ax: Any, handles: Sequence[Any] = (), **options: Any) -> None:
     from matplotlib.transforms import offset_copy
 
     shown = handles or ax.get_legend_handles_labels()[0]
-    left = _left(ax)
+    left = _width_at_left(ax)
     place = offset_copy(ax.transAxes, ax.figure, x=-_points(ax, left), units="points")
     # The layout has kept some room for names already, and takes the rest of it from the Axes.
     room = ax.get_window_extent().width + min(left, 0.15 * ax.figure.dpi)

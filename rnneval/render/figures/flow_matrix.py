@@ -34,8 +34,8 @@ def figure(wiring: Wiring) -> Figure | None:
     """
     if not wiring.flow:
         return None
-    shown, sources, hidden = shown_flow(wiring)
-    flow = [entry for entry in wiring.flow if entry.into in shown]
+    rows, sources, hidden = shown_flow(wiring)
+    flow = [entry for entry in wiring.flow if entry.into in rows]
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
     elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
     columns = [source for source in sources if isinstance(source, Slot) or source in elsewhere]
@@ -49,12 +49,12 @@ def figure(wiring: Wiring) -> Figure | None:
     wide = max(len(state_name(column)) for column in columns) > 12
     return Figure(
         title=title,
-        alt=f"Flow matrix of {counted(len(shown), 'state')}. {title}. Values went into {values}.{rest}",
-        height=min(max(0.3 + 0.06 * len(shown), 0.5) + (0.1 if wide else 0), 1.0),
+        alt=f"Flow matrix of {counted(len(rows), 'state')}. {title}. Values went into {values}.{rest}",
+        height=min(max(0.3 + 0.06 * len(rows), 0.5) + (0.1 if wide else 0), 1.0),
         x="state came from",
         y="state went into",
         grid="",
-        paint=partial(_paint, shown=shown, columns=columns, flow=drawn, hidden=hidden),
+        paint=partial(_paint, rows=rows, columns=columns, flow=drawn, hidden=hidden),
         chapter="wiring",
     )
 
@@ -78,15 +78,15 @@ def _title(wiring: Wiring, flow: Sequence[Flow]) -> str:
 
 
 def _paint(
-    ax: Any, look: Look, *, shown: Sequence[Slot], columns: Sequence[Slot | str], flow: Sequence[Flow], hidden: int
+    ax: Any, look: Look, *, rows: Sequence[Slot], columns: Sequence[Slot | str], flow: Sequence[Flow], hidden: int
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Rectangle
 
     box = ax.get_window_extent()
-    points = float(min(box.width / len(columns), box.height / (len(shown) + 1)) * 72 / ax.figure.dpi)  # of a cell
+    points = float(min(box.width / len(columns), box.height / (len(rows) + 1)) * 72 / ax.figure.dpi)  # of a cell
     wrong = {(entry.source, entry.into) for entry in flow if entry.kind not in RIGHT}
-    for (row, into), (column, source) in product(enumerate(shown), enumerate(columns)):
+    for (row, into), (column, source) in product(enumerate(rows), enumerate(columns)):
         color, alpha = (look.bad, 0.25) if (source, into) in wrong else (look.grid, 0.45)
         place = (column + 0.04, row + 0.04)
         ax.add_patch(Rectangle(place, 0.92, 0.92, facecolor=color, alpha=alpha, linewidth=0))
@@ -96,16 +96,16 @@ def _paint(
     size, numbered = max(min(points * 0.3, 13), 4), points > 26  # below the mark there is room for the calls
     below = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": SMALLEST}
     for entry in flow:
-        x, y = columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5 - numbered * 6 / points
+        x, y = columns.index(entry.source) + 0.5, rows.index(entry.into) + 0.5 - numbered * 6 / points
         if numbered:
             ax.annotate(runs_of_calls(entry.calls), (x, y), (0, -size / 2 - 3), **below)
         ax.plot(x, y, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
-    across, down = (labels(list(map(state_name, ends)), 14 if narrow(ax) else 36) for ends in (columns, shown))
+    across, down = (labels(list(map(state_name, ends)), 14 if narrow(ax) else 36) for ends in (columns, rows))
     turned = max(map(len, across)) * 5.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    ax.set(xlim=(0, len(columns)), ylim=(len(shown), 0), aspect="equal", anchor="NW")
+    ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0), aspect="equal", anchor="NW")
     ax.set_xticks([k + 0.5 for k in range(len(columns))], list(map(plain, across)), **slanted)
-    ax.set_yticks([k + 0.5 for k in range(len(shown))], list(map(plain, down)))
+    ax.set_yticks([k + 0.5 for k in range(len(rows))], list(map(plain, down)))
     ax.tick_params(length=0)
     own = Patch(facecolor="none", edgecolor=look.ink, label="own state")
     kinds = dict.fromkeys(entry.kind for entry in flow)

@@ -185,7 +185,7 @@ def page_of(records: Sequence[PageRecord], title: str | None = None) -> Report:
         rnneval=__version__,
     )
     # A page is shown to others, and the folders of absolute paths are of one computer.
-    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda found: file_name(found[0]), text)))
+    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda match: file_name(match[0]), text)))
 
 
 def _and(names: Sequence[str]) -> str:
@@ -239,7 +239,7 @@ def _claims(gathered: Gathered) -> tuple[Claim, ...]:
         found.append(("pass", "wiring", f"The state is wired right in {_and(passed)}: each layer gets its own back."))
     if not found:
         found.append(("note", "made", "These records describe and do not judge: none is of a run, wiring or gate."))
-    found.sort(key=lambda said: _ORDER.index(said[0]))
+    found.sort(key=lambda claim: _ORDER.index(claim[0]))
     return tuple(Claim(kind=kind, anchor=anchor, sentence=sentence) for kind, anchor, sentence in found)
 
 

@@ -25,7 +25,7 @@ class UnitNames:
 
     def __init__(self, model: Any) -> None:
         self.twins: dict[int, int] = {}
-        self.kept: list[Any] = []  # the objects themselves, so that no identity is given away
+        self.objects: list[Any] = []  # the objects themselves, so that no identity is given away
         self._paths: dict[int, tuple[str, str]] = {}
         for path, thing in walk_below(model):
             self._enter(path, thing)
@@ -42,7 +42,7 @@ class UnitNames:
     def _enter(self, path: str, thing: Any) -> None:
         if id(thing) not in self._paths:
             self._paths[id(thing)] = (path, key_of(thing, path))
-            self.kept.append(thing)
+            self.objects.append(thing)
 
     def number(self, thing: Any) -> int:
         """Return a number that no other object has."""
@@ -54,7 +54,7 @@ class UnitNames:
         if id(thing) not in self._paths:
             name = str(getattr(thing, "name", "") or type(thing).__name__)
             self._paths[id(thing)] = (name, name)
-            self.kept.append(thing)
+            self.objects.append(thing)
         return self._paths[id(thing)]
 
 

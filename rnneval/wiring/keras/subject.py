@@ -239,7 +239,7 @@ class Ready:
     @contextmanager
     def in_float32(self) -> Iterator[bool]:
         """Let every layer compute in float32 if it computes in half precision; yield whether it does."""
-        layers = {id(one): one for one in (self.model, *self.names.kept, *sublayers(self.model))}.values()
+        layers = {id(one): one for one in (self.model, *self.names.objects, *sublayers(self.model))}.values()
         before = [(one, one.dtype_policy) for one in layers if getattr(one, "compute_dtype", "") in HALF_TYPES]
         half, self.half = self.half, ""
         try:
@@ -384,13 +384,13 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
     length = shape[1] if len(shape) == 3 else None
     names = UnitNames(model)
-    types = {str(getattr(thing, "compute_dtype", "")) for thing in names.kept} | {second.logits.dtype.name}
+    types = {str(getattr(thing, "compute_dtype", "")) for thing in names.objects} | {second.logits.dtype.name}
     return Ready(
         model=model,
         call=call,
         snapshot=Snapshot(model),
         names=names,
-        cells=tuple(t for t in names.kept if is_recurrent(t) and not isinstance(t, keras.layers.RNN)),
+        cells=tuple(t for t in names.objects if is_recurrent(t) and not isinstance(t, keras.layers.RNN)),
         batch=fixed_batch(model) or batch,
         width=max(size, 1),
         main=next((at for at, text in enumerate(texts) if text.shape[1] == length), 0),
