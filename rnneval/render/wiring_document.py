@@ -8,18 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Flow, Slot, TestResult, Wiring
-from rnneval.render.document import (
-    KINDS,
-    Block,
-    FindingBlock,
-    Kind,
-    Paragraph,
-    TableBlock,
-    TableCell,
-    VerdictBlock,
-    code,
-    table,
-)
+from rnneval.render import document as doc
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
 """Kinds of flow that are no fault."""
@@ -33,19 +22,19 @@ NOT_TOLD = "not told"
 _MOST = 12
 
 
-def wiring_document(wiring: Wiring) -> Iterator[Block]:
+def wiring_document(wiring: Wiring) -> Iterator[doc.Block]:
     """Write verdict, declarations, flow matrix, findings and oracles."""
-    yield VerdictBlock(kind=KINDS[wiring.verdict], word=wiring.verdict, about="wiring", reason=wiring.reason)
+    yield doc.VerdictBlock(kind=doc.KINDS[wiring.verdict], word=wiring.verdict, about="wiring", reason=wiring.reason)
     if wiring.declared:
-        yield Paragraph(text=f"declared: {', '.join(wiring.declared)}")
+        yield doc.Paragraph(text=f"declared: {', '.join(wiring.declared)}")
     if wiring.right_by_token:
-        yield Paragraph(text="calls of one token are right: evaluate --segment 1 gives a valid number")
+        yield doc.Paragraph(text="calls of one token are right: evaluate --segment 1 gives a valid number")
     if wiring.flow:
         yield matrix_table(wiring)
         kinds = dict.fromkeys(entry.kind for entry in wiring.flow)
         marks = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind_name(kind)}" for kind in kinds)
         legend = f"[ ] the diagonal: a layer's own state · {marks} · numbers are calls"
-        yield Paragraph(text=legend, muted=True)
+        yield doc.Paragraph(text=legend, muted=True)
     yield from finding_blocks(wiring.findings)
     if wiring.oracles:
         yield oracles_table(wiring.oracles)
@@ -65,27 +54,27 @@ def shown_flow(wiring: Wiring) -> tuple[list[Slot], list[Slot | str], int]:
     return shown, [*shown, *words[:_MOST]], len(states) - len(shown)
 
 
-def matrix_table(wiring: Wiring) -> TableBlock:
+def matrix_table(wiring: Wiring) -> doc.TableBlock:
     """Return the flow matrix: marks and calls."""
     states, sources, _ = shown_flow(wiring)
     head = ("into ↓   from →", *map(state_name, sources))
-    rows = ((code(state_name(into)), *(_cell(wiring.flow, into, source) for source in sources)) for into in states)
-    return table("", head, rows, matrix=True)
+    rows = ((doc.code(state_name(into)), *(_cell(wiring.flow, into, source) for source in sources)) for into in states)
+    return doc.table("", head, rows, matrix=True)
 
 
-def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
+def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> doc.TableCell:
     entries = [entry for entry in flow if (entry.into, entry.source) == (into, source)]
     own = into == source
     if not entries:
-        return TableCell(text="[ ]" if own else "·")
+        return doc.TableCell(text="[ ]" if own else "·")
     marks = " ".join(f"{_MARKS.get(entry.kind, _WRONG)} {runs_of_calls(entry.calls)}" for entry in entries)
     kinds = {entry.kind for entry in entries}
-    kind: Kind = "fail"
+    kind: doc.Kind = "fail"
     if kinds <= RIGHT:
         kind = "pass" if own else "note"
     elif kinds <= {*RIGHT, "unknown"}:
         kind = "unsure"
-    return TableCell(text=f"[{marks}]" if own else marks, kind=kind)
+    return doc.TableCell(text=f"[{marks}]" if own else marks, kind=kind)
 
 
 def state_name(end: Slot | str) -> str:
@@ -111,7 +100,7 @@ def runs_of_calls(calls: Sequence[int]) -> str:
     )
 
 
-def finding_blocks(findings: Iterable[Finding]) -> Iterator[FindingBlock]:
+def finding_blocks(findings: Iterable[Finding]) -> Iterator[doc.FindingBlock]:
     """Yield findings with their places; what helps several of them stands with the first."""
     helps = set()
     for finding in findings:
@@ -119,8 +108,8 @@ def finding_blocks(findings: Iterable[Finding]) -> Iterator[FindingBlock]:
         # Diagnostic rules give their whole text as help: a report shows it folded.
         said = finding.help in helps or "## " in finding.help
         helps.add(finding.help)
-        yield FindingBlock(
-            kind=KINDS[finding.severity],
+        yield doc.FindingBlock(
+            kind=doc.KINDS[finding.severity],
             rule=finding.rule,
             severity=finding.severity,
             place=None if finding.file is None else place,
@@ -130,13 +119,18 @@ def finding_blocks(findings: Iterable[Finding]) -> Iterator[FindingBlock]:
         )
 
 
-def oracles_table(oracles: dict[str, TestResult]) -> TableBlock:
+def oracles_table(oracles: dict[str, TestResult]) -> doc.TableBlock:
     """Return the behavioural tests of the whole model."""
     questions = dict(re.findall(r"^- `(\w+)`: (.*)$", page("flow_matrix").section("Tests of behaviour"), re.MULTILINE))
     rows = (
-        (code(name), questions.get(name, name), TableCell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
+        (
+            doc.code(name),
+            questions.get(name, name),
+            doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict]),
+            each.detail,
+        )
         for name, each in oracles.items()
     )
     head = ("test", "question", "verdict", "observation")
     note = "These tests compare predictions of the whole model and look into no layer."
-    return table("Tests of behaviour", head, rows, extra=(1,), note=note)
+    return doc.table("Tests of behaviour", head, rows, extra=(1,), note=note)
