@@ -129,21 +129,15 @@ def test_a_history_of_a_wrongly_wired_model_is_not_valid_anywhere(tmp_path, chai
     assert figure_of(tmp_path / "s").title.startswith("Not valid (wiring check: fail: shared-state")
 
 
-def test_the_check_of_a_history_is_made_once_or_not_at_all(tmp_path, chained):
-    text = letters(tmp_path, 300)
+def test_a_check_leaves_the_training_as_it_is_and_may_be_left_out(tmp_path, chained):
+    text, losses = letters(tmp_path, 300), []
     for name, check in (("checked", True), ("unchecked", False)):
-        trained(compiled(), [StateNorms(tmp_path / name, text, vocabulary=list(LETTERS), check=check)], epochs=1)
+        states = StateNorms(tmp_path / name, text, vocabulary=list(LETTERS), check=check)
+        losses.append(trained(compiled(), [states]).history["loss"])
+    assert losses[0] == losses[1]
     assert [wiring_of(tmp_path / name) for name in ("checked", "unchecked")] == [b"pass", None]
     trained(chained, [StateNorms(tmp_path / "s", text, vocabulary=list(LETTERS), check=False)], epochs=1)
     assert not figure_of(tmp_path / "s").title.startswith("Not valid")
-
-
-def test_the_check_leaves_the_training_as_it_is(tmp_path):
-    text, losses = letters(tmp_path, 300), []
-    for check in (True, False):
-        states = StateNorms(tmp_path / str(check), text, vocabulary=list(LETTERS), check=check)
-        losses.append(trained(compiled(), [states]).history["loss"])
-    assert losses[0] == losses[1]
 
 
 def test_a_model_that_is_appended_makes_the_whole_history_not_valid(tmp_path, chained):
