@@ -37,12 +37,13 @@ from torch.overrides import TorchFunctionMode
 from rnneval.errors import failure_of
 from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids
+from rnneval.wiring.cases import Case
 from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
-from rnneval.wiring.torch.cases import Case
+from rnneval.wiring.readings import Reading
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, Phase, is_of_pytorch, listening, spot_of, tensors_in
-from rnneval.wiring.torch.readings import CacheReader, Reading, ShapeError
+from rnneval.wiring.torch.readings import CacheReader, ShapeError
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
 _AROUND = 4.0  # what differs by fewer times around a module has no effect

@@ -5,8 +5,9 @@ from itertools import takewhile
 
 import torch
 
-from rnneval.wiring.torch.cases import Case
-from rnneval.wiring.torch.readings import CacheMethod, CacheReader, KeepCopy, Reading
+from rnneval.wiring.cases import Case
+from rnneval.wiring.readings import CacheMethod, KeepCopy, Reading
+from rnneval.wiring.torch.readings import CacheReader
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
 _LOOPED = 3  # calls of one token that become a loop

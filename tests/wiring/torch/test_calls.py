@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from rnneval.models.torch.causal import CachedStep  # noqa: E402
+from rnneval.wiring.readings import CacheMethod, Change, KeepCopy, Reading  # noqa: E402
 from rnneval.wiring.torch.calls import KEYS, CallTests, run_calls  # noqa: E402
-from rnneval.wiring.torch.readings import CacheMethod, CacheReader, Change, KeepCopy, Reading  # noqa: E402
+from rnneval.wiring.torch.readings import CacheReader  # noqa: E402
 from tests.wiring.torch.tiny_calls import WIDTH, Tiny  # noqa: E402
 
 pytestmark = pytest.mark.torch

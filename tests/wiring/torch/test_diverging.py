@@ -10,7 +10,8 @@ pytest.importorskip("transformers")
 
 from rnneval.models.torch.causal import CachedStep  # noqa: E402
 from rnneval.models.torch.module import TorchStep  # noqa: E402
-from rnneval.wiring.torch.cases import Case  # noqa: E402
+from rnneval.wiring.cases import Case  # noqa: E402
+from rnneval.wiring.readings import Reading  # noqa: E402
 from rnneval.wiring.torch.diverging import (  # noqa: E402
     WatchedReading,
     first_diverging,
@@ -18,7 +19,7 @@ from rnneval.wiring.torch.diverging import (  # noqa: E402
     module_of_case,
     module_of_test,
 )
-from rnneval.wiring.torch.readings import CacheReader, Reading  # noqa: E402
+from rnneval.wiring.torch.readings import CacheReader  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, cached, made  # noqa: E402
 
 pytestmark = pytest.mark.torch

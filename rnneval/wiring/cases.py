@@ -6,7 +6,7 @@ from functools import partial
 from itertools import product
 
 from rnneval.wiring.behaviour import Ids
-from rnneval.wiring.torch.readings import CacheMethod, Change, KeepCopy, Reading, Rows
+from rnneval.wiring.readings import CacheMethod, Change, KeepCopy, Reading, Rows
 
 ONE_CALL = "in one call with a cache"
 DECODING = "in calls of one token after a state"
