@@ -130,8 +130,9 @@ def _holds_arrays(value: Any, above: frozenset[int] = frozenset()) -> bool:
 def as_array(value: Any, path: str) -> NDArray[Any]:
     """Read a leaf or logits of any library as a NumPy array; types that NumPy lacks, as bfloat16, become float32."""
     try:
-        if hasattr(value, "detach"):  # a tensor of PyTorch, whose bfloat16 NumPy cannot read
-            value = value.detach().float() if "bfloat16" in str(value.dtype) else value.detach()
+        if hasattr(value, "detach"):  # a tensor of PyTorch, whose bfloat16 and conjugate views NumPy cannot read
+            value = value.detach().resolve_conj().resolve_neg()
+            value = value.float() if "bfloat16" in str(value.dtype) else value
         is_plain = hasattr(value, "__array__") or isinstance(value, _NUMBERS)
         array: NDArray[Any] = np.asarray(value) if is_plain else np.from_dlpack(value)
         # The types of ml_dtypes become float32.

@@ -122,8 +122,9 @@ def _wrong(evidence: Evidence) -> _Found:
 
 def _begun_anew(evidence: Evidence) -> _Found:
     """Find states that were lost between two calls, or a part of them."""
+    back = "who gave it back" if evidence.takes_states else "and no argument of the model's call takes a state"
     for group in evidence.groups("fresh"):
-        why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
+        why = "is stateful" if group.into.stateful else f"gave its state to the caller, {back}"
         yield "ignored-state", group.detection(f"{group.into.name} {why}, and yet {_begins(group)} ({group.calls})")
     for group in evidence.groups("partial"):
         share = f"{100 * max(arrival.missing for arrival in group.arrivals):.0f} %"

@@ -136,7 +136,7 @@ class Probe:
     def _observe(self, run: LayerRun, proceed: Proceed) -> LayerResult:
         """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
         is_symbol = not hasattr(run.inputs, "numpy") or tf.is_symbolic_tensor(run.inputs)  # a graph is being built
-        if self._quiet or run.state is None or is_symbol:
+        if self._quiet or is_symbol:
             return proceed(run)
         if is_composite(run.layer.cell if run.is_layer else run.layer):
             return _step_by_step(run) if run.is_layer else proceed(run)
@@ -144,18 +144,19 @@ class Probe:
         states = tuple(
             tf.convert_to_tensor(leaf) if isinstance(leaf, (tf.Variable, keras.Variable)) else leaf
             for leaf in leaves_of(run.state)
+            if leaf is not None  # the author's layer begins by itself
         )
         self._quiet += 1
         try:
             result = proceed(run)
-            self._record(run, states)
+            self._record(run, states, len(leaves_of(result.state)))
             return self._stub(len(self.events) - 1, result)
         finally:
             self._quiet -= 1
 
-    def _record(self, run: LayerRun, states: tuple[Any, ...]) -> None:
-        """Record an event, and what went into it."""
-        self.units.setdefault(id(run.layer), (run.layer, len(states)))
+    def _record(self, run: LayerRun, states: tuple[Any, ...], parts: int) -> None:
+        """Record an event, what went into it, and how many parts the state of its unit has."""
+        self.units.setdefault(id(run.layer), (run.layer, parts))
         number, origins = len(self.events), self.walk.trail(run.inputs).origins
         givers = frozenset(origin for origin in origins if isinstance(origin, int))
         self.events.append(

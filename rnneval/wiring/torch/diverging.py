@@ -408,7 +408,7 @@ def _difference(one: Differences, other: Differences, *, exact: bool) -> Differe
 def _numbers(tensor: torch.Tensor, axis: int) -> Differences:
     """Return a fingerprint of a few numbers for each position: a random projection, which keeps distances."""
     if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
+        tensor = torch.view_as_real(tensor.resolve_conj())
     flat = torch.nan_to_num(tensor.movedim(axis, 0).flatten(1) if tensor.dim() > 1 else tensor[:, None]).double().cpu()
     numbers: Differences = (flat @ _projection(flat.shape[1])).numpy()
     return numbers

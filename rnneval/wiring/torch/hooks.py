@@ -95,7 +95,7 @@ def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 def content(tensor: torch.Tensor) -> bytes:
     """Return a digest of a tensor's numbers, bit by bit, and of its shape."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
     numbers = flat.as_strided(flat.shape, (1,)).view(torch.uint8).numpy()  # one number may have any stride
     return hashlib.blake2b(numbers, digest_size=16, key=str(tuple(tensor.shape)).encode()[:64]).digest()
 

@@ -122,3 +122,38 @@ class ByHand(Embedded):
             outputs.append(state)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, state) if return_state else logits
+
+
+class GatedSum(layers.Layer):
+    """A gated sum over time, which begins by itself where it is given no state."""
+
+    state_size = U
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.gate, self.value = layers.Dense(U), layers.Dense(U)
+
+    def call(self, x, initial_state=None):
+        keep = keras.ops.sigmoid(self.gate(x))
+        new = (1 - keep) * self.value(x)
+        if initial_state is not None:
+            new = tf.concat([new[:, :1] + keep[:, :1] * initial_state[:, None], new[:, 1:]], axis=1)
+        _, states = keras.ops.associative_scan(lambda a, b: (a[0] * b[0], b[0] * a[1] + b[1]), (keep, new), axis=1)
+        return states, states[:, -1]
+
+
+class GatedSums(Embedded):
+    def __init__(self):
+        super().__init__()
+        self.lower, self.upper = GatedSum(), GatedSum()
+
+    def call(self, inputs, states=None, return_state=False):
+        a, b = states if states is not None else (None, None)
+        x, a = self.lower(self.embedding(inputs), initial_state=a)
+        x, b = self.upper(x, initial_state=b)
+        return (self.dense(x), [a, b]) if return_state else self.dense(x)
+
+
+@right()
+class LayersThatBeginByThemselves(GatedSums):
+    pass

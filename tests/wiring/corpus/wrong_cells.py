@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tests.wiring.corpus.case import U, V, wrong
 from tests.wiring.corpus.parts import Embedded, zeros
+from tests.wiring.corpus.right_cells import GatedSums
 
 layers = keras.layers
 
@@ -59,3 +60,9 @@ class StackedCellsSwapped(Embedded):
     def call(self, inputs, states=None, return_state=False):
         x, first, second = self.rnn(self.embedding(inputs), initial_state=states)
         return (self.dense(x), [second, first]) if return_state else self.dense(x)
+
+
+@wrong("crossed-state", layer="lower", name="layers_that_begin_by_themselves_crossed")
+class GatedSumsCrossed(GatedSums):
+    def call(self, inputs, states=None, return_state=False):
+        return super().call(inputs, states if states is None else states[::-1], return_state)

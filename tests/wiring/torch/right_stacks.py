@@ -414,6 +414,52 @@ def convolution_and_gated_sum():
     return opened(Recent)
 
 
+class InLogSpace(Base):
+    """A gated sum in log space: a call of several tokens is one scan, whose sums round more the longer they are."""
+
+    def __init__(self):
+        super().__init__(E)
+        self.gates = nn.Linear(E, 2 * E)
+
+    def run(self, x, state):
+        gate, value = self.gates(x).chunk(2, dim=-1)
+        new = functional.softplus(value)
+        if state is None:
+            state = x.new_full((len(x), 1, E), 0.5)
+        if x.shape[1] == 1:
+            outputs = torch.sigmoid(-gate) * state + torch.sigmoid(gate) * new
+        else:
+            kept = functional.pad(functional.logsigmoid(-gate), (0, 0, 1, 0)).cumsum(dim=1)
+            logs = torch.cat([state.log(), functional.logsigmoid(gate) + new.log()], dim=1)
+            outputs = (kept + (logs - kept).logcumsumexp(dim=1)).exp()[:, 1:]
+        return outputs, outputs[:, -1:]
+
+
+@right()
+def gated_sum_in_log_space():
+    return opened(InLogSpace)
+
+
+class Rotates(Base):
+    """A diagonal recurrence of complex numbers, in which states turn and fade."""
+
+    def __init__(self):
+        super().__init__(2 * E)
+        self.turns = nn.Parameter(torch.rand(E) * 3)
+
+    def run(self, x, state):
+        state, outputs = x.new_zeros(len(x), E, dtype=torch.complex64) if state is None else state, []
+        for token in x.unbind(1):
+            state = state * torch.polar(torch.full_like(self.turns, 0.9), self.turns) + token
+            outputs.append(torch.view_as_real(state).flatten(1))
+        return torch.stack(outputs, dim=1), state
+
+
+@right()
+def states_that_turn():
+    return opened(Rotates)
+
+
 class Exponential(Base):
     """Exponential gates: numerator and denominator are divided by the largest exponent so far, which is carried."""
 

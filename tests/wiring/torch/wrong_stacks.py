@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.wiring.corpus.case import OUTSIDE, E, U, wrong
 from tests.wiring.torch.right_modules import Base, ByToken, opened, zeros
-from tests.wiring.torch.right_stacks import DeltaRule, Exponential, Recent
+from tests.wiring.torch.right_stacks import DeltaRule, Exponential, InLogSpace, Recent, Rotates
 
 # One tensor for several layers, slow counters, and what is drawn in some calls alone
 
@@ -235,3 +235,29 @@ class OldFast(DeltaRule):
 @wrong("chunk-variance")
 def memory_of_the_delta_rule_is_not_renewed():
     return opened(OldFast)
+
+
+class AlmostAll(InLogSpace):
+    """A state that loses a ten-thousandth between calls, about as much as a long scan rounds."""
+
+    def run(self, x, state):
+        outputs, state = super().run(x, state)
+        return outputs, state * (1 - 1e-4)
+
+
+@wrong("chunk-variance")
+def state_that_shrinks_by_as_much_as_a_scan_rounds():
+    return opened(AlmostAll)
+
+
+class Conjugate(Rotates):
+    """The state that is returned turns the other way."""
+
+    def run(self, x, state):
+        y, state = super().run(x, state)
+        return y, state.conj()
+
+
+@wrong("chunk-variance")
+def conjugate_of_a_state():
+    return opened(Conjugate)
