@@ -1,14 +1,15 @@
 """States of any library as nests of arrays, and what carries them from call to call: a vector for each row.
 
-A *nest* is an array or a number, or holds nests: a tuple, list, dict, named tuple, dataclass, or another object with
-attributes that hold arrays. None holds nothing, and an attribute without arrays stays as it is. No library is imported
-here: an array is made again by the module that its own type comes from.
+A *nest* is an array or a number, or holds nests: a tuple, list, deque, dict, named tuple, dataclass, or another object
+with attributes that hold arrays. None holds nothing, and an attribute without arrays stays as it is. No library is
+imported here: an array is made again by the module that its own type comes from.
 """
 
 import copy
 import dataclasses
 import sys
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -25,7 +26,7 @@ from rnneval.models.protocol import Vectors
 _NUMBERS = (bool, int, float, complex, np.generic)
 _MAKERS = ("from_numpy", "convert_to_tensor", "asarray", "array")
 """Names of the function that makes an array of a NumPy array, in PyTorch, TensorFlow, the array standard and others."""
-_SEQUENCES = (tuple, list)  # containers whose items are known by their numbers
+_SEQUENCES = (tuple, list, deque)  # containers whose items are known by their numbers
 _LARGEST_EXACT = 2**53  # whole numbers up to here are exact in float64
 
 # Nests
@@ -91,11 +92,15 @@ def _children(nest: Any) -> dict[str, Any] | None:
 def _rebuilt(container: Any, children: dict[str, Any]) -> Any:
     """Return a copy of a container with other children."""
     new = [*children.values()]
-    if isinstance(container, _SEQUENCES):
+    if isinstance(container, tuple):
         return type(container)(*new) if hasattr(container, "_fields") else type(container)(new)
     if isinstance(container, Mapping) and not isinstance(container, MutableMapping):
         return type(container)(dict(zip(_keys(container), new, strict=True)))  # type: ignore[call-arg]
     twin = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
+    if isinstance(twin, (list, deque)):
+        twin.clear()
+        twin.extend(new)
+        return twin
     if isinstance(twin, MutableMapping):
         twin.update(zip(_keys(container), new, strict=True))
         return twin

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -133,7 +134,10 @@ def _inside(lm: StepLM, step: "TorchStep", failed: Collection[str], seed: int) -
 
 def _named(lm: StepLM, flow: "StateFlow") -> dict[str, Any]:
     """Return layers and flow with the names that modules of PyTorch give their states: `h` and `c`, as in a trace."""
-    names = {re.sub(r"\['(\w+)'\]", r".\1", path): names[0] for path, names in lm.names.items() if len(names) == 1}
+    named = {re.sub(r"\['(\w+)'\]", r".\1", path): names[0] for path, names in lm.names.items() if len(names) == 1}
+    taken = [f"{each.name}.{slot}" for each in flow.layers for slot in each.slots]
+    uses = Counter([*named.values(), *taken])  # a module may hold one state for each of its places
+    names = {path: name for path, name in named.items() if uses[name] == 1}
 
     def slot_of(layer: str, slot: str) -> str:
         ours = (name.rpartition(".") for path, name in names.items() if path.endswith(slot))

@@ -7,6 +7,7 @@ holds the state, is taken out after the call and put back before the next one.
 
 import copy
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -284,7 +285,7 @@ def _attributes(module: torch.nn.Module) -> dict[str, Any]:
 
 def _may_be_state(value: Any) -> bool:
     """Return whether a value is None, an array, a number, or a plain container of such."""
-    if isinstance(value, Mapping | tuple | list):
+    if isinstance(value, Mapping | tuple | list | deque):
         return all(map(_may_be_state, value.values() if isinstance(value, Mapping) else value))
     return value is None or is_array(value)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
@@ -85,7 +86,7 @@ def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of tuples, lists, mappings and dataclasses by path; other objects, as caches, stay closed."""
     if isinstance(nest, torch.Tensor):
         yield path, nest
-    elif isinstance(nest, Mapping | tuple | list):
+    elif isinstance(nest, Mapping | tuple | list | deque):
         for key, value in nest.items() if isinstance(nest, Mapping) else enumerate(nest):
             yield from tensors_in(value, f"{path}[{key!r}]")
     elif is_dataclass(nest):

@@ -60,6 +60,7 @@ def in_nest(into, out):
 NESTS = {
     "array": (lambda h: h, lambda s: s),
     "list of dicts": (lambda h: [{"b": None, "a": h}], lambda s: s[0]["a"]),
+    "queue": (lambda h: collections.deque([h, -h], maxlen=2), lambda s: s[0]),
     "named tuple": (lambda h: Pair(h=h, c=2 * h), lambda s: s.c / 2),
     "dataclass": (lambda h: Cache(conv=-h, layers=[h, ()]), lambda s: s.layers[0]),
     "ordered dict": (lambda h: collections.OrderedDict(z=h, y=h), lambda s: s["y"]),

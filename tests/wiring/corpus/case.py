@@ -46,6 +46,7 @@ class Case:
 
         wiring = check(self.build(), declare=self.declare, seed=seed)
         assert wiring.verdict == self.verdict, f"\n{wiring}"
+        assert all(len({*layer.slots}) == len(layer.slots) for layer in wiring.layers), f"\n{wiring}"
         errors = [finding for finding in wiring.findings if finding.severity == "error"]
         rules, named = {error.rule for error in errors}, {error.layer for error in errors}
         assert not self.rule or self.rule in rules, f"\n{wiring}"
