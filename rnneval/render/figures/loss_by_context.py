@@ -24,6 +24,9 @@ def figure(run: Run) -> Figure | None:
     title = f"With {counted(curve.lengths[-1], 'token')} of context the loss is still above the loss with full context"
     if length is not None:
         title = f"{counted(length, 'token')} of context {'is' if length == 1 else 'are'} as good as the full context"
+    least, best = min(zip(curve.nats, curve.lengths, strict=True))
+    if curve.whole - least > CLOSE:
+        title = f"The full context costs {number(curve.whole - least)} nats more than {counted(best, 'token')} of it"
     points = ", ".join(f"{number(y)} at {k:,}" for k, y in zip(curve.lengths, curve.nats, strict=True))
     forgets = ""
     if kept is not None:

@@ -26,10 +26,13 @@ def figure(table: TidyTable) -> Figure | None:
     if not states:
         return None
     # From the first fifth of the text to the last.
-    changes = {name: change(norms, max(norms.size // 5, 1)) for name, (_, norms) in states.items()}
+    fifths = {name: max(norms.size // 5, 1) for name, (_, norms) in states.items()}
+    changes = {name: change(norms, fifths[name]) for name, (_, norms) in states.items()}
     most = max(changes, key=lambda name: abs(changes[name]))
+    norms_of_most, fifth = states[most][1], fifths[most]
+    ends = (number(float(np.median(part))) for part in (norms_of_most[:fifth], norms_of_most[-fifth:]))
     verb = "grows" if changes[most] > 0 else "shrinks"
-    title = f"Along the text, the norm of {label(most)} {verb} by {abs(changes[most]) * 100:.0f} %"
+    title = f"Along the text, the norm of {label(most)} {verb} from {' to '.join(ends)}"
     if min(values.size for _, values in states.values()) < 5:
         title = f"Norms of {counted(len(states), 'state')} along the text"
     elif abs(changes[most]) < 0.1:

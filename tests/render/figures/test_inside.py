@@ -23,6 +23,11 @@ def test_each_slot_has_a_lane_on_its_own_scale(ax):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("position in the text (tokens)", "state norm ‖s‖₂")
 
 
+def test_the_title_says_from_where_to_where_a_norm_grows():
+    figure = figures.figure_of(made.trace({"a.h": [1.0, 2.0, 3.0, 3.0, 9.0], "b.h": [5.0] * 5}), "state_norms")
+    assert figure.title == "Along the text, the norm of a.h grows from 1.00 to 9.00"
+
+
 def test_gradients_a_layer_on_a_logarithmic_axis(ax):
     figure = figures.figure_of(made.history({"a": [3.0, 3.0, 0.3], "b": [4.0, 4.0, 0.4]}, clip=1.0))
     figure.draw(ax=ax)

@@ -56,6 +56,12 @@ def test_the_context_curve(ax):
     assert ax.get_xlabel() == "context (tokens, logarithmic)"
 
 
+def test_a_full_context_that_costs_is_said():
+    curve = msgspec.structs.replace(made.curve(), whole=126.0)  # the curve has 2.6, 2.0, 1.805 and 1.80 nats
+    figure = figures.figure_of(msgspec.structs.replace(made.run(), context=curve), "loss_by_context")
+    assert figure.title == "The full context costs 124 nats more than 1,000 tokens of it"
+
+
 @pytest.mark.parametrize(
     ("run", "word"),
     [
