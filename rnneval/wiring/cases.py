@@ -6,7 +6,8 @@ from functools import partial
 from itertools import product
 
 from rnneval.wiring.behaviour import Ids
-from rnneval.wiring.readings import CacheMethod, Change, KeepCopy, Reading, Rows
+from rnneval.wiring.difference import Logits
+from rnneval.wiring.readings import CacheMethod, Change, Command, KeepCopy, Reading, Rows, TakeBack
 
 ONE_CALL = "in one call with a cache"
 DECODING = "in calls of one token after a state"
@@ -43,6 +44,13 @@ class Case:
     def longest_call(self) -> int:
         """The number of tokens of the longest call."""
         return max(end - first for each in (self.wanted, self.reading) for first, end in each.calls)
+
+    def aligned(self, wanted: Logits, seen: Logits) -> tuple[Logits, Logits]:
+        """Return the logits of both readings for the rows and tokens that are compared."""
+        seen = seen[self.row : self.row + 1] if len(wanted) == 1 else seen
+        wanted, seen = wanted[:, self.begins[0] :], seen[:, self.begins[1] :]
+        tokens = min(wanted.shape[1], seen.shape[1], self.tokens or wanted.shape[1])
+        return wanted[:, :tokens], seen[:, :tokens]
 
 
 def rows(*texts: Iterable[int]) -> Rows:
@@ -149,7 +157,7 @@ def packed_cases(text: Ids, other: Ids) -> Iterator[Case]:
         yield Case(key="packed", pattern="in packed rows", wanted=_whole(other, more), reading=packed, begins=(0, n))
 
 
-def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: KeepCopy | CacheMethod | None) -> Iterator[Case]:
+def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: Command | None) -> Iterator[Case]:
     """Yield a text with another one read in between and taken back, against the text read without it.
 
     The other text is taken back by `crop` (`rollback`), or by the copy of the cache before it; `keep` prepares this.
@@ -160,7 +168,7 @@ def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: KeepCopy | CacheM
     for n, between, more in ((1, 1, (1,)), (3, 2, (1, 1)), (5, 2, (1, 1))):
         after = n + sum(more)
         kept = (Change(call=1, command=keep),) if keep else ()
-        back = CacheMethod("crop", -between) if rollback else KeepCopy.RESTORE
+        back = TakeBack(between) if rollback else KeepCopy.RESTORE
         reading = Reading(
             ids=rows([*text[:n], *other[:between], *text[n:after]]),
             lengths=(n, between, *more),

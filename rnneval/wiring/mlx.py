@@ -1,4 +1,4 @@
-"""Calls that mlx-lm makes of a model, each compared with the same prompt alone.
+"""Calls that mlx-lm makes of a model, each compared with the same text alone.
 
 `batch_generate` and the server of mlx-lm merge the caches of several prompts, pad shorter ones on the right, and let
 rows leave and join a running batch. In each test, rows are read in one of these ways, and every row must give the
@@ -16,7 +16,8 @@ import copy
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,179 +29,149 @@ from rnneval.errors import failure_of
 from rnneval.models.mlx import MlxStep
 from rnneval.models.step import StepLM
 from rnneval.records.wiring import TestResult, Wiring
-from rnneval.wiring.behaviour import ordinary_ids
+from rnneval.wiring import cases
+from rnneval.wiring.behaviour import Ids, ordinary_ids
+from rnneval.wiring.cases import Case
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, Logits, context_spread, differences, result_of
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import CALL_TESTS
 from rnneval.wiring.judging import errors_first, finding_of, verdict_of
+from rnneval.wiring.readings import CacheMethod, Change, Command, KeepCopy, Reading, TakeBack
 from rnneval.wiring.step import check as check_step
 
-_LENGTHS = (20, 7, 12)
-_EQUAL = (9, 9, 9)
-_LATER = 3  # tokens that are read after each prompt, one a call
-_PIECE = 5  # tokens of a call that reads a part of each prompt
+_PROMPTS = (20, 7, 12)
+_LATER = (1, 1, 1)  # calls after each prompt
+_PIECES = (5, 5, 5, 5)  # calls that read a part of each prompt
 _TIMES = 20.0  # outputs of a module must differ by so many times as much as its inputs
 _SMALLEST = 1e-5  # a smaller difference of inputs, relative to their size, is rounding
-Caches = list[Any]
-Prompts = Sequence[list[int]]
+Batch = tuple[Sequence[int], list[Any]]
+"""Rows that are read in one call, and their caches."""
+
+TESTS = {
+    "equal": "rows of one length in one batch",
+    "ragged": "shorter rows padded on the right beside a longer one",
+    "pieces": f"rows in calls of {_PIECES[0]} tokens, which each leaves at its end",
+    "merge": "rows that were read alone and merged",
+    "extract": "rows taken out of a batch by cache.extract()",
+    "filter": "rows that stay in a batch after cache.filter()",
+    "extend": "rows that join a running batch by cache.extend()",
+    "save": "a row whose cache was saved to a file and loaded",
+    "trim": "a row after another text that cache.trim() took back",
+}
+"""The ways to read rows, by the keys of their results in a record."""
+
+
+def _cases(texts: Ids) -> Iterator[Case]:
+    """Yield texts that are read in these ways, against each text alone."""
+    own, (text, other) = partial(_batch_cases, texts), texts[:2]
+    merge, extract, extend = (Change(call=1, command=CacheMethod(name)) for name in ("merge", "extract", "extend"))
+    leave = [
+        Change(call=call, command=CacheMethod("filter", rows)) for call, rows in ((1, (0, 2)), (2, (0, 2)), (3, (0,)))
+    ]
+    yield from (replace(case, key="equal") for case in cases.row_cases(text, other))
+    yield from own("ragged")
+    yield from (
+        replace(case, key="ragged") for case in cases.padding_cases(text, other, 0) if case.key == "right_padding"
+    )
+    yield from own("pieces", *leave[1:], lengths=_PIECES)
+    yield from own("merge", merge)
+    yield from own("extract", merge, extract)
+    yield from own("filter", merge, leave[0])
+    yield from own("extend", extend)
+    yield from (replace(case, key="save") for case in cases.kept_cases(text, other, rollback=False, keep=KeepCopy.SAVE))
+    yield from (replace(case, key="trim") for case in cases.kept_cases(text, other, rollback=True, keep=KeepCopy.SAVE))
+
+
+def _batch_cases(texts: Ids, key: str, *changes: Change, lengths: Sequence[int] = _PROMPTS[:1]) -> Iterator[Case]:
+    """Yield prompts of unequal lengths in one batch, and the tokens after them."""
+    longest, later = max(_PROMPTS), len(_LATER)
+    mask = [[*[1] * count, *[0] * (longest - count), *_LATER] for count in _PROMPTS]
+    beside = Reading(ids=cases.rows(*texts), mask=cases.rows(*mask), lengths=(*lengths, *_LATER), changes=changes)
+    for row, count in enumerate(_PROMPTS):
+        alone = Reading(ids=cases.rows([*texts[row, :count], *texts[row, -later:]]), lengths=(count, *_LATER))
+        yield Case(key=key, pattern="", wanted=alone, reading=beside, row=row, begins=(count, longest))
 
 
 class RowsReader:
-    """Reads several prompts and the tokens after them, as mlx-lm does."""
+    """Reads texts as mlx-lm reads several prompts."""
 
     def __init__(self, step: MlxStep, width: int, seed: int) -> None:
-        self.step = step
-        texts = ordinary_ids(width, (len(_LENGTHS), max(_LENGTHS) + _LATER), [seed, 5])
-        self.texts: list[list[int]] = [[*map(int, row)] for row in texts]
+        self.step, self.width = step, width
+        self.texts = ordinary_ids(width, (len(_PROMPTS), max(_PROMPTS) + len(_LATER)), [seed, 5])
+        self.rows: Sequence[int] = ()  # those that the call at hand reads
+        self.first = 0  # the first token of this call
 
-    def prompts(self, lengths: Sequence[int]) -> Prompts:
-        """Return the first tokens of each text."""
-        return [text[:length] for text, length in zip(self.texts, lengths, strict=True)]
+    def read(self, reading: Reading) -> Logits:
+        """Return the logits `(rows, tokens, V)` of a reading, zeros at pads.
 
-    def later(self, row: int) -> list[int]:
-        """Return the tokens that are read after the prompt of a row."""
-        return self.texts[row][-_LATER:]
+        Rows are in one batch, but before a command to merge them or to let some join.
+        """
+        ids = np.array(reading.ids)
+        mask = np.ones_like(ids) if reading.mask is None else np.array(reading.mask)
+        logits, rows = np.zeros((*ids.shape, self.width)), range(len(ids))
+        batches: list[Batch] = [([row], self.step.caches()) for row in rows]
+        joining = [CacheMethod("merge"), CacheMethod("extend")]
+        if len(rows) > 1 and not any(change.command in joining for change in reading.changes):
+            batches = [([*rows], merged(batches))]
+        with tempfile.TemporaryDirectory() as folder:
+            for call, (self.first, end) in enumerate(reading.calls):
+                for command in reading.commands(call):
+                    batches = _changed(batches, command, str(Path(folder) / "cache.safetensors"))
+                for self.rows, caches in batches:
+                    lengths = mask[self.rows, self.first : end].sum(axis=1)
+                    if time := lengths.max():
+                        at = np.ix_(self.rows, range(self.first, self.first + time))
+                        logits[at] = self._call(np.where(mask[at], ids[at], 0), lengths, caches)
+        return logits
 
-    def alone(self, prompt: list[int]) -> Caches:
-        """Return the caches after one prompt."""
-        caches = self.step.caches()
-        self.step.read([prompt], caches)
-        return caches
-
-    def batch(self, prompts: Prompts) -> Caches:
-        """Return the caches after several prompts in one call."""
-        caches = merged([self.step.caches() for _ in prompts])
-        self.read_on(caches, prompts)
-        return caches
-
-    def read_on(self, caches: Caches, pieces: Prompts) -> None:
+    def _call(self, ids: Ids, lengths: NDArray[np.int64], caches: list[Any]) -> NDArray[np.float32]:
         """Read a piece of each row in one call, shorter ones padded on the right."""
         import mlx.core as mx
 
-        lengths = [*map(len, pieces)]
-        padding = [max(lengths) - length for length in lengths]
-        if any(padding):
-            for cache in caches:
-                cache.prepare(lengths=lengths, right_padding=padding)
-        self.step.read([[*piece, *[0] * pads] for piece, pads in zip(pieces, padding, strict=True)], caches)
-        if any(padding):
-            for cache in caches:
-                cache.finalize()
-            mx.eval([cache.state for cache in caches])
-
-    def decoded(self, caches: Caches, rows: Sequence[int]) -> Logits:
-        """Return the logits `(rows, tokens, V)` of the later tokens of these rows, one token a call."""
-        pieces = [[[self.later(row)[at]] for row in rows] for at in range(_LATER)]
-        return np.concatenate([self.step.read(ids, caches) for ids in pieces], axis=1).astype(np.float64)
-
-    def apart(self, caches: Sequence[Caches], rows: Sequence[int]) -> Logits:
-        """Return the same of rows with caches of their own."""
-        return np.concatenate([self.decoded(each, [row]) for each, row in zip(caches, rows, strict=True)])
-
-    @cached_property
-    def spread(self) -> float:
-        """How far logits move with the context."""
-        return context_spread(self.step.read([self.texts[0]], self.step.caches()).astype(np.float64))
+        padding = ids.shape[1] - lengths
+        for each in caches if padding.any() else ():
+            each.prepare(lengths=lengths.tolist(), right_padding=padding.tolist())
+        logits = self.step.read(ids, caches)
+        for each in caches if padding.any() else ():
+            each.finalize()
+        mx.eval([each.state for each in caches])
+        return logits
 
 
-def merged(caches: Sequence[Caches]) -> Caches:
+def merged(batches: Sequence[Batch]) -> list[Any]:
     """Return the caches of several rows as those of one batch."""
-    return [layer[0].merge(list(layer)) for layer in zip(*caches, strict=True)]
+    return [layer[0].merge(list(layer)) for layer in zip(*[caches for _, caches in batches], strict=True)]
 
 
-class RowsTest(NamedTuple):
-    """A way to read rows, and the lengths of their prompts."""
-
-    read: Callable[[RowsReader, Prompts], Logits]
-    words: str
-    lengths: Sequence[int] = _LENGTHS
-    rows: Sequence[int] = (0, 1, 2)  # those whose logits are given
-
-
-def _ragged(reader: RowsReader, prompts: Prompts) -> Logits:
-    return reader.decoded(reader.batch(prompts), range(len(prompts)))
-
-
-def _in_pieces(reader: RowsReader, prompts: Prompts) -> Logits:
-    """Read prompts in several calls; a row that has been read leaves the batch in a copy."""
+def _changed(batches: list[Batch], command: Command, path: str) -> list[Batch]:
+    """Return the batches of rows after a command about their caches, which may save them to a file."""
     import mlx.core as mx
+    from mlx_lm.models import cache as mlx_caches
 
-    caches, rows, read = merged([reader.step.caches() for _ in prompts]), [*range(len(prompts))], 0
-    ends: dict[int, Caches] = {}
-    while rows:
-        reader.read_on(caches, [prompts[row][read : read + _PIECE] for row in rows])
-        read += _PIECE
-        for at, row in enumerate(rows):
-            if len(prompts[row]) <= read:
-                ends[row] = copy.deepcopy(caches)
-                for cache in ends[row]:
-                    cache.filter(mx.array([at]))
-        staying = [at for at, row in enumerate(rows) if row not in ends]
-        rows = [rows[at] for at in staying]
-        if rows:
-            for cache in caches:
-                cache.filter(mx.array(staying))
-    return reader.apart([ends[row] for row in range(len(prompts))], range(len(prompts)))
-
-
-def _merge(reader: RowsReader, prompts: Prompts) -> Logits:
-    return reader.decoded(merged([reader.alone(prompt) for prompt in prompts]), range(len(prompts)))
-
-
-def _extract(reader: RowsReader, prompts: Prompts) -> Logits:
-    batch = merged([reader.alone(prompt) for prompt in prompts])
-    rows = range(len(prompts))
-    return reader.apart([[cache.extract(row) for cache in batch] for row in rows], rows)
-
-
-def _filter(reader: RowsReader, prompts: Prompts) -> Logits:
-    import mlx.core as mx
-
-    batch = merged([reader.alone(prompt) for prompt in prompts])
-    for cache in batch:
-        cache.filter(mx.array([0, 2]))
-    return reader.decoded(batch, (0, 2))
-
-
-def _extend(reader: RowsReader, prompts: Prompts) -> Logits:
-    running, joining = (merged([reader.alone(each) for each in part]) for part in (prompts[:1], prompts[1:]))
-    for cache, other in zip(running, joining, strict=True):
-        cache.extend(other)
-    return reader.decoded(running, range(len(prompts)))
-
-
-def _save(reader: RowsReader, prompts: Prompts) -> Logits:
-    from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "cache.safetensors")
-        save_prompt_cache(path, reader.alone(prompts[0]))
-        return reader.apart([load_prompt_cache(path)], (0,))
-
-
-def _trim(reader: RowsReader, prompts: Prompts) -> Logits:
-    from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
-
-    caches = reader.alone(prompts[0])
-    if can_trim_prompt_cache(caches):  # where it cannot, mlx-lm reads the prompt anew
-        reader.step.read([prompts[1]], caches)
-        trim_prompt_cache(caches, len(prompts[1]))
-    return reader.apart([caches], (0,))
-
-
-TESTS = {
-    "equal": RowsTest(_ragged, "rows of one length in one batch", _EQUAL),
-    "ragged": RowsTest(_ragged, "shorter rows padded on the right beside a longer one"),
-    "pieces": RowsTest(_in_pieces, f"rows in calls of {_PIECE} tokens, which each leaves at its end"),
-    "merge": RowsTest(_merge, "rows that were read alone and merged"),
-    "extract": RowsTest(_extract, "rows taken out of a batch by cache.extract()"),
-    "filter": RowsTest(_filter, "rows that stay in a batch after cache.filter()", rows=(0, 2)),
-    "extend": RowsTest(_extend, "rows that join a running batch by cache.extend()"),
-    "save": RowsTest(_save, "a row whose cache was saved to a file and loaded", rows=(0,)),
-    "trim": RowsTest(_trim, "a row after another text that cache.trim() took back", rows=(0,)),
-}
-"""The ways to read rows, by the keys of their results in a record."""
+    (rows, caches), *joining = batches
+    match command:
+        case KeepCopy.SAVE:
+            mlx_caches.save_prompt_cache(path, caches)
+        case TakeBack(tokens=tokens) if mlx_caches.can_trim_prompt_cache(caches):
+            mlx_caches.trim_prompt_cache(caches, tokens)
+        case KeepCopy.RESTORE | TakeBack():  # where mlx-lm cannot trim a cache, it goes on from an older one
+            return [(rows, mlx_caches.load_prompt_cache(path))]
+        case CacheMethod(name="merge" | "extend" as name):
+            running = merged(batches if name == "merge" else batches[:1])
+            for each, other in zip(running, merged(joining), strict=True) if name == "extend" else ():
+                each.extend(other)
+            return [([row for rows, _ in batches for row in rows], running)]
+        case CacheMethod(name="extract"):
+            return [([row], [each.extract(at) for each in caches]) for at, row in enumerate(rows)]
+        case CacheMethod(name="filter", rows=tuple(staying)):
+            parts = [[*staying], *([row] for row in rows if row not in staying)]
+            copies = [copy.deepcopy(caches) for _ in parts]
+            for part, kept in zip(parts, copies, strict=True):
+                for each in kept:
+                    each.filter(mx.array([rows.index(row) for row in part]))
+            return [*zip(parts, copies, strict=True), *joining]
+    return batches
 
 
 def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
@@ -208,20 +179,22 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     wiring = check_step(lm, declare=declare, seed=seed)
     step: Any = lm.function.step
     reader = RowsReader(step, lm.width, seed)
+    every, logits = [*_cases(reader.texts)], cache(reader.read)
     results, findings, doubts, script = {}, list(wiring.findings), [], None
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)
-    for key, test in TESTS.items():
-        result, row = _result(reader, test)
+    for key, words in TESTS.items():
+        result, case = _result(reader, logits, [case for case in every if case.key == key])
         results[key] = result
         if result.verdict == "inconclusive":
-            doubts.append(f"{test.words}: {result.detail}")
+            doubts.append(f"{words}: {result.detail}")
         elif result.verdict == "fail" and not (key == "pieces" and results["ragged"].verdict == "fail"):
-            module = _module(reader, test, row)
+            module = _module(reader, case)
             where = f"; {module} is the first module whose inputs agree and whose outputs do not" if module else ""
-            sentence = f"{test.words[0].upper()}{test.words[1:]}: {result.detail}{where}"
+            sentence = f"{words[0].upper()}{words[1:]}: {result.detail}{where}"
             findings.append(finding_of(CALL_TESTS[key], Detection(sentence=sentence, at=Spot(layer=module))))
-            script = script or _script(lm, reader, test, row)
+            if key in {"equal", "ragged"}:
+                script = script or _script(lm, case)
     agreeing = sum(result.verdict == "pass" for result in results.values())
     reason = f"{wiring.reason}; {agreeing} ways of mlx-lm to read several rows give what each row gives alone"
     verdict, reason = verdict_of(findings, doubts, reason)
@@ -231,22 +204,25 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     )
 
 
-def _result(reader: RowsReader, test: RowsTest) -> tuple[TestResult, int]:
-    """Return the result of a test, and the row that differs most."""
+def _result(
+    reader: RowsReader, logits: Callable[[Reading], Logits], compared: Sequence[Case]
+) -> tuple[TestResult, Case]:
+    """Return the result of a test, and the case that differs most."""
     half = reader.step.half
     limits = Limits.of_noise(5 * HALF_TYPES[half] if half else ASSUMED_NOISE, half=half)
-    prompts = reader.prompts(test.lengths)
+    sizes = []
     try:
-        wanted = reader.apart([reader.alone(prompts[row]) for row in test.rows], test.rows)
-        seen = test.read(reader, prompts)
+        spread = context_spread(logits(Reading(ids=cases.rows(reader.texts[0]))))
+        for case in compared:
+            wanted, seen = case.aligned(logits(case.wanted), logits(case.reading))
+            sizes.append(float(differences(seen, wanted, spread).max()))
     except Exception as error:  # a cache without a method, or a model that fails in a batch
         detail = failure_of(error)
-        return TestResult(verdict="inconclusive", tolerance=limits.tolerance, detail=detail), 0
-    by_row = differences(seen, wanted, reader.spread).max(axis=1)
-    worst = int(by_row.argmax())
-    row, largest = test.rows[worst], float(by_row[worst])
-    detail = f"row {row} ({len(prompts[row])} tokens): {largest:.2g} of the context spread"
-    return result_of(detail, largest, limits, passed=largest <= limits.tolerance), row
+        return TestResult(verdict="inconclusive", tolerance=limits.tolerance, detail=detail), compared[0]
+    worst = int(np.argmax(sizes))
+    case, largest = compared[worst], sizes[worst]
+    detail = f"row {case.row}, {case.wanted}: {largest:.2g} of the context spread"
+    return result_of(detail, largest, limits, passed=largest <= limits.tolerance), case
 
 
 # The module at fault
@@ -260,21 +236,16 @@ class _RowRun(NamedTuple):
     outputs: list[NDArray[np.float32]]
 
 
-def _module(reader: RowsReader, test: RowsTest, row: int) -> str | None:
-    """Return name and class of the first module whose inputs agree and whose outputs do not, in calls of one token.
-
-    Rows that are read apart after all have no call in common, of which the last could be compared: None.
-    """
-    prompts = reader.prompts(test.lengths)
+def _module(reader: RowsReader, case: Case) -> str | None:
+    """Return name and class of the first module whose inputs agree and whose outputs do not, in the compared calls."""
     with suppress(Exception):  # the test has told of a model that fails
-        caches = reader.alone(prompts[row])
-        with _runs(reader.step.model, 0) as alone:
-            reader.decoded(caches, [row])
-        with _runs(reader.step.model, test.rows.index(row)) as beside:
-            test.read(reader, prompts)
+        with _runs(reader, 0, case.begins[0]) as alone:
+            reader.read(case.wanted)
+        with _runs(reader, case.row, case.begins[1]) as beside:
+            reader.read(case.reading)
         kinds = {name: type(module).__name__ for name, module in reader.step.model.named_modules()}
-        for one, other in zip(alone, beside[-len(alone) :], strict=True):
-            if one.module != other.module or not other.outputs:
+        for one, other in zip(alone, beside, strict=True):
+            if one.module != other.module:
                 return None
             if _apart(one.outputs, other.outputs) > _TIMES * max(_apart(one.inputs, other.inputs), _SMALLEST):
                 return f"{one.module} ({kinds.get(one.module, '')})" if one.module else kinds.get("", "")
@@ -282,10 +253,11 @@ def _module(reader: RowsReader, test: RowsTest, row: int) -> str | None:
 
 
 @contextmanager
-def _runs(model: Any, row: int) -> Iterator[list[_RowRun]]:
-    """List the runs of all modules while the block runs, in the order of their ends; Python calls by the class."""
+def _runs(reader: RowsReader, row: int, begin: int) -> Iterator[list[_RowRun]]:
+    """List the runs of all modules over a row from a token on, as they end; Python calls by the class."""
     import mlx.core as mx
 
+    model = reader.step.model
     names = {id(module): name for name, module in model.named_modules()}
     runs: list[_RowRun] = []
 
@@ -293,10 +265,13 @@ def _runs(model: Any, row: int) -> Iterator[list[_RowRun]]:
         arrays = [
             each for each in (values if isinstance(values, tuple | list) else [values]) if hasattr(each, "astype")
         ]
-        return [np.array(each[row].astype(mx.float32)) for each in arrays if each.ndim and each.shape[0] > row]
+        at = reader.rows.index(row)
+        return [np.array(each[at].astype(mx.float32)) for each in arrays if each.ndim and each.shape[0] > at]
 
     def listening(original: Any) -> Any:
         def call(module: Any, *arguments: Any, **more: Any) -> Any:
+            if row not in reader.rows or reader.first < begin:
+                return original(module, *arguments, **more)
             inputs = row_of(arguments)
             outputs = original(module, *arguments, **more)
             runs.append(_RowRun(names.get(id(module), ""), inputs, row_of(outputs)))
@@ -353,10 +328,10 @@ print(mx.abs((seen - mx.logsumexp(seen)) - (expected - mx.logsumexp(expected))).
 '''
 
 
-def _script(lm: StepLM, reader: RowsReader, test: RowsTest, row: int) -> str | None:
+def _script(lm: StepLM, case: Case) -> str:
     """Return code without rnneval that shows a fault of padded rows."""
-    if test.read is not _ragged:
-        return None
-    prompts = reader.prompts(test.lengths)
-    tokens = [reader.later(each)[0] for each in range(len(prompts))]
-    return _LINES.format(path=lm.checkpoint.path or "FOLDER", prompts=prompts, row=row, tokens=tokens)
+    ids, mask, (_, end) = case.reading.ids, case.reading.mask, case.reading.calls[0]
+    lengths = [sum(row[:end]) for row in mask] if mask else [end] * len(ids)
+    prompts = [[*row[:length]] for row, length in zip(ids, lengths, strict=True)]
+    path = lm.checkpoint.path or "FOLDER"
+    return _LINES.format(path=path, prompts=prompts, row=case.row, tokens=[row[end] for row in ids])

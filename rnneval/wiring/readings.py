@@ -33,7 +33,17 @@ class CacheMethod:
     """Command to call a method of the cache."""
 
     name: str
-    argument: tuple[int, ...] | int | None = None  # rows or a number of tokens; None for a method that takes none
+    rows: tuple[int, ...] | None = None  # None for a method that takes none
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """Command to take the last tokens out of the cache again."""
+
+    tokens: int
+
+
+Command = KeepCopy | CacheMethod | TakeBack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +51,7 @@ class Change:
     """Command that is carried out on the cache before a call."""
 
     call: int
-    command: KeepCopy | CacheMethod
+    command: Command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +77,7 @@ class Reading:
         """The first token of each call and the one after its last."""
         return [*pairwise([0, *np.cumsum(self.lengths or (self.tokens,)).tolist()])]
 
-    def commands(self, call: int) -> list[KeepCopy | CacheMethod]:
+    def commands(self, call: int) -> list[Command]:
         """Return what is done with the cache before a call, in order."""
         return [change.command for change in self.changes if change.call == call]
 

@@ -236,12 +236,9 @@ class _CallTests:
 
     def _against(self, case: Case, reading: Reading, logits: Logits, special: bool) -> Distance:
         """Return the difference of two readings, with its position in the first one."""
-        wanted, begins = self.reader.logits(reading), case.begins[0]
-        logits = logits[case.row : case.row + 1] if len(wanted) == 1 else logits
-        wanted, logits = wanted[:, begins:], logits[:, case.begins[1] :]
-        tokens = min(wanted.shape[1], logits.shape[1], case.tokens or wanted.shape[1])
-        by_token = differences(wanted[:, :tokens], logits[:, :tokens], self.spread)
-        at = slice(begins, begins + tokens)
+        wanted, seen = case.aligned(self.reader.logits(reading), logits)
+        by_token, begins = differences(wanted, seen, self.spread), case.begins[0]
+        at = slice(begins, begins + wanted.shape[1])
         if special:  # a model may treat a special id as it likes
             by_token = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, by_token)
         largest = by_token.max(axis=0)

@@ -12,7 +12,7 @@ from rnneval.errors import failure_of
 from rnneval.models.torch.causal import CachedStep
 from rnneval.wiring.behaviour import COLUMNS
 from rnneval.wiring.difference import Logits, as_logits
-from rnneval.wiring.readings import CacheMethod, KeepCopy, Reading
+from rnneval.wiring.readings import CacheMethod, KeepCopy, Reading, TakeBack
 from rnneval.wiring.torch.fresh import awakened
 
 
@@ -85,7 +85,7 @@ class CacheReader:
         cached = bool(reading.lengths)
         with self.step.evaluating(), self.step.holding():
             name = self.step.cache_name if cached else ""
-            cache = self.step.first_cache(len(reading.ids)) if cached else None
+            cache: Any = self.step.first_cache(len(reading.ids)) if cached else None
             saved: Any = None
             for call, (first, end) in enumerate(reading.calls):
                 for command in reading.commands(call):
@@ -94,9 +94,10 @@ class CacheReader:
                             saved = copy.deepcopy(cache)
                         case KeepCopy.RESTORE:
                             cache = saved
-                        case CacheMethod(name=method, argument=argument):
-                            rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
-                            getattr(cache, method)(*([] if argument is None else [rows]))
+                        case TakeBack(tokens=tokens):
+                            cache.crop(-tokens)
+                        case CacheMethod(name=method, rows=rows):
+                            getattr(cache, method)(*([] if rows is None else [torch.tensor(rows)]))
                 arguments = self.arguments(reading, first, end)
                 output = self.step.module(use_cache=cached, **({name: cache} if name else {}), **arguments)
                 if name and (returned := getattr(output, name, None)) is not None:

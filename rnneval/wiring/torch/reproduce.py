@@ -6,7 +6,7 @@ from itertools import takewhile
 import torch
 
 from rnneval.wiring.cases import Case
-from rnneval.wiring.readings import CacheMethod, KeepCopy, Reading
+from rnneval.wiring.readings import CacheMethod, KeepCopy, Reading, TakeBack
 from rnneval.wiring.torch.readings import CacheReader
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
@@ -86,9 +86,8 @@ def _reading(reader: CacheReader, reading: Reading, name: str, column: int, row:
                     lines.append(f"saved = copy.deepcopy({current})")
                 case KeepCopy.RESTORE:
                     cache = "saved"
-                case CacheMethod(name=method, argument=argument):
-                    rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
-                    lines.append(f"{current}.{method}({'' if rows is None else _code(rows)})")
+                case _:
+                    lines.append(f"{current}.{_call(command)}")
         arguments = _arguments(reader, reading, first, end) + f", {reader.step.cache_name}={cache}" * bool(cache)
         ones = [*takewhile(lambda bounds: bounds[1] - bounds[0] == 1, calls[call:])]
         cache, read = returned, end
@@ -109,6 +108,13 @@ def _arguments(reader: CacheReader, reading: Reading, first: int, end: int) -> s
     """Return the arguments of a call other than ids and cache, as code."""
     arguments = reader.arguments(reading, first, end)
     return "".join(f", {name}={_code(value)}" for name, value in arguments.items() if name not in _BY_HAND)
+
+
+def _call(command: CacheMethod | TakeBack) -> str:
+    """Return the call of a method of a cache, as code."""
+    if isinstance(command, TakeBack):
+        return f"crop({-command.tokens})"
+    return f"{command.name}({'' if command.rows is None else _code(torch.tensor(command.rows))})"
 
 
 def _code(value: torch.Tensor | int) -> str:

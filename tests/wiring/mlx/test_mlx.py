@@ -17,6 +17,7 @@ pytest.importorskip("mlx_lm", reason="mlx-lm is not installed: pip install 'rnne
 
 from mlx import nn  # noqa: E402 - after the skips
 from mlx.utils import tree_flatten, tree_map_with_path  # noqa: E402
+from mlx_lm.models import cache as caches  # noqa: E402
 from mlx_lm.models import mamba2  # noqa: E402
 from mlx_lm.models.cache import ArraysCache  # noqa: E402
 
@@ -113,6 +114,28 @@ def test_a_wrong_method_of_a_cache_is_found(monkeypatch, method, wrong):
     assert wiring.oracles[method].verdict == "fail"
     assert {finding.rule for finding in wiring.findings} >= {"cache-operation"}
     assert wiring.oracles["merge"].verdict == "pass"
+
+
+def test_caches_that_lose_their_state_in_a_file_or_keep_what_was_trimmed_are_found(monkeypatch):
+    load = caches.load_prompt_cache
+
+    def halves(path):
+        (cache,) = load(path)
+        cache.cache = [each / 2 for each in cache.cache]
+        return [cache]
+
+    monkeypatch.setattr(caches, "load_prompt_cache", halves)
+    monkeypatch.setattr(ArraysCache, "is_trimmable", lambda _: True)
+    monkeypatch.setattr(ArraysCache, "trim", lambda _, tokens: tokens, raising=False)
+    wiring = rnneval.check(rnneval.from_mlx(drawn(Summing())))
+    assert [key for key, test in wiring.oracles.items() if test.verdict == "fail"] == ["save", "trim"]
+    assert {finding.rule for finding in wiring.findings} == {"cache-operation"}
+
+
+def test_the_module_of_a_row_that_leaves_its_batch_is_named(monkeypatch):
+    monkeypatch.setattr(ArraysCache, "extract", takes_first)
+    wiring = rnneval.check(rnneval.from_mlx(drawn(Summing())))
+    assert [finding.layer for finding in wiring.findings] == ["layer (Sum)"]
 
 
 def test_a_cache_that_raises_is_inconclusive(monkeypatch):
