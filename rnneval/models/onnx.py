@@ -6,8 +6,8 @@ inputs that a pairing names.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ _TYPES = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(bool)": np.bool_,
     "tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8,
 }  # fmt: skip
-_MASKS, _POSITIONS = {"attention_mask"}, {"position_ids", "cache_position", "past_sequence_length"}
+_POSITIONS = {"position_ids", "cache_position", "past_sequence_length"}
 _LENGTHS = {"sequence_lens", "sequence_lengths", "seq_lens", "lengths"}
 _PAST = "number of tokens before"  # the key of the state under which it is carried, where positions are asked for
 _IDS = ("input_ids", "ids", "tokens", "token_ids", "input", "x")
@@ -52,7 +52,8 @@ class OnnxGraph:
     ids: Port
     logits: str
     states: tuple[Port, ...]  # the inputs that take a state
-    extras: tuple[Port, ...]  # masks, positions and lengths, which rnneval makes
+    extras: tuple[Port, ...]  # masks, positions, lengths and other inputs of each token, which rnneval makes
+    axes: str  # of the ids: `rt` for rows and tokens, `tr` for tokens first, `r` for one token or `t` for one row
     shapes: Mapping[str, tuple[int, ...]]  # of states and of the outputs that may be one, in the trial call
     dtypes: Mapping[str, np.dtype[Any]]
     width: int
@@ -78,28 +79,48 @@ class OnnxGraph:
         return self.tokens is not None and self.tokens > 1
 
     def fits(self, into: str, output: str) -> bool:
-        """Return whether an output can be given to an input: equal type, and shape but for what grows."""
+        """Return whether an output, "" for none, can be given to an input: equal type, and shape but for what grows."""
+        if not output:
+            return True
         return self.dtypes[into] == self.dtypes[output] and _alike(self.shapes[into], self.shapes[output])
 
     def start(self, rows: int, past: int = 0) -> dict[str, NDArray[Any]]:
         """Return zeros for every input that takes a state; `past` is the number of tokens before."""
         rows = self.rows or rows
-        state = {port.name: np.zeros(_shape(port, self.ids, rows, past), port.dtype) for port in self.states}
+        batch = dict(zip(self.axes, self.ids.sizes, strict=False)).get("r")
+        state = {port.name: np.zeros(_shape(port, batch, rows, past), port.dtype) for port in self.states}
         return state | ({_PAST: np.full(rows, past, np.int64)} if self.extras else {})
 
     def call(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Run the graph once; return the logits `(rows, time, V)` and every other output."""
         rows, time = ids.shape
         given = np.repeat(ids, self.rows, axis=0) if self.rows and rows == 1 else ids
-        feed = {self.ids.name: _as_input(given, self.ids, self.width)}
-        feed |= {port.name: np.asarray(state[port.name], port.dtype) for port in self.states}
-        feed |= {port.name: _extra(port, self.ids, given.shape, state[_PAST]) for port in self.extras}
-        outputs = dict(zip((each.name for each in self.session.get_outputs()), _run(self.session, feed), strict=True))
-        logits = outputs.pop(self.logits)[:rows]
-        logits = logits[:, None] if logits.ndim == 2 else logits
+        outputs = self.run(given, state)
+        logits, axes = outputs.pop(self.logits), self.axes.replace("t", "" if self.last_only else "t")
+        logits = logits.swapaxes(0, 1) if axes == "tr" else logits
+        logits = np.expand_dims(logits, [at for at, axis in enumerate("rt") if axis not in axes])[:rows]
         if self.probabilities:
             logits = np.log(np.maximum(logits, _TINY))
         return logits, outputs | ({_PAST: state[_PAST] + time} if self.extras else {})
+
+    def run(self, ids: NDArray[np.int32], state: Arrays) -> dict[str, NDArray[Any]]:
+        """Run the graph once on ids `(rows, time)`; return its outputs as they are."""
+        feed = {self.ids.name: self._arranged(_as_input(ids, self.ids, self.width))}
+        feed |= {port.name: np.asarray(state[port.name], port.dtype) for port in self.states}
+        feed |= {port.name: self._arranged(_extra(port, self.ids, ids.shape, state[_PAST])) for port in self.extras}
+        try:
+            outputs: list[NDArray[Any]] = self.session.run(None, feed)
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            seen = f"onnxruntime cannot run the graph on {shapes}: {type_and_message(error)[:300]}"
+            raise CheckpointError(f"{self.file.path}: {seen}") from error
+        return dict(zip((each.name for each in self.session.get_outputs()), outputs, strict=True))
+
+    def _arranged(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array `(rows, time, …)` with the axes of the ids."""
+        if array.ndim < 2 or self.axes == "rt":
+            return array
+        return array.swapaxes(0, 1) if self.axes == "tr" else array[:, 0] if self.axes == "r" else array[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +128,7 @@ class GraphStep:
     """The step function of a graph: it gives each output to the input that is its partner."""
 
     graph: OnnxGraph
-    pairs: Mapping[str, str]  # the output that each input of a state gets
+    pairs: Mapping[str, str]  # the output that each input of a state gets, "" for zeros
 
     def __call__(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Read ids `(rows, time)` from a state, in one call or token by token."""
@@ -184,7 +205,7 @@ def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterab
         CheckpointError: it is no language model, or an input is neither ids nor a state.
     """
     graph = _recognised(file, session_of(file), vocabulary, frozenset(states))
-    if graph.tokens is None or graph.last_only:
+    if graph.tokens is None or graph.last_only or "t" not in graph.axes:
         return graph
     return _loosened(graph, vocabulary) or graph
 
@@ -192,39 +213,34 @@ def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterab
 def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: frozenset[str]) -> OnnxGraph:
     """Recognise inputs and outputs by two trial calls."""
     inputs, outputs = ([_port(file, each) for each in ports] for ports in (session.get_inputs(), session.get_outputs()))
-    known = {name for name in _MASKS | _POSITIONS | _LENGTHS if name not in states}
-    extras = tuple(port for port in inputs if port.name.lower() in known)
-    ids = _ids(file, [port for port in inputs if port not in extras and port.name not in states], vocabulary)
+    named = [port for port in inputs if port.name not in states]
+    ids = _ids(file, [port for port in named if not filling(port, None)], vocabulary)
+    extras = tuple(port for port in named if port is not ids and filling(port, ids))
     taking = tuple(port for port in inputs if port is not ids and port not in extras)
     width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2
-    rows, tokens = (size if isinstance(size, int) and size > 0 else None for size in (*ids.sizes, 1)[:2])
     blank = OnnxGraph(
-        file=file, session=session, ids=ids, logits=outputs[0].name, states=taking, extras=extras, shapes={}, dtypes={},
-        width=int(width or 2), rows=rows, tokens=tokens, last_only=False, probabilities=False,
+        file=file, session=session, ids=ids, logits="", states=taking, extras=extras, axes="", shapes={}, dtypes={},
+        width=int(width or 2), rows=None, tokens=None, last_only=False, probabilities=False,
     )  # fmt: skip
-    tokens, trials = _trials(blank, outputs)
-    count, first = rows or 2, trials[0]
-    named = {port.name: port for port in outputs}
+    blank, trials = _trials(blank, outputs)
+    count, first = blank.rows or 2, trials[0]
+    times = (blank.tokens,) if blank.tokens else _TRIALS
+    whole = [tuple(count if axis == "r" else time for axis in blank.axes) for time in times]
+    last = [(count,) if "r" in blank.axes else ()] * len(times)
     candidates = [
         name
         for name, array in first.items()
-        if array.dtype.kind == "f"
-        and (
-            all(
-                trial[name].shape[:2] == (count, time)
-                for trial, time in zip(trials, (tokens,) if tokens else _TRIALS, strict=True)
-            )
-            if array.ndim == 3
-            else array.ndim == 2 and array.shape[0] == count
-        )
+        if array.dtype.kind == "f" and array.ndim and [trial[name].shape[:-1] for trial in trials] in (whole, last)
     ]
     start = blank.start(count)
     wide = ids.sizes[2] if len(ids.sizes) == 3 else vocabulary
+    sources = {name: _sources(file.model.graph, name) for name in candidates}
 
     def unlikely(name: str) -> tuple[bool, ...]:
         array = first[name]
         taken = any(_alike(state.shape, array.shape) for state in start.values())
-        return "logits" not in name.lower(), array.ndim != 3, array.shape[-1] != wide, taken
+        read_on = any(sources[name] < sources[other] for other in candidates)
+        return "logits" not in name.lower(), array.ndim <= len(blank.axes), array.shape[-1] != wide, taken, read_on
 
     if not candidates:
         listed = ", ".join(f"{name} {array.shape}" for name, array in first.items())
@@ -232,35 +248,36 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     logits = min(candidates, key=unlikely)
     scores = first[logits]
     sums = bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1, dtype=np.float64), 1, atol=1e-3))
-    rest = {name: array for name, array in first.items() if name != logits and name in named}
+    rest = {name: array for name, array in first.items() if name != logits}
     return replace(
         blank,
         logits=logits,
         shapes={name: array.shape for name, array in {**start, **rest}.items() if name != _PAST},
         dtypes={name: array.dtype for name, array in {**start, **rest}.items() if name != _PAST},
         width=scores.shape[-1],
-        tokens=tokens,
-        last_only=scores.ndim == 2,
+        last_only=scores.ndim == len(blank.axes),
         probabilities=sums and scores.shape[-1] > 1,
     )
 
 
-def _trials(graph: OnnxGraph, outputs: Sequence[Port]) -> tuple[int | None, list[dict[str, NDArray[Any]]]]:
-    """Return the number of tokens of every call, None if it is free, and the outputs of trial calls.
+def _trials(graph: OnnxGraph, outputs: Sequence[Port]) -> tuple[OnnxGraph, list[dict[str, NDArray[Any]]]]:
+    """Return a graph whose axes and fixed numbers are known, and the outputs of trial calls.
 
     An exporter may declare a free axis and compute with a fixed number: that of the outputs, or one.
     """
-    if graph.tokens:
-        return graph.tokens, [_outputs(graph, graph.tokens)]
-    try:
-        return None, [_outputs(graph, time) for time in _TRIALS]
-    except CheckpointError:
-        fixed = {port.sizes[1]: None for port in outputs if len(port.sizes) == 3}
-        for size in (*fixed, 1):
-            with suppress(CheckpointError):
-                if isinstance(size, int):
-                    return size, [_outputs(graph, size)]
-        raise
+    free = any(not isinstance(size, int) for port in graph.states for size in port.sizes)
+    orders = ("rt", "tr") if len(graph.ids.sizes) > 1 else ("r",) if free or not graph.states else ("t",)
+    computed = [size for port in outputs if len(port.sizes) == 3 for size in port.sizes[:2] if isinstance(size, int)]
+    refused: list[CheckpointError] = []
+    for rows, tokens, axes in product((None, 1), dict.fromkeys([None, *computed, 1]), orders):
+        sizes = {"r": 1, "t": 1} | dict(zip(axes, graph.ids.sizes, strict=False))
+        fixed = [size if isinstance(size, int) and size > 0 else None for size in (sizes["r"], sizes["t"])]
+        layout = replace(graph, axes=axes, rows=fixed[0] or rows, tokens=fixed[1] or tokens)
+        try:
+            return layout, [_outputs(layout, time) for time in ((layout.tokens,) if layout.tokens else _TRIALS)]
+        except CheckpointError as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def _port(file: GraphFile, declared: Any) -> Port:
@@ -284,8 +301,8 @@ def _ids(file: GraphFile, inputs: Sequence[Port], vocabulary: int | None) -> Por
         *(port for name in _IDS for port in whole if port.name.lower() == name),
         *(port for port in whole if rank[port.name] == 2),
         *(port for name in _IDS for port in one_hot if port.name.lower() == name),
-        *whole,
         *(port for port in floats if port.name in integers),
+        *whole,
         *(port for port in one_hot if vocabulary is not None and port.sizes[2] == vocabulary),
         *(port for port in one_hot if isinstance(port.sizes[2], int)),
     ]
@@ -293,6 +310,33 @@ def _ids(file: GraphFile, inputs: Sequence[Port], vocabulary: int | None) -> Por
         listed = ", ".join(f"{port.name} {port.sizes}" for port in inputs) or "none"
         raise CheckpointError(f"{file.path}: no input takes ids (rows, time): it has {listed}")
     return choices[0]
+
+
+def _sources(graph: Any, name: str) -> set[str]:
+    """Return the names of all that an output is computed from."""
+    makers = {output: node for node in graph.node for output in node.output}
+    sources, waiting = set[str](), [name]
+    while waiting:
+        node = makers.get(waiting.pop())
+        new = {*node.input} - sources if node is not None else set[str]()
+        sources |= new
+        waiting += new
+    return sources
+
+
+def filling(port: Port, ids: Port | None) -> str:
+    """Return what an input gets that is neither ids nor a state: `positions`, `lengths`, `ones` or `zeros`; "" if none.
+
+    An input with the free axes of the ids has a number for each token.
+    """
+    name = port.name.lower()
+    if name in _POSITIONS | _LENGTHS:
+        return "positions" if name in _POSITIONS else "lengths"
+    if len(port.sizes) == 2 and "mask" in name:
+        return "ones"
+    if ids is None or len(port.sizes) != 2 or port.sizes != ids.sizes[:2] or isinstance(port.sizes[1], int):
+        return ""
+    return "zeros" if np.dtype(port.dtype).kind in "iu" else "ones"
 
 
 def _cast_to_integers(graph: Any) -> set[str]:
@@ -304,9 +348,9 @@ def _cast_to_integers(graph: Any) -> set[str]:
     }
 
 
-def _shape(port: Port, ids: Port, rows: int, past: int) -> tuple[int, ...]:
+def _shape(port: Port, batch: _Size, rows: int, past: int) -> tuple[int, ...]:
     """Return the shape of a state: a symbol stands for the rows, or for past tokens."""
-    batch, symbols = ids.sizes[0], [size for size in port.sizes if not isinstance(size, int)]
+    symbols = [size for size in port.sizes if not isinstance(size, int)]
     at = symbols.index(batch) if batch in symbols else 0
     names = iter(range(len(symbols)))
     return tuple(size if isinstance(size, int) else rows if next(names) == at else past for size in port.sizes)
@@ -318,45 +362,25 @@ def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def _as_input(ids: NDArray[np.int32], port: Port, width: int) -> NDArray[Any]:
-    if len(port.sizes) == 3:
-        return np.eye(width, dtype=port.dtype)[ids]
-    return ids.astype(port.dtype) if len(port.sizes) > 1 else ids[:, 0].astype(port.dtype)
+    return np.eye(width, dtype=port.dtype)[ids] if len(port.sizes) == 3 else ids.astype(port.dtype)
 
 
 def _extra(port: Port, ids: Port, shape: tuple[int, ...], past: NDArray[Any]) -> NDArray[Any]:
-    """Return a mask of ones, positions, or lengths of rows."""
-    rows, time = shape
-    if port.name.lower() in _LENGTHS:
+    """Return what fills an input for ids of this shape, after `past` tokens of each row."""
+    fill, (rows, time) = filling(port, ids), shape
+    if fill == "lengths":
         return np.full(rows, time, port.dtype)
-    if port.name.lower() in _MASKS:
-        before = 0 if port.sizes[-1] == ids.sizes[-1] else int(past.max())
-        return np.ones((rows, before + time), port.dtype)
+    if fill != "positions":
+        before = 0 if port.sizes == ids.sizes[:2] else int(past.max())
+        return np.full((rows, before + time), fill == "ones", port.dtype)
     positions = past[:, None] + np.arange(time)
     return np.asarray(positions if len(port.sizes) == 2 else positions[0, : time if port.sizes else 1], port.dtype)
-
-
-def _run(session: Any, feed: Arrays) -> list[NDArray[Any]]:
-    try:
-        outputs: list[NDArray[Any]] = session.run(None, dict(feed))
-    except Exception as error:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
-        why = type_and_message(error)[:300]
-        raise CheckpointError(f"onnxruntime cannot run the graph on {shapes}: {why}") from error
-    return outputs
 
 
 def _outputs(graph: OnnxGraph, time: int) -> dict[str, NDArray[Any]]:
     """Return the outputs of a call over so many tokens from a state of zeros."""
     rows = graph.rows or 2
-    state, ids = graph.start(rows), np.arange(rows * time, dtype=np.int32).reshape(rows, time) % 2
-    feed = {graph.ids.name: _as_input(ids, graph.ids, graph.width)}
-    feed |= {port.name: state[port.name] for port in graph.states}
-    feed |= {port.name: _extra(port, graph.ids, ids.shape, state[_PAST]) for port in graph.extras}
-    try:
-        outputs = _run(graph.session, feed)
-    except CheckpointError as error:
-        raise CheckpointError(f"{graph.file.path}: {error}") from error
-    return dict(zip((each.name for each in graph.session.get_outputs()), outputs, strict=True))
+    return graph.run(np.arange(rows * time, dtype=np.int32).reshape(rows, time) % 2, graph.start(rows))
 
 
 def _loosened(graph: OnnxGraph, vocabulary: int | None) -> OnnxGraph | None:
@@ -366,8 +390,8 @@ def _loosened(graph: OnnxGraph, vocabulary: int | None) -> OnnxGraph | None:
     model = onnx.ModelProto()
     model.CopyFrom(graph.file.model)
     for value in model.graph.input:
-        if value.name == graph.ids.name and len(graph.ids.sizes) > 1:
-            value.type.tensor_type.shape.dim[1].dim_param = "time"
+        if value.name == graph.ids.name:
+            value.type.tensor_type.shape.dim[graph.axes.index("t")].dim_param = "time"
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
@@ -380,7 +404,7 @@ def _loosened(graph: OnnxGraph, vocabulary: int | None) -> OnnxGraph | None:
         long, short = (_outputs(loose, time) for time in _LOOSENED)
     except CheckpointError:
         return None
-    a, b = long[graph.logits][:1, : _LOOSENED[1]], short[graph.logits][:1]
+    a, b = long[graph.logits].take(range(_LOOSENED[1]), loose.axes.index("t")), short[graph.logits]
     same = all(long[name].shape == short[name].shape == graph.shapes[name] for name in graph.outputs)
     close = np.allclose(a, b, rtol=1e-3, atol=1e-3 * float(np.abs(b).max(initial=0)))
     return replace(loose, loosened=True) if same and close else None

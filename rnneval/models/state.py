@@ -209,7 +209,7 @@ class StateLeaf:
         if self.axis is None:
             shared: NDArray[Any] = numbers[0].reshape(self.shape)
             return shared
-        return np.asarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis), order="C")
+        return np.asarray(np.moveaxis(numbers.reshape(len(numbers), *self.shape), 0, self.axis), order="C")
 
 
 class StartMark(IntEnum):

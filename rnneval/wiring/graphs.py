@@ -10,7 +10,7 @@ from msgspec import structs
 
 from rnneval.checkpoints.graphs import read_graph
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.models.onnx import OnnxGraph, PairedGraph, PairedStep, Pairing, recognised
+from rnneval.models.onnx import OnnxGraph, PairedGraph, PairedStep, Pairing, filling, recognised
 from rnneval.models.step import StepLM, from_step
 from rnneval.records.wiring import Wiring
 from rnneval.text import find_vocabulary, given_vocabulary
@@ -127,11 +127,11 @@ def _assumptions(graph: OnnxGraph, pairing: Pairing) -> tuple[str, ...]:
     """Return what was recognised, a sentence each."""
     said = [f"ids go into {graph.ids.name}, and the logits come from {graph.logits}"]
     if graph.states:
-        count = f"{len(graph.states)} state{'s' * (len(graph.states) > 1)}"
-        said.append(f"{count}, paired by {pairing.how}: {pairing.seen}")
-        said += [f"{into} gets {output}" for into, output in pairing.pairs.items()]
+        said.append(f"{_count(pairing)}, paired by {pairing.how}: {pairing.seen}")
+        said += [f"{into} gets {output or 'zeros in every call'}" for into, output in pairing.pairs.items()]
     else:
         said.append(pairing.seen)
+    said += [f"{port.name} is filled with {filling(port, graph.ids)}" for port in graph.extras]
     if graph.loosened:
         said.append("the file fixes the number of tokens of a call; the graph computes with any, and is called so")
     if graph.tokens == 1:
@@ -141,6 +141,11 @@ def _assumptions(graph: OnnxGraph, pairing: Pairing) -> tuple[str, ...]:
     if graph.file.external:
         said.append(f"its weights are in {', '.join(graph.file.external)} beside it")
     return tuple(said)
+
+
+def _count(pairing: Pairing) -> str:
+    count = sum(bool(output) for output in pairing.pairs.values())
+    return f"{count} state{'s' * (count != 1)}"
 
 
 def check(
@@ -170,8 +175,7 @@ def check(
     doubts = [pairing.seen] if pairing.verdict == "inconclusive" else []
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)
-    count = f"{len(pairing.pairs)} state{'s' * (len(pairing.pairs) != 1)}"
-    paired = f"{count} paired by {pairing.how}, {pairing.seen}; "
+    paired = f"{_count(pairing)} paired by {pairing.how}, {pairing.seen}; "
     verdict, reason = verdict_of(findings, doubts, paired + wiring.reason)
     return structs.replace(wiring, findings=errors_first(findings), verdict=verdict, reason=reason)
 

@@ -25,7 +25,7 @@ from rnneval.models.onnx import Arrays, GraphStep, OnnxGraph, Pairing
 from rnneval.wiring.behaviour import cut, ordinary_ids, other_ids
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, as_logits, context_spread, differences
 
-OutputOf = Mapping[str, str]  # by the input of a state
+OutputOf = Mapping[str, str]  # by the input of a state; "" for one that gets zeros in every call
 _CUTS = ((4, 12), (1,) * 16, (7, 9))
 _TOKENS = 16
 _PAST_TOKENS = 3  # for which a cache that grows has random keys and values
@@ -46,11 +46,13 @@ def pairing_of(graph: OnnxGraph, state_pairs: OutputOf | None, text: NDArray[np.
     how, prior = _prior(graph, state_pairs)
     if not graph.states:
         return Pairing(pairs={}, how="", verdict="inconclusive", seen="stateless: every call begins afresh")
-    if graph.tokens is not None:
-        return _by_loss(graph, how, prior, text)
-    judged = _by_behaviour(_Reader(graph), how, prior)
-    if graph.loosened and judged.rule == "chunk-variance":  # more tokens may be more than the graph can compute
-        return _by_loss(replace(graph, tokens=1), how, prior, text)
+    judged = None if graph.tokens is not None else _by_behaviour(_Reader(graph), how, prior)
+    by_loss = judged is None or (graph.loosened and judged.rule == "chunk-variance")
+    if judged is None or by_loss:  # more tokens may be more than a loosened graph can compute
+        judged = _by_loss(replace(graph, tokens=graph.tokens or 1), how, prior, text)
+    if judged.verdict != "fail" and (alone := [into for into, output in judged.pairs.items() if not output]):
+        seen = f"{judged.seen}; {', '.join(alone)} gets zeros in every call"
+        judged = replace(judged, seen=seen, verdict="inconclusive" if by_loss else judged.verdict)
     return judged
 
 
@@ -61,17 +63,18 @@ def _prior(graph: OnnxGraph, state_pairs: OutputOf | None) -> tuple[str, dict[st
     """Return the source of the first proposal that is one-to-one and fits, and its pairs."""
     if state_pairs:
         _require_fit(graph, state_pairs)
-        return "--state-pairs", dict(state_pairs)
+        return "--state-pairs", {port.name: state_pairs.get(port.name, "") for port in graph.states}
+    inputs = [port.name for port in graph.states]
+    most = sum(bool(output) for output in _by_order(graph).values())
     sources = {
         "genai_config.json": _by_settings(settings_beside(graph.file.path)),
-        "names": by_names([port.name for port in graph.states], graph.outputs),
+        "names": by_names(inputs, graph.outputs),
         "shapes": _by_shapes(graph),
     }
     for how, proposed in sources.items():
         pairs = {into: output for into, output in proposed.items() if into in graph.shapes and output in graph.shapes}
-        fit = all(graph.fits(into, output) for into, output in pairs.items())
-        if fit and len({*pairs.values()}) == len(graph.states):
-            return how, pairs
+        if all(graph.fits(*pair) for pair in pairs.items()) and len({*pairs.values()}) == most:
+            return how, dict.fromkeys(inputs, "") | pairs
     return "order", _by_order(graph)
 
 
@@ -84,7 +87,8 @@ def _require_fit(graph: OnnxGraph, pairs: OutputOf) -> None:
         if not graph.fits(into, output):
             shapes = f"{into} is {graph.shapes[into]} and {output} {graph.shapes[output]}"
             raise UsageError(f"--state-pairs {into}={output}: type or shape differ: {shapes}")
-    if missing := [name for name in inputs if name not in pairs]:
+    left = {*graph.outputs} - {*pairs.values()}
+    if missing := [name for name in inputs if name not in pairs and any(graph.fits(name, each) for each in left)]:
         raise UsageError(f"--state-pairs names no output for {', '.join(missing)}: give every input that takes a state")
 
 
@@ -100,7 +104,7 @@ def _by_settings(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def by_names(inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
-    """Pair inputs with the outputs of the same name but for words that say read or written, where that is one-to-one.
+    """Pair inputs with the one output of the same name but for words that say read or written.
 
     Example:
         >>> by_names(["h0_in", "c0_in"], ["c0_out", "h0_out", "logits"])
@@ -108,12 +112,12 @@ def by_names(inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
         >>> by_names(["h_0", "state"], ["h_n", "stateN"]), by_names(["a", "b"], ["a1", "b1"])
         ({'h_0': 'h_n', 'state': 'stateN'}, {})
     """
-    for drop_first in (False, True):
-        keys = [_key(name, drop="0" if drop_first else "") for name in inputs]
-        partners = [_key(name, drop="n") for name in outputs]
-        if len({*keys}) == len(keys) and all(partners.count(key) == 1 for key in keys):
-            return {name: outputs[partners.index(key)] for name, key in zip(inputs, keys, strict=True)}
-    return {}
+    partners, pairs = [_key(name, drop="n") for name in outputs], []
+    for drop in ("", "0"):
+        keys = {name: _key(name, drop=drop) for name in inputs}
+        single = {name: key for name, key in keys.items() if [*keys.values()].count(key) == partners.count(key) == 1}
+        pairs.append({name: outputs[partners.index(key)] for name, key in single.items()})
+    return max(pairs, key=len)
 
 
 def _key(name: str, drop: str) -> tuple[str, ...]:
@@ -136,8 +140,7 @@ def _by_order(graph: OnnxGraph) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for port in graph.states:
         free = (name for name in graph.outputs if name not in pairs.values() and graph.fits(port.name, name))
-        if (output := next(free, None)) is not None:
-            pairs[port.name] = output
+        pairs[port.name] = next(free, "")
     return pairs
 
 
@@ -172,7 +175,8 @@ def search(
         least, best = closest
     if least <= most:
         return best
-    every = islice(_permutations([*pairs], outputs, fits), _MOST_PERMUTATIONS)
+    nothing = [""] * [*pairs.values()].count("")
+    every = islice(_permutations([*pairs], [*outputs, *nothing], fits), _MOST_PERMUTATIONS)
     return next((each for each in every if distance(each) <= most), None)
 
 
@@ -183,9 +187,9 @@ def _permutations(
         yield {}
         return
     first, *rest = inputs
-    for output in outputs:
+    for at, output in enumerate(outputs):
         if fits(first, output):
-            for others in _permutations(rest, [each for each in outputs if each != output], fits):
+            for others in _permutations(rest, [*outputs[:at], *outputs[at + 1 :]], fits):
                 yield {first: output, **others}
 
 
@@ -223,10 +227,8 @@ class _Reader:
     @cached_property
     def tolerance(self) -> float:
         """The largest difference that is rounding."""
-        half = any(dtype == np.float16 for dtype in self.graph.dtypes.values())
-        return Limits.of_noise(
-            5 * HALF_TYPES["float16"] if half else ASSUMED_NOISE, half="float16" if half else ""
-        ).tolerance
+        half = "float16" if any(dtype == np.float16 for dtype in self.graph.dtypes.values()) else ""
+        return Limits.of_noise(5 * HALF_TYPES[half] if half else ASSUMED_NOISE, half=half).tolerance
 
     def distance(self, pairs: OutputOf, cuts: Sequence[Sequence[int]] = _CUTS[:1], **moved: Any) -> float:
         """Return the largest difference between one call and several, in units of the context spread."""
@@ -285,18 +287,17 @@ def _by_behaviour(reader: _Reader, how: str, prior: OutputOf) -> Pairing:
 def _crossed(wrong: OutputOf, right: OutputOf) -> str:
     """Name the inputs that get another output than they need."""
     return "; ".join(
-        f"{into} needs {right[into]} and gets {output}" for into, output in wrong.items() if right[into] != output
+        f"{into} needs {right[into] or 'zeros'} and gets {output or 'zeros'}"
+        for into, output in wrong.items()
+        if right[into] != output
     )
 
 
 def _matters(reader: _Reader, one: OutputOf, other: OutputOf) -> bool:
     """Return whether two pairings that agree carry different numbers into an input that is read."""
-    _, outputs = reader.outputs(reader.ids)
-    return any(
-        not np.array_equal(outputs[one[into]], outputs[other[into]]) and reader.is_read(into)
-        for into in one
-        if one[into] != other[into]
-    )
+    given, outputs = reader.outputs(reader.ids)
+    a, b = (GraphStep(graph=reader.graph, pairs=pairs).carried(given, outputs) for pairs in (one, other))
+    return any(not np.array_equal(a[into], b[into]) and reader.is_read(into) for into in one)
 
 
 def _fault(reader: _Reader, prior: OutputOf) -> tuple[str, str]:
@@ -313,19 +314,20 @@ def _fault(reader: _Reader, prior: OutputOf) -> tuple[str, str]:
             into, outputs = " and ".join(names), " and ".join(prior[name] for name in names)
             seen = f"the slices of axis {axis} of {outputs} are in another order than at {into}: {[*order]} agrees"
             return "misplaced-state", seen
+    if alone := [into for into, output in prior.items() if not output]:
+        return "ignored-state", f"{', '.join(alone)} gets nothing: no output is left that has its type and shape"
     size = reader.distance(prior, _CUTS)
     seen = f"no pairing makes the calls agree: one call of {_TOKENS} tokens and several differ by {size:.2g} of the "
     return "chunk-variance", f"{seen}context spread"
 
 
 def _lost(reader: _Reader, prior: OutputOf) -> Iterator[str]:
-    """Yield what shows that a state is not given out, or not read."""
-    for port in reader.graph.states:
-        if port.name not in prior:
-            yield f"{port.name} gets nothing: no output has its type and shape"
+    """Yield what shows that a state that has a partner is not given out, or not read."""
     state, outputs = reader.outputs(reader.ids)
     _, after = reader.outputs(other_ids(reader.ids, reader.graph.width))
     for into, output in prior.items():
+        if not output:
+            continue
         if np.array_equal(outputs[output], state[into]):
             yield f"{output} gives {into} back as it was: the new state is not given out"
         elif not outputs[output].any():

@@ -1,0 +1,110 @@
+"""ONNX graphs with inputs, axes and types of many kinds: right ones pass, and wrong ones are named."""
+
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.wiring.graphs import check, open_graph
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'rnneval[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'rnneval[onnx]'")
+
+from tests.wiring.onnx import decays, zoo  # noqa: E402 - after the skips
+from tests.wiring.onnx.test_graphs import VOCABULARY  # noqa: E402 - after the skips
+
+TWO = {"inputs": ["slow", "fast"]}
+FLAT = {"inputs": ["state"], "outputs": ["logits", "new_state"]}
+KINDS = {
+    "int64": {}, "int32": {"ids": onnx.TensorProto.INT32}, "uint8": {"ids": onnx.TensorProto.UINT8},
+    "float ids": {"ids": onnx.TensorProto.FLOAT}, "one-hot": {"one_hot": True}, "one row": {"rows": 1},
+    "float16": {"dtype": decays.HALF}, "float16 one-hot": {"dtype": decays.HALF, "one_hot": True},
+    "one token": {"time": 1}, "five tokens": {"time": 5}, "one row and token": {"rows": 1, "time": 1},
+    "tokens first": {"axes": "tr", **TWO}, "no rows": {"axes": "t", **TWO},
+    "mask": {"extra": "mask"}, "labels": {"extra": "labels"}, "style": {"extra": "style"},
+    "dots": {"inputs": ["cache.0", "cache.1"], "outputs": ["logits", "new_cache.0", "new_cache.1"]},
+    "conv and ssm": {"inputs": ["conv_state", "ssm_state"], "outputs": ["y", "conv_state_out", "ssm_state_out"]},
+    "begins and ends": {"inputs": ["h0", "c0", "n0"], "outputs": ["logits", "hn", "cn", "nn"]},
+}  # fmt: skip
+
+
+def opened(model, folder):
+    return open_graph(zoo.saved(model, folder), vocabulary=VOCABULARY)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", ["", "crossed", "dropped"])
+def test_right_states_pass_and_others_are_named(kind, fault, tmp_path):
+    model = decays.graph(fault=fault, **KINDS[kind])
+    wiring = check(opened(model, tmp_path))
+    slow, fast = KINDS[kind].get("inputs", ["slow", "fast"])[:2]
+    new_slow, new_fast = (output.name for output in model.graph.output[1:3])
+    rules = {"": [], "crossed": ["crossed-state"], "dropped": ["ignored-state"]}[fault]
+    assert [finding.rule for finding in wiring.findings] == rules, wiring.reason
+    said = {
+        "": "paired by names",
+        "crossed": f"{slow} needs {new_fast} and gets {new_slow}; {fast} needs {new_slow} and gets {new_fast}",
+        "dropped": f"{new_slow} gives {slow} back as it was",
+    }[fault]
+    assert said in (wiring.findings[0].message if fault else wiring.reason)
+
+
+@pytest.mark.parametrize("kind", ["float ids", "one-hot", "tokens first", "no rows", "style", "mask"])
+def test_losses_of_every_kind_are_those_of_a_loop_by_hand(kind, tmp_path):
+    drawn = np.random.default_rng(3).integers(0, zoo.V, 600)
+    text = tmp_path / "text.txt"
+    text.write_text("".join(VOCABULARY[each] for each in drawn))
+    path = zoo.saved(decays.graph(**KINDS[kind]), tmp_path)
+    record = rnneval.evaluate(rnneval.open(path, vocabulary=VOCABULARY), text)
+    by_hand = decays.by_hand(drawn, steps=len(KINDS[kind].get("inputs", "hcn")) == 3)
+    assert record.scores["cross_entropy"].value == pytest.approx(by_hand.mean(), abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault", "rule", "said"),
+    [
+        (FLAT, "crossed", "misplaced-state", "the slices of axis 0 of new_state are in another order than at state"),
+        (FLAT | {"dtype": decays.HALF}, "crossed", "misplaced-state", "[1, 0] agrees"),
+        (FLAT | {"rows": 1}, "crossed", "misplaced-state", "[1, 0] agrees"),
+        ({}, "stuck", "ignored-state", "new_step gives step back as it was"),
+        ({"dtype": decays.HALF}, "stuck", "ignored-state", "new_step gives step back as it was"),
+        ({"rows": 1, "time": 1}, "stuck", "ignored-state", "new_step gives step back as it was"),
+    ],
+)
+def test_flipped_and_stuck_states_are_named_and_right_ones_pass(options, fault, rule, said, tmp_path):
+    assert check(opened(decays.graph(**options), tmp_path)).verdict == "pass"
+    wiring = check(opened(decays.graph(fault=fault, **options), tmp_path))
+    assert [finding.rule for finding in wiring.findings] == [rule]
+    assert said in wiring.findings[0].message
+
+
+def test_an_input_that_is_no_state_is_said_to_get_zeros(tmp_path):
+    model = decays.graph(extra="style")
+    assert "; style gets zeros in every call" in check(opened(model, tmp_path)).reason
+    for name, output in zip("pqrs", model.graph.output, strict=True):  # no names: every order of pairs is possible
+        for node in model.graph.node:
+            node.output[:] = [name if each == output.name else each for each in node.output]
+        output.name = name
+    lm = rnneval.from_onnx(zoo.saved(model, tmp_path), vocabulary=VOCABULARY)
+    assert {"style gets zeros in every call", "slow gets q", "fast gets r"} <= {*lm.assumptions}
+    assert rnneval.check(lm).verdict == "pass"
+    pairs = {"slow": "q", "fast": "r", "step": "s"}
+    assert rnneval.check(rnneval.from_onnx(tmp_path / "model.onnx", pairs, vocabulary=VOCABULARY)).verdict == "pass"
+
+
+def test_a_state_that_no_output_gives_is_named(tmp_path):
+    model = decays.graph(**TWO)
+    del model.graph.output[2]
+    wiring = check(opened(model, tmp_path))
+    assert [finding.rule for finding in wiring.findings] == ["ignored-state"]
+    assert "fast gets nothing" in wiring.findings[0].message
+
+
+def test_features_as_wide_as_the_vocabulary_are_no_logits(tmp_path):
+    assert (
+        opened(decays.graph(extra="features", units=zoo.V, outputs=["y", "a", "b", "c"]), tmp_path).graph.logits == "y"
+    )
+
+
+@pytest.mark.parametrize(("fault", "verdict"), [("", "inconclusive"), ("dropped", "fail")])
+def test_a_graph_of_one_token_whose_ids_have_no_time_needs_a_text(fault, verdict, tmp_path):
+    assert check(opened(decays.graph(axes="r", fault=fault), tmp_path)).verdict == verdict
