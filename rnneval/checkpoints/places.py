@@ -17,7 +17,7 @@ from rnneval.errors import CheckpointError
 from rnneval.paths import open_regular
 
 FULL_MODELS = ("keras", "keras-h5")  # the formats that hold a model and not only weights
-FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
+FORMATS = "a .keras, .h5 or .onnx file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))

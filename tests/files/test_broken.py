@@ -41,7 +41,7 @@ FOREIGN = {
     ),
 }
 
-MISSING = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
+MISSING = "a checkpoint is a .keras, .h5 or .onnx file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 
 
 @pytest.mark.parametrize("ending", ["model.keras", "model"])

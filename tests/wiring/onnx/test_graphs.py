@@ -245,6 +245,14 @@ def test_hostile_files_cost_one_line(kind, said, tmp_path, capsys):
         assert said in lines[0]
 
 
+def test_a_folder_named_like_a_graph_costs_one_line(tmp_path, capsys):
+    (tmp_path / "d.onnx").mkdir()
+    assert run(["check", str(tmp_path / "d.onnx")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "d.onnx: a folder without a checkpoint (it holds nothing)" in line
+    assert "a .keras, .h5 or .onnx file" in line
+
+
 def test_external_data_beside_the_file_are_read_and_listed(tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save_model(zoo.lstm(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
