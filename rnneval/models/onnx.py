@@ -96,7 +96,8 @@ class OnnxGraph:
         rows, time = ids.shape
         given = np.repeat(ids, self.rows, axis=0) if self.rows and rows == 1 else ids
         outputs = self.run(given, state)
-        logits, axes = outputs.pop(self.logits), self.axes.replace("t", "" if self.last_only else "t")
+        logits = outputs.pop(self.logits)
+        axes = self.axes if logits.ndim > len(self.axes) else self.axes.replace("t", "")
         logits = logits.swapaxes(0, 1) if axes == "tr" else logits
         logits = np.expand_dims(logits, [at for at, axis in enumerate("rt") if axis not in axes])[:rows]
         if self.probabilities:
@@ -226,12 +227,11 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     count, first = blank.rows or 2, trials[0]
     times = (blank.tokens,) if blank.tokens else _TRIALS
     whole = [tuple(count if axis == "r" else time for axis in blank.axes) for time in times]
-    last = [(count,) if "r" in blank.axes else ()] * len(times)
-    candidates = [
-        name
-        for name, array in first.items()
-        if array.dtype.kind == "f" and array.ndim and [trial[name].shape[:-1] for trial in trials] in (whole, last)
-    ]
+    last = [tuple(count for axis in blank.axes if axis == "r")] * len(times)
+    kept = [tuple(count if axis == "r" else 1 for axis in blank.axes)] * len(times)
+    leads = {name: [trial[name].shape[:-1] for trial in trials] for name, array in first.items() if array.ndim}
+    floats = [name for name in leads if first[name].dtype.kind == "f"]
+    candidates = [name for name in floats if leads[name] in (whole, last, kept)]
     start = blank.start(count)
     wide = ids.sizes[2] if len(ids.sizes) == 3 else vocabulary
     sources = {name: _sources(file.model.graph, name) for name in candidates}
@@ -255,7 +255,7 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         shapes={name: array.shape for name, array in {**start, **rest}.items() if name != _PAST},
         dtypes={name: array.dtype for name, array in {**start, **rest}.items() if name != _PAST},
         width=scores.shape[-1],
-        last_only=scores.ndim == len(blank.axes),
+        last_only=leads[logits] != whole,
         probabilities=sums and scores.shape[-1] > 1,
     )
 
@@ -266,12 +266,15 @@ def _trials(graph: OnnxGraph, outputs: Sequence[Port]) -> tuple[OnnxGraph, list[
     An exporter may declare a free axis and compute with a fixed number: that of the outputs, or one.
     """
     free = any(not isinstance(size, int) for port in graph.states for size in port.sizes)
-    orders = ("rt", "tr") if len(graph.ids.sizes) > 1 else ("r",) if free or not graph.states else ("t",)
+    orders = ["r"] if free or not graph.states else ["t"]
+    if (sizes := graph.ids.sizes)[1:]:  # the size of the axis of rows is one of each state's
+        orders = ["rt", "tr"]
+        orders.sort(key=lambda axes: sum(sizes[axes.index("r")] not in port.sizes for port in graph.states))
     computed = [size for port in outputs if len(port.sizes) == 3 for size in port.sizes[:2] if isinstance(size, int)]
     refused: list[CheckpointError] = []
     for rows, tokens, axes in product((None, 1), dict.fromkeys([None, *computed, 1]), orders):
-        sizes = {"r": 1, "t": 1} | dict(zip(axes, graph.ids.sizes, strict=False))
-        fixed = [size if isinstance(size, int) and size > 0 else None for size in (sizes["r"], sizes["t"])]
+        of = {"r": 1, "t": 1} | dict(zip(axes, sizes, strict=False))
+        fixed = [size if isinstance(size, int) and size > 0 else None for size in (of["r"], of["t"])]
         layout = replace(graph, axes=axes, rows=fixed[0] or rows, tokens=fixed[1] or tokens)
         try:
             return layout, [_outputs(layout, time) for time in ((layout.tokens,) if layout.tokens else _TRIALS)]

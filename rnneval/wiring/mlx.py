@@ -262,11 +262,9 @@ def _runs(reader: RowsReader, row: int, begin: int) -> Iterator[list[_RowRun]]:
     runs: list[_RowRun] = []
 
     def row_of(values: Any) -> list[NDArray[np.float32]]:
-        arrays = [
-            each for each in (values if isinstance(values, tuple | list) else [values]) if hasattr(each, "astype")
-        ]
-        at = reader.rows.index(row)
-        return [np.array(each[at].astype(mx.float32)) for each in arrays if each.ndim and each.shape[0] > at]
+        items, at = values if isinstance(values, tuple | list) else [values], reader.rows.index(row)
+        arrays = [each for each in items if hasattr(each, "astype") and each.ndim and each.shape[0] > at]
+        return [np.array(each[at].astype(mx.float32)) for each in arrays]
 
     def listening(original: Any) -> Any:
         def call(module: Any, *arguments: Any, **more: Any) -> Any:

@@ -45,7 +45,10 @@ def pairing_of(graph: OnnxGraph, state_pairs: OutputOf | None, text: NDArray[np.
     """Propose pairs for a graph and judge them; `text` are ids whose loss judges a graph of fixed calls."""
     how, prior = _prior(graph, state_pairs)
     if not graph.states:
-        return Pairing(pairs={}, how="", verdict="inconclusive", seen="stateless: every call begins afresh")
+        seen = (
+            f"stateless: every call begins afresh{'; no input takes ' * bool(graph.outputs)}{', '.join(graph.outputs)}"
+        )
+        return Pairing(pairs={}, how="", verdict="inconclusive", seen=seen)
     judged = None if graph.tokens is not None else _by_behaviour(_Reader(graph), how, prior)
     by_loss = judged is None or (graph.loosened and judged.rule == "chunk-variance")
     if judged is None or by_loss:  # more tokens may be more than a loosened graph can compute
@@ -222,7 +225,11 @@ class _Reader:
 
     @cached_property
     def spread(self) -> float:
-        return context_spread(self.whole)
+        if not self.graph.last_only:
+            return context_spread(self.whole)
+        start = self.graph.start(self.rows)
+        every = [self.graph.call(each, start)[0] for each in cut(self.ids, _CUTS[1])]
+        return context_spread(as_logits([np.concatenate(every, axis=1)])[0])
 
     @cached_property
     def tolerance(self) -> float:
@@ -274,11 +281,9 @@ def _by_behaviour(reader: _Reader, how: str, prior: OutputOf) -> Pairing:
         seen = f"{_crossed(found, doubts[0])} as well: calls agree with both pairs to within {reader.tolerance:.2g}"
         return Pairing(pairs=found, how=how, verdict="inconclusive", seen=f"it cannot be seen whether {seen}")
     nearest = min((size for size, _ in near.values() if size > reader.tolerance), default=None)
-    seen = (
-        "confirmed by behaviour"
-        if found is prior
-        else f"found by behaviour, other than by {how}: {_crossed(prior, found)}"
-    )
+    seen = "confirmed by behaviour"
+    if found is not prior:
+        seen = f"found by behaviour, other than by {how}: {_crossed(prior, found)}"
     if nearest is not None:
         seen += f" (no other pairs agree; the nearest differ by {nearest:.2g} of the context spread)"
     return Pairing(pairs=found, how=how, verdict="pass", seen=seen)
@@ -340,14 +345,12 @@ def _lost(reader: _Reader, prior: OutputOf) -> Iterator[str]:
 
 def _orders(graph: OnnxGraph) -> Iterator[tuple[tuple[str, ...], int, tuple[int, ...]]]:
     """Yield orders of the slices of a short axis, for all states that have it and for each of them."""
-    short = [
-        (port.name, axis, size)
-        for port in graph.states
-        for axis, size in enumerate(port.sizes)
-        if isinstance(size, int) and 2 <= size <= 4
-    ]
-    for axis, size in dict.fromkeys((axis, size) for _, axis, size in short):
-        names = tuple(name for name, *place in short if place == [axis, size])
+    places: dict[tuple[int, int], tuple[str, ...]] = {}
+    for port in graph.states:
+        for axis, size in enumerate(port.sizes):
+            if isinstance(size, int) and 2 <= size <= 4:
+                places[axis, size] = (*places.get((axis, size), ()), port.name)
+    for (axis, size), names in places.items():
         for group in dict.fromkeys((names, *((name,) for name in names))):
             for order in islice(permutations(range(size)), 1, None):
                 yield group, axis, order
@@ -377,9 +380,8 @@ def _by_loss(graph: OnnxGraph, how: str, prior: OutputOf, text: NDArray[np.int32
         best, losses = better[0], _losses(graph, better[0], text)
     if best is not prior and how not in _UNNAMED:
         gain = losses.mean() - _losses(graph, prior, text).mean()
-        seen = (
-            f"{_crossed(prior, best)} (pairs by {how}; the exchanged pairs change the loss by {gain:+.3f} nats/token)"
-        )
+        seen = f"{_crossed(prior, best)} (pairs by {how}; the exchanged pairs change the loss by "
+        seen += f"{gain:+.3f} nats/token)"
         return Pairing(pairs=prior, how=how, verdict="fail", rule="crossed-state", seen=seen)
     doubts = [each for each, change, margin in bounds if not change - margin > 0]
     if doubts or not bounds:
@@ -387,9 +389,8 @@ def _by_loss(graph: OnnxGraph, how: str, prior: OutputOf, text: NDArray[np.int32
         return Pairing(pairs=best, how=how, verdict="inconclusive", seen=seen)
     _, change, margin = min(bounds, key=lambda bound: bound[1])
     seen = f"confirmed by loss (the nearest other pairs cost {change:+.3f} ± {margin:.3f} nats/token)"
-    return Pairing(
-        pairs=best, how=how, verdict="pass", seen=seen if best is prior else f"{seen}: {_crossed(prior, best)}"
-    )
+    seen += f": {_crossed(prior, best)}" * (best is not prior)
+    return Pairing(pairs=best, how=how, verdict="pass", seen=seen)
 
 
 def _losses(graph: OnnxGraph, pairs: OutputOf, text: NDArray[np.int32]) -> Doubles:

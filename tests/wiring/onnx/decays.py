@@ -32,7 +32,7 @@ def weights_of(units: int) -> dict[str, np.ndarray]:
 def stored(kind: np.dtype[Any], units: int) -> dict[str, np.ndarray]:
     weights = {name: array.astype(kind) for name, array in weights_of(units).items()}
     weights |= {"slow rate": kind.type(SLOW), "fast rate": kind.type(FAST), "none": kind.type(0), "some": kind.type(1)}
-    return weights | {str(n): np.array(n) for n in (-1, 0, 1)} | {f"[{n}]": np.array([n]) for n in (0, 1, 2)}
+    return weights | {str(n): np.array(n) for n in (-1, 0, 1)} | {f"[{n}]": np.array([n]) for n in (-1, 0, 1, 2)}
 
 
 def graph(
@@ -52,7 +52,8 @@ def graph(
     """Return a graph; without a third input it does not count, and with one alone both sums are stacked in it.
 
     `axes` are those of the ids: r for rows, t for tokens. `extra` is an input (`mask`, `labels` or `style`), or
-    `features`, an output before the logits. `fault` is `crossed`, `dropped` (slow stays) or `stuck` (it never counts).
+    `features`, an output before the logits, or logits after the `last` token alone (`last alone`: with three axes).
+    `fault` is `crossed`, `dropped` (slow stays) or `stuck` (it never counts).
     """
     nodes: list[Any] = []
 
@@ -72,8 +73,7 @@ def graph(
     if extra == "mask":
         embedded = run("Mul", embedded, run("Unsqueeze", "mask", "[2]"))
     count = run("Gather", run("Shape", embedded), "1")
-    places = run("Range", "0", count, "1")
-    times = run("Cast", places, to=dtype)
+    times = run("Cast", (places := run("Range", "0", count, "1")), to=dtype)
     column = run("Unsqueeze", times, "[1]")
     apart = run("Max", run("Sub", column, run("Unsqueeze", times, "[0]")), "none")
     before = [run("Gather", inputs[0], str(at)) for at in (0, 1)] if len(inputs) == 1 else inputs[:2]
@@ -99,7 +99,9 @@ def graph(
         news[0] = run("Identity", inputs[0])
     if len(inputs) == 1:
         news = [run("Concat", *(run("Unsqueeze", new, "[0]") for new in news), axis=0)]
-    results = [arranged(logits, back=True), *news]
+    if extra in {"last", "last alone"}:
+        logits = run("Gather", logits, "-1" if extra == "last" else "[-1]", axis=1)
+    results = [logits if extra == "last" else arranged(logits, back=True), *news]
     if extra == "features":
         results.insert(0, sums[0])
     sizes = [{"r": rows, "t": time}[axis] for axis in axes]
@@ -111,7 +113,7 @@ def graph(
     ports += [[name, *each] for name, each in zip(inputs, states, strict=True)]
     made = [["features", dtype, [*sizes, units]]] if extra == "features" else []
     made += [
-        [outputs[0], dtype, [*sizes, V]],
+        [outputs[0], dtype, [*{"last": [rows], "last alone": [rows, 1]}.get(extra, sizes), V]],
         *([name, *each] for name, each in zip(outputs[1:], states, strict=False)),
     ]
     nodes += [helper.make_node("Identity", [value], [name]) for value, (name, *_) in zip(results, made, strict=True)]

@@ -20,6 +20,9 @@ KINDS = {
     "float16": {"dtype": decays.HALF}, "float16 one-hot": {"dtype": decays.HALF, "one_hot": True},
     "one token": {"time": 1}, "five tokens": {"time": 5}, "one row and token": {"rows": 1, "time": 1},
     "tokens first": {"axes": "tr", **TWO}, "no rows": {"axes": "t", **TWO},
+    "tokens first, fixed": {"axes": "tr", "rows": 1, "time": 5, **TWO},
+    "last token": {"extra": "last"}, "last token, one row": {"extra": "last", "rows": 1},
+    "last token of three axes": {"extra": "last alone"},
     "mask": {"extra": "mask"}, "labels": {"extra": "labels"}, "style": {"extra": "style"},
     "dots": {"inputs": ["cache.0", "cache.1"], "outputs": ["logits", "new_cache.0", "new_cache.1"]},
     "conv and ssm": {"inputs": ["conv_state", "ssm_state"], "outputs": ["y", "conv_state_out", "ssm_state_out"]},
@@ -48,7 +51,7 @@ def test_right_states_pass_and_others_are_named(kind, fault, tmp_path):
     assert said in (wiring.findings[0].message if fault else wiring.reason)
 
 
-@pytest.mark.parametrize("kind", ["float ids", "one-hot", "tokens first", "no rows", "style", "mask"])
+@pytest.mark.parametrize("kind", ["float ids", "one-hot", "tokens first", "no rows", "style", "mask", "last token"])
 def test_losses_of_every_kind_are_those_of_a_loop_by_hand(kind, tmp_path):
     drawn = np.random.default_rng(3).integers(0, zoo.V, 600)
     text = tmp_path / "text.txt"
@@ -97,6 +100,15 @@ def test_a_state_that_no_output_gives_is_named(tmp_path):
     wiring = check(opened(model, tmp_path))
     assert [finding.rule for finding in wiring.findings] == ["ignored-state"]
     assert "fast gets nothing" in wiring.findings[0].message
+
+
+def test_a_graph_without_inputs_for_its_states_is_stateless(tmp_path):
+    model = decays.graph(**TWO, rows=1)
+    starts = [onnx.numpy_helper.from_array(np.zeros((1, 6), np.float32), name) for name in TWO["inputs"]]
+    del model.graph.input[1:]
+    model.graph.initializer.extend(starts)
+    wiring = check(opened(model, tmp_path))
+    assert wiring.reason == "stateless: every call begins afresh; no input takes new_slow, new_fast"
 
 
 def test_features_as_wide_as_the_vocabulary_are_no_logits(tmp_path):
