@@ -26,6 +26,17 @@ SIZES = {
     "head_dim": 8, "rope_theta": 1e4, "max_position_embeddings": 512, "attention_bias": False, "mlp_bias": False,
 }  # fmt: skip
 MAMBA = {"conv_kernel": 4, "n_groups": 1, "use_bias": False, "use_conv_bias": True, "time_step_limit": (0.0, 100.0)}
+MOE = {"moe_intermediate_size": 32, "num_experts": 2, "num_experts_per_tok": 1, "norm_topk_prob": True}
+BAILING = {
+    **MOE, "num_shared_experts": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 2, "layer_group_size": 2,
+    "group_norm_size": 1, "routed_scaling_factor": 1.0,
+}  # fmt: skip
+LATENT = {"kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 8, "v_head_dim": 8}
+DELTA = {
+    "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "linear_conv_kernel_dim": 4,
+}  # fmt: skip
+CONVOLUTION = {"norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "full_attn_idxs": [1]}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mamba": {"state_size": 8, "conv_kernel": 4, "use_bias": False, "use_conv_bias": True, "time_step_rank": 4},
     "mamba2": {
@@ -65,15 +76,39 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "decay_low_rank_dim": 8,
     },
     "lfm2": {
-        "norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "block_dim": 32, "block_ff_dim": 64,
-        "block_multiple_of": 8, "block_ffn_dim_multiplier": 1.0, "block_auto_adjust_ff_dim": False,
-        "full_attn_idxs": [1],
+        **CONVOLUTION, "block_dim": 32, "block_ff_dim": 64, "block_multiple_of": 8, "block_ffn_dim_multiplier": 1.0,
+        "block_auto_adjust_ff_dim": False,
     },
+    "lfm2_moe": {**CONVOLUTION, **MOE, "use_expert_bias": False, "num_dense_layers": 1},
     "qwen3_next": {
-        "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-        "linear_conv_kernel_dim": 4, "num_experts": 0, "num_experts_per_tok": 0, "decoder_sparse_step": 1,
+        **DELTA, "num_experts": 0, "num_experts_per_tok": 0, "decoder_sparse_step": 1,
         "shared_expert_intermediate_size": 32, "mlp_only_layers": [], "moe_intermediate_size": 32,
         "partial_rotary_factor": 0.5, "full_attention_interval": 2, "norm_topk_prob": True,
+    },
+    "qwen3_5": {**DELTA, "full_attention_interval": 2},
+    "olmo_hybrid": {
+        **DELTA, "linear_allow_neg_eigval": False, "layer_types": ["linear_attention", "full_attention"],
+    },
+    "plamo2": {
+        "hidden_size_per_head": 8, "attention_window_size": 64, "full_attention_idx": [1], "mamba_d_state": 8,
+        "mamba_d_conv": 4, "mamba_num_heads": 4, "mamba_step": 2, "mamba_chunk_size": 16,
+    },
+    "baichuan_m1": {"sliding_window": 16, "sliding_window_layers": [0], "conv_window": 2},
+    "gear": {"layer_types": ["conv_mixer", "full_attention"]},
+    "bailing_moe_linear": BAILING,
+    "bailing_hybrid": {**BAILING, **LATENT},
+    "kimi_linear": {
+        **LATENT, "model_max_length": 512, "num_experts": 0, "moe_intermediate_size": 32,
+        "linear_attn_config": {
+            "kda_layers": [1], "full_attn_layers": [2], "num_heads": 4, "head_dim": 8, "short_conv_kernel_size": 4,
+        },
+    },
+    "kimi_k3": {
+        **LATENT, "num_experts": 0, "moe_intermediate_size": 32, "attn_res_block_size": 1,
+        "activation_situ_beta": 1.0, "activation_situ_linear_beta": 1.0,
+        "linear_attn_config": {
+            "kda_layers": [1], "full_attn_layers": [2], "num_heads": 4, "head_dim": 8, "short_conv_kernel_size": 4,
+        },
     },
 }  # fmt: skip
 

@@ -125,7 +125,10 @@ def open_mlx(folder: Artefact, vocabulary: Vocabulary | None) -> StepLM:
 
 
 def _language_model(step: MlxStep, vocabulary: Vocabulary | None) -> StepLM:
-    width = step.read([[1]], step.caches()).shape[-1]
+    try:
+        width = step.read([[1]], step.caches()).shape[-1]
+    except Exception as error:
+        raise CheckpointError(f"the model fails to read one token: {type_and_message(error)}") from error
     lm = from_step(step, vocab_size=width, vocabulary=vocabulary, name=type(step.model).__module__.rpartition(".")[2])
     from mlx.utils import tree_flatten
 

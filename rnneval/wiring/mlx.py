@@ -66,14 +66,12 @@ def _cases(texts: Ids) -> Iterator[Case]:
     """Yield texts that are read in these ways, against each text alone."""
     own, (text, other) = partial(_batch_cases, texts), texts[:2]
     merge, extract, extend = (Change(call=1, command=CacheMethod(name)) for name in ("merge", "extract", "extend"))
-    leave = [
-        Change(call=call, command=CacheMethod("filter", rows)) for call, rows in ((1, (0, 2)), (2, (0, 2)), (3, (0,)))
-    ]
+    staying = (1, (0, 2)), (2, (0, 2)), (3, (0,))  # a call, and the rows that are not left alone before it
+    leave = [Change(call=call, command=CacheMethod("filter", rows)) for call, rows in staying]
+    padded = [case for case in cases.padding_cases(text, other, 0) if case.key == "right_padding"]
     yield from (replace(case, key="equal") for case in cases.row_cases(text, other))
     yield from own("ragged")
-    yield from (
-        replace(case, key="ragged") for case in cases.padding_cases(text, other, 0) if case.key == "right_padding"
-    )
+    yield from (replace(case, key="ragged") for case in padded)
     yield from own("pieces", *leave[1:], lengths=_PIECES)
     yield from own("merge", merge)
     yield from own("extract", merge, extract)

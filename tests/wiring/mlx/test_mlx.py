@@ -208,6 +208,13 @@ def test_weights_that_are_not_finite_are_refused(folder, model):
         rnneval.open(f"mlx:{folder}")
 
 
+def test_a_model_that_fails_is_refused():
+    model = drawn(Summing())
+    model.layer.out = None
+    with pytest.raises(CheckpointError, match="the model fails to read one token: TypeError"):
+        rnneval.from_mlx(model)
+
+
 def test_what_is_no_model_is_refused():
     with pytest.raises(UsageError, match="was given a dict"):
         rnneval.from_mlx({})
