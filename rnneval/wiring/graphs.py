@@ -128,7 +128,7 @@ def _assumptions(graph: OnnxGraph, pairing: Pairing) -> tuple[str, ...]:
     said = [f"ids go into {graph.ids.name}, and the logits come from {graph.logits}"]
     if graph.states:
         said.append(f"{_count(pairing)}, paired by {pairing.how}: {pairing.seen}")
-        said += [f"{into} gets {output or 'zeros in every call'}" for into, output in pairing.pairs.items()]
+        said += [f"{into} gets {output}" for into, output in pairing.pairs.items() if output]
     else:
         said.append(pairing.seen)
     said += [f"{port.name} is filled with {filling(port, graph.ids)}" for port in graph.extras]

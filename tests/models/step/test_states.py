@@ -64,6 +64,7 @@ NESTS = {
     "named tuple": (lambda h: Pair(h=h, c=2 * h), lambda s: s.c / 2),
     "dataclass": (lambda h: Cache(conv=-h, layers=[h, ()]), lambda s: s.layers[0]),
     "ordered dict": (lambda h: collections.OrderedDict(z=h, y=h), lambda s: s["y"]),
+    "array without numbers": (lambda h: [np.zeros((len(h), 0)), h], lambda s: s[1]),
     "object": (lambda h: {"layers": [Layer(h)]}, lambda s: s["layers"][0].h),
 }
 
