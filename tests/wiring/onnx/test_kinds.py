@@ -34,6 +34,7 @@ def opened(model, folder):
     return open_graph(zoo.saved(model, folder), vocabulary=VOCABULARY)
 
 
+@pytest.mark.sampled(3)  # each kind by default, with one of the faults
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", ["", "crossed", "dropped"])
 def test_right_states_pass_and_others_are_named(kind, fault, tmp_path):
