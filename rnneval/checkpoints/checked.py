@@ -36,15 +36,6 @@ _SHAPE = re.compile(rb"(?:\x12[\x02-\x0b]\x08[\x80-\xff]{0,9}[\0-\x7f])+")
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
-def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
-    """Return the format and the files of a checkpoint that breaks no rule.
-
-    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet, and
-    the rules on names are checked later.
-    """
-    return _examined(locate(path), custom)
-
-
 @contextmanager
 def examined(
     path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None
@@ -137,7 +128,11 @@ def require_sha256(artefact: Artefact, expected: str | None) -> str:
 
 
 def _examined(artefact: Artefact, custom: Collection[str] | None) -> Artefact:
-    """Check the content of a located checkpoint against the rules, and return it with its format."""
+    """Check the content of a located checkpoint against the rules, and return it with its format.
+
+    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet, and
+    the rules on names are checked later.
+    """
     try:
         if artefact.format:
             index = artefact.files[artefact.format == "saved-model"]

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
+from tests.files.identified import identify
 
 FOREIGN = {
     "empty": (

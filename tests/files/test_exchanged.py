@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.checkpoints import checked, identify
+from rnneval.checkpoints import checked
+from tests.files.identified import identify
 from tests.hostile.plain import keras_file, weights
 
 

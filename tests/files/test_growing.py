@@ -6,15 +6,15 @@ import zipfile
 
 import pytest
 
-from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
+from tests.files.identified import identify
 from tests.hostile.plain import keras_file, weights
 
 
 def refused_in_time(path):
     begun = time.process_time()
     with pytest.raises(CheckpointError) as caught:
-        identify(path, custom=())
+        identify(path, has_builder=False)
     assert time.process_time() - begun < 5
     assert "\n" not in str(caught.value)
     return caught.value
@@ -35,7 +35,7 @@ def test_attributes_of_one_object_are_counted(tmp_path, where):
     assert error.rule == "hdf5-attribute"
     assert "has 257 attributes; up to 256 are read" in str(error)
     few = keras_file(tmp_path / "few.keras", stored=weights(with_attributes(256, where)))
-    assert identify(few, custom=()).format == "keras"
+    assert identify(few, has_builder=False).format == "keras"
 
 
 @pytest.mark.parametrize("count", [1, 200_000])
@@ -46,7 +46,7 @@ def test_the_directory_of_a_zip_is_limited_and_its_members_are_not(tmp_path, cou
         archive.writestr("assets/0", bytes(range(256)) * 36_000)
         directory = archive.start_dir
     if count == 1:
-        assert identify(path, custom=()).format == "keras"
+        assert identify(path, has_builder=False).format == "keras"
         return
     whole = path.read_bytes()
     end = whole[-22:]

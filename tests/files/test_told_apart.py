@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
+from tests.files.identified import identify
 
 
 def rule_of(path):

@@ -15,7 +15,6 @@ import pytest
 from msgspec import structs
 
 import rnneval
-from rnneval.checkpoints import identify
 from rnneval.cli.main import run
 from rnneval.errors import RecordError, TextError, UsageError
 from rnneval.evaluate import sweep as many
@@ -24,6 +23,7 @@ from rnneval.evaluate.sweep_table import records_of
 from rnneval.records import read_run
 from rnneval.records.run import Warning as RunWarning
 from tests.evaluate.pools import Shuffled
+from tests.files.identified import identify
 from tests.gates.synthetic import ar_losses, make_run
 
 LOSSES = ar_losses(128)
