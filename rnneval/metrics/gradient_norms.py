@@ -67,6 +67,13 @@ def together(norms: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.square(np.asarray(norms, np.float64)).sum(axis=-1)))
 
 
+def decays_of(norms: Mapping[str, NDArray[np.float64]]) -> tuple[dict[str, ThroughTime], dict[str, str]]:
+    """Summarise the norms of each state as `decay_of` does, and return why some states have no decay."""
+    decays = {key: decay for key, each in norms.items() if (decay := decay_of(each)) is not None}
+    reason = "it does not act on the loss, or its gradient is not finite"
+    return decays, {key: reason for key in norms if key not in decays}
+
+
 def decay_of(norms: NDArray[np.float64]) -> ThroughTime | None:
     """Summarise norms `(anchors, lags)`, lag 0 first, by lag; None where no lag has a gradient to compare with."""
     acting = np.flatnonzero((norms > 0).all(axis=0))

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from rnneval.arrays import Doubles
 from rnneval.metrics import gradient_norms
-from rnneval.metrics.gradient_norms import decay_of
+from rnneval.metrics.gradient_norms import decays_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
 from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, record_runs
@@ -102,14 +102,8 @@ def through_time(
         state = tf.constant(np.stack([place.state for place in some]))
         for key, norm in backwards(tf.constant(ids[:, :-1]), tf.constant(ids[:, -1]), state).items():
             norms.setdefault(key, []).append(norm.numpy().astype(np.float64)[:, ::-1])
-    found = {}
-    for key, parts in norms.items():
-        decay = decay_of(np.concatenate(parts))
-        if decay is None:
-            missing[key] = "it does not act on the loss, or its gradient is not finite"
-        else:
-            found[key] = decay
-    return found, missing
+    decays, none = decays_of({key: np.concatenate(parts) for key, parts in norms.items()})
+    return decays, {**missing, **none}
 
 
 class TangentWalk:

@@ -9,7 +9,7 @@ for some steps at once; those of the first recurrent layer are rows of a table.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,9 +157,8 @@ def _shaped(buffer: Floats, *shape: int) -> Floats:
 
 def blocks_of(rows: int, most: int) -> list[slice]:
     """Divide the rows of a step into blocks of nearly equal size: 5 rows, at most 2 each, into 2, 2 and 1."""
-    blocks, more = -(-rows // most), rows % max(1, -(-rows // most))
-    ends = [rows // max(1, blocks) * k + min(k, more) for k in range(blocks + 1)]
-    return [slice(*both) for both in pairwise(ends)]
+    parts = np.array_split(np.arange(rows), max(1, -(-rows // most)))
+    return [slice(part[0], part[-1] + 1) for part in parts if len(part)]
 
 
 class NumpyScorer:

@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from rnneval.arrays import Doubles
 from rnneval.errors import CheckpointError, in_one_line
-from rnneval.metrics.gradient_norms import decay_of
+from rnneval.metrics.gradient_norms import decays_of
 from rnneval.models.protocol import TINY, IdSource, Place, Vectors
 from rnneval.models.state import Packing, as_array, filled, leaves_of, made_like, numbers_of
 from rnneval.models.step import StepLM
@@ -75,13 +75,7 @@ def through_time(
         ]
     except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
         return {}, {"any state, back through time": str(error)}
-    decays, missing = {}, {}
-    for key in of_places[0]:
-        decay = decay_of(np.stack([norms[key] for norms in of_places]))
-        if decay is None:
-            missing[key] = "it does not act on the loss, or its gradient is not finite"
-        else:
-            decays[key] = decay
+    decays, missing = decays_of({key: np.stack([norms[key] for norms in of_places]) for key in of_places[0]})
     for leaf in lm.leaves or ():
         if leaf.kind == "state" and not (torch.is_tensor(leaf.like) and _has_gradient(leaf.like)):
             missing[".".join(lm.named(leaf.path))] = f"its numbers are of the type {leaf.dtype}"
