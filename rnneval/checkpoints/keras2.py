@@ -9,7 +9,6 @@ biases for each gate, one with the input and one with the state. It is rearrange
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.checkpoints.config import ACTIVATIONS
+from rnneval.checkpoints.hdf5 import BROKEN
 from rnneval.errors import CheckpointError
 
 AnyArray = NDArray[Any]
@@ -277,38 +277,26 @@ def _reference(entry: Any, sequentials: Collection[str]) -> list[Any]:
     return [layer, max(0, node - 1) if layer in sequentials else node, index]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredWeight:
-    """One array, with the name that Keras 2 gave it, such as `gru/gru_cell/kernel:0`."""
+def read_layers(path: Path, *, label: Path) -> dict[str, dict[str, AnyArray]]:
+    """Read the arrays of a file that breaks no rule, by layer and name, in the order in which Keras 2 wrote them.
 
-    name: str
-    values: AnyArray
-
-    @property
-    def role(self) -> str:
-        """Role of the array in its layer, such as `kernel`, `recurrent_kernel`, `bias` or `embeddings`."""
-        return self.name.rpartition("/")[2].partition(":")[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredLayer:
-    """The arrays of one layer."""
-
-    name: str
-    weights: tuple[StoredWeight, ...]
-
-
-def read_layers(path: Path, *, label: Path | None = None) -> tuple[StoredLayer, ...]:
-    """Read the layers that have weights from a file that breaks no rule, in the order in which Keras 2 wrote them."""
-    path, opened = label or path, path
+    A name is such as `gru/gru_cell/kernel:0`; a layer without weights is left out. Errors name `label`.
+    """
+    layers: dict[str, dict[str, AnyArray]] = {}
     try:
-        with h5py.File(opened, "r") as file:
+        with h5py.File(path, "r") as file:
             group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
-            found = tuple(_layer(group, name) for name in _names(group, "layer_names"))
-            extra = (_layer(group, _TOP),) if _TOP in group else ()
-    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
-        raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
-    return tuple(layer for layer in (*found, *extra) if layer.weights)
+            for layer in (*_names(group, "layer_names"), *([_TOP] if _TOP in group else [])):
+                weights = _names(group[layer], "weight_names")
+                layers[layer] = {weight: np.asarray(group[layer][weight][()]) for weight in weights}
+    except BROKEN as error:
+        raise CheckpointError(f"{label}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+    return {layer: weights for layer, weights in layers.items() if weights}
+
+
+def role_of(name: str) -> str:
+    """Return the role of an array in its layer, such as `kernel`, `recurrent_kernel`, `bias` or `embeddings`."""
+    return name.rpartition("/")[2].partition(":")[0]
 
 
 def version_of(path: Path) -> str:
@@ -328,13 +316,6 @@ def _names(group: Any, attribute: str) -> Iterator[str]:
     for part in parts:
         for name in group.attrs[part]:
             yield name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _layer(group: Any, name: str) -> StoredLayer:
-    held = ((weight, group[name][weight][()]) for weight in _names(group[name], "weight_names"))
-    return StoredLayer(
-        name=name, weights=tuple(StoredWeight(name=weight, values=np.asarray(values)) for weight, values in held)
-    )
 
 
 def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

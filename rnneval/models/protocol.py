@@ -334,6 +334,12 @@ take an earlier checkpoint
         raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
 
 
+def one_unit_off(values: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    """Return weights, each moved by ± one unit in the last place."""
+    ends = generator.choice(np.array([-np.inf, np.inf], values.dtype), values.shape)
+    return np.asarray(np.nextafter(values, ends))
+
+
 def require_ids(ids: NDArray[Any], size: int) -> None:
     """Refuse ids that are negative or not below `size`."""
     outside = np.argwhere((ids < 0) | (ids >= size))

@@ -46,6 +46,7 @@ from rnneval.models.protocol import (
     Trajectory,
     Vectors,
     input_in_words,
+    one_unit_off,
     require_finite,
     require_ids,
     require_next_token,
@@ -161,20 +162,16 @@ class RecurrentLM(LanguageModel):
 
     def weights_moved(self, draw: int) -> "RecurrentLM":
         """Return the model with each weight moved by ± one unit in the last place, in the calls of `stepper`."""
-        generator, moved = np.random.default_rng(draw), []
-        for variable in self.model.trainable_variables:
-            values = variable.numpy()
-            ends = generator.choice([-np.inf, np.inf], values.shape).astype(values.dtype)
-            moved.append((variable, np.nextafter(values, ends)))
-        return replace(self, moved=tuple(moved))
+        generator, variables = np.random.default_rng(draw), self.model.trainable_variables
+        return replace(self, moved=tuple((each, one_unit_off(each.numpy(), generator)) for each in variables))
 
     def in_dtype(self, dtype: str) -> "RecurrentLM | None":
         """Return the model with weights that are rounded to half precision, in the calls of `stepper`."""
         if dtype not in ("float16", "bfloat16"):
             return self if dtype == self.checkpoint.dtype else None
-        kept = [(variable, variable.numpy()) for variable in self.model.trainable_variables]
-        half = [(each, tf.cast(tf.cast(values, dtype), values.dtype).numpy()) for each, values in kept]
-        return replace(self, moved=tuple(half))
+        variables = self.model.trainable_variables
+        halves = tuple((each, tf.cast(tf.cast(each.value, dtype), each.dtype).numpy()) for each in variables)
+        return replace(self, moved=halves)
 
     def pack(self, state: Sequence[Any]) -> Any:
         """Put leaves into vectors `(rows, D)`; in a graph or eagerly."""

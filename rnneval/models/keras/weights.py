@@ -8,7 +8,6 @@ a name-based checkpoint of TensorFlow 1 (`tf.train.Saver`) cells are matched by 
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from keras import ops
 
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.hdf5 import NO_WEIGHTS, checked_hdf5
-from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudnn, read_layers, version_of
+from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudnn, read_layers, role_of, version_of
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
@@ -41,13 +40,6 @@ class CheckpointArrays(NamedTuple):
     unused: list[str]  # names of weights that no variable takes
     notes: LoadNotes
     missing_hint: str = ""  # a likely cause of missing weights
-
-
-class SigmoidSince(Enum):
-    """The release that made sigmoid the default of gates, after the one that wrote a file."""
-
-    KERAS_2_3 = "Keras 2.3"
-    TENSORFLOW_2 = "TensorFlow 2"
 
 
 _NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
@@ -91,11 +83,11 @@ def _load_keras2_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> Loa
     return LoadNotes(assumptions, changed_functions(model, f"Keras {version or '2'}", since))
 
 
-def _sigmoid_since(version: str) -> SigmoidSince | None:
-    """Return the release that changed the default of gates after a version; None if it has the new one."""
+def _sigmoid_since(version: str) -> str | None:
+    """Return the release that made sigmoid the default of gates after a version; None if it has the new one."""
     if version and not _BEFORE_2_3.match(version):
         return None
-    return SigmoidSince.TENSORFLOW_2 if version.endswith("-tf") else SigmoidSince.KERAS_2_3
+    return "TensorFlow 2" if version.endswith("-tf") else "Keras 2.3"
 
 
 def keras2_hard_sigmoid(x: Any) -> Any:
@@ -110,7 +102,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def changed_functions(model: Any, writer: str, since: SigmoidSince | None = None) -> tuple[str, ...]:
+def changed_functions(model: Any, writer: str, since: str | None = None) -> tuple[str, ...]:
     """Return warnings if layers use another function than that which the weights were likely trained with.
 
     `since` is the release that made sigmoid the default of gates, if the writer is older.
@@ -128,7 +120,7 @@ def changed_functions(model: Any, writer: str, since: SigmoidSince | None = None
         change = f"is Keras 3's, x / 6 + 0.5; {wrote} in Keras 2 it was 0.2 x + 0.5"
         warnings.append(f"hard_sigmoid of {_listed(hard)} {change}: {_IN_THE_BUILDER}")
     if since and plain:
-        change = f"are computed by sigmoid; {wrote} before {since.value} the default was hard_sigmoid, 0.2 x + 0.5"
+        change = f"are computed by sigmoid; {wrote} before {since} the default was hard_sigmoid, 0.2 x + 0.5"
         unless = "unless it was trained with sigmoid"
         warnings.append(f"the gates of {_listed(plain)} {change}: {unless}, {_IN_THE_BUILDER}")
     return tuple(warnings)
@@ -306,22 +298,22 @@ def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[s
     stored, in_order, rearranged = read_layers(path, label=label), False, False
     weighted = _weighted_layers(model)
     named = dict(weighted)
-    if len(named) == len(weighted) and set(named) == {layer.name for layer in stored}:
-        weighted = [(layer.name, named[layer.name]) for layer in stored]
+    if len(named) == len(weighted) and set(named) == set(stored):
+        weighted = [(name, named[name]) for name in stored]
     elif len(stored) != len(weighted):
-        held, own = ([layer.name for layer in stored], [name for name, _ in weighted])
+        own = [name for name, _ in weighted]
         raise CheckpointError(
-            f"{label} has weights of {len(held)} layers ({_listed(held) or 'none'}), the model has {len(own)} layers "
-            f"with weights ({_listed(own) or 'none'}): {_ANOTHER}"
+            f"{label} has weights of {len(stored)} layers ({_listed([*stored]) or 'none'}), the model has {len(own)} "
+            f"layers with weights ({_listed(own) or 'none'}): {_ANOTHER}"
         )
     else:
         in_order = True
     pairs: list[tuple[str, Any, Any]] = []  # the name of each weight, its array, and its variable
-    for layer, (_, variables) in zip(stored, weighted, strict=True):
-        arrays = [weight.values for weight in layer.weights]
+    for (layer, held), (_, variables) in zip(stored.items(), weighted, strict=True):
+        arrays = [*held.values()]
         if len(variables) != len(arrays):
             seen = f"{len(arrays)} weights in the file and {len(variables)} in the model"
-            raise CheckpointError(f"{label}: layer {layer.name} has {seen}: {_ANOTHER}")
+            raise CheckpointError(f"{label}: layer {layer} has {seen}: {_ANOTHER}")
         roles = [variable_name(variable).rpartition("/")[2] for variable in variables]
         for at in range(len(roles) - 2):
             wanted = tuple(variables[at + 2].shape)
@@ -329,11 +321,11 @@ def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[s
             if is_cell and is_cudnn(arrays[at + 2].shape, wanted):
                 arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
                 rearranged = True
-        for role, weight, array, variable in zip(roles, layer.weights, arrays, variables, strict=True):
-            if weight.role != role and {weight.role, role} <= _ROLES_OF_KERAS:
+        for role, stored_role, array, variable in zip(roles, map(role_of, held), arrays, variables, strict=True):
+            if stored_role != role and {stored_role, role} <= _ROLES_OF_KERAS:
                 where = f"where the model has {variable_name(variable)}"
-                raise CheckpointError(f"{label}: layer {layer.name} has a {weight.role} {where}: another kind of layer")
-            pairs.append((f"{layer.name}/{weight.role}", array, variable))
+                raise CheckpointError(f"{label}: layer {layer} has a {stored_role} {where}: another kind of layer")
+            pairs.append((f"{layer}/{stored_role}", array, variable))
     _require_match(label, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
     for _, array, variable in pairs:
         variable.assign(np.asarray(array, np.float32))

@@ -14,7 +14,7 @@ from rnneval.arrays import Floats
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.checked import FullModel, private_model
 from rnneval.checkpoints.hdf5 import BROKEN, checked_hdf5
-from rnneval.checkpoints.keras2 import REARRANGED, from_cudnn, is_cudnn, read_layers, rewrite
+from rnneval.checkpoints.keras2 import REARRANGED, from_cudnn, is_cudnn, read_layers, rewrite, role_of
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.errors import CheckpointError, VocabularyError
 from rnneval.metrics.diagnostics import gates
@@ -43,6 +43,7 @@ from rnneval.models.protocol import (
     Vectors,
     input_in_words,
     input_kind_of,
+    one_unit_off,
     require_finite,
     require_ids,
     require_next_token,
@@ -117,15 +118,7 @@ class NumpyLM(LanguageModel):
 
     def weights_moved(self, draw: int) -> "NumpyLM":
         """Return a copy with each weight moved by ± one unit in the last place."""
-        generator = np.random.default_rng(draw)
-
-        def moved(values: Floats) -> Floats:
-            return np.asarray(
-                np.nextafter(values, generator.choice(np.array([-np.inf, np.inf], np.float32), values.shape)),
-                np.float32,
-            )
-
-        return self._with_weights(moved)
+        return self._with_weights(partial(one_unit_off, generator=np.random.default_rng(draw)))
 
     def in_dtype(self, dtype: str) -> "NumpyLM | None":
         """Return a copy whose weights are rounded to half precision; arithmetic is in float32 always."""
@@ -318,17 +311,17 @@ def _by_path(entries: Sequence[Entry], model: FullModel, label: str) -> list[lis
 
 def _by_layer(entries: Sequence[Entry], model: FullModel, label: str) -> list[list[NDArray[Any]]]:
     """Read weights of an `.h5` file, where each layer has a group with its name."""
-    stored = {layer.name: layer.weights for layer in read_layers(model.weights, label=Path(label))}
+    stored = read_layers(model.weights, label=Path(label))
     layers = []
     for entry in entries:
         roles = list(_shapes(entry))
-        held = stored.pop(entry.path, ()) if roles else ()
+        held = stored.pop(entry.path, {}) if roles else {}
         if len(roles) != len(held):
             raise NotForNumpyError(f"layer {entry.path} has {len(held)} weights, and {len(roles)} are needed")
-        for role, weight in zip(roles, held, strict=True):
-            if weight.role in {"kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta"} - {role}:
-                raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) has a {weight.role} for its {role}")
-        layers.append([weight.values for weight in held])
+        for role, other in zip(roles, map(role_of, held), strict=True):
+            if other in {"kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta"} - {role}:
+                raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) has a {other} for its {role}")
+        layers.append([*held.values()])
     if stored:
         raise NotForNumpyError(f"the file has weights of layers that its configuration lacks: {', '.join(stored)}")
     return layers
