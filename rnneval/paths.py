@@ -219,3 +219,13 @@ def _copy_into(temporary: Path, target: Path) -> None:
         target.open("wb") if number is None else os.fdopen(os.dup(number), "wb") as sink,
     ):
         shutil.copyfileobj(source, sink)
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a key that sorts numbers by their value.
+
+    >>> sorted(["ckpt_10", "ckpt_9", "a"], key=natural)
+    ['a', 'ckpt_9', 'ckpt_10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts if part)

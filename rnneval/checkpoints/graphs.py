@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rnneval.checkpoints.places import PICKLES
 from rnneval.errors import CheckpointError, UsageError, in_one_line, type_and_message
 from rnneval.paths import read_regular, reason_of
 
@@ -22,7 +23,6 @@ _MOST_SETTINGS = 1 << 20
 _MOST_SECONDS = 120
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Domains whose operators are part of onnxruntime."""
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _STORED_AS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 _CHILD = """
 import sys
@@ -67,7 +67,7 @@ def read_graph(path: Path) -> GraphFile:
     if missing:
         raise UsageError(f"{path}: needs {missing[0]}, which is not installed: pip install 'rnneval[onnx]'")
     raw = _read(path)
-    if raw.startswith(_PICKLES):
+    if raw.startswith(PICKLES):
         seen = "a pickle: reading one runs code, so it is never read: export the model with torch.onnx.export"
         raise CheckpointError(f"{path}: refused by rule pickle: {seen}", rule="pickle")
     import onnx

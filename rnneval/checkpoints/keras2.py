@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rnneval.checkpoints.config import ACTIVATIONS
 from rnneval.checkpoints.hdf5 import BROKEN
+from rnneval.checkpoints.places import failure
 from rnneval.errors import CheckpointError
 
 AnyArray = NDArray[Any]
@@ -290,7 +291,7 @@ def read_layers(path: Path, *, label: Path) -> dict[str, dict[str, AnyArray]]:
                 weights = _names(group[layer], "weight_names")
                 layers[layer] = {weight: np.asarray(group[layer][weight][()]) for weight in weights}
     except BROKEN as error:
-        raise CheckpointError(f"{label}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+        raise failure(label, error, "HDF5 file") from error
     return {layer: weights for layer, weights in layers.items() if weights}
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from rnneval.checkpoints.rules import Faults, refused, require_none
 from rnneval.errors import CheckpointError
-from rnneval.paths import open_regular
+from rnneval.paths import natural, open_regular
 
 FULL_MODELS = ("keras", "keras-h5")  # the formats that hold a model and not only weights
 FORMATS = "a .keras, .h5 or .onnx file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PLAIN = {stat.S_IFREG, stat.S_IFDIR}
@@ -99,7 +99,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def _head_faults(start: bytes) -> Faults:
-    if start.startswith(_PICKLES):
+    if start.startswith(PICKLES):
         yield "pickle", "a pickle: reading one runs code, so it is never read"
     if not start:
         reason = "Keras leaves one where saving failed, as it does for a subclassed model without get_config"
@@ -203,10 +203,9 @@ def _latest(folder: Path, named: str, prefixes: list[Path]) -> Path:
 def _several(folder: Path, checkpoints: list[Path]) -> CheckpointError:
     """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all."""
 
-    def age(path: Path) -> tuple[float, list[tuple[int, str]]]:
+    def age(path: Path) -> tuple[float, object]:
         file = path if path.is_file() else Path(f"{path}.index")
-        numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
-        return file.stat().st_mtime, numbers
+        return file.stat().st_mtime, natural(path.name)
 
     newest = max(checkpoints, key=age)
     count = f"{len(checkpoints)} checkpoints, the newest is" if len(checkpoints) > 1 else "one checkpoint,"

@@ -205,7 +205,7 @@ def _open_by_builder(path: Path, options: OpenOptions) -> "StepLM":
         model = replace(model, vocabulary=vocabulary.fit(model.width))
     elif model.vocabulary is None:
         with suppress(VocabularyError):
-            model = replace(model, vocabulary=find_vocabulary(path, model.width).fit(model.width))
+            model = replace(model, vocabulary=find_vocabulary(path, model.width))
     return replace(
         model, checkpoint=msgspec.structs.replace(model.checkpoint, path=str(path), sha256=sha256, name=None)
     )

@@ -127,9 +127,8 @@ def _with_cut_noise(scores: Mapping[str, records.Score], totals: Totals, noise: 
         wider[name] = score
         if score.low is not None and score.high is not None:
             low, high = (end[name] - score.value for end in ends)
-            wider[name] = msgspec.structs.replace(
-                score, low=score.low + min(low, high), high=score.high + max(low, high)
-            )
+            low, high = score.low + min(low, high), score.high + max(low, high)
+            wider[name] = msgspec.structs.replace(score, low=low, high=high)
     return wider
 
 

@@ -28,10 +28,10 @@ from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import WorkerDiedError, connected
 from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
-from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, natural, write_table
+from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, write_table
 from rnneval.option import values_of
 from rnneval.options import OpeningGroup, SweepOptions, SweptGroup, WorkerGroup, by_keyword
-from rnneval.paths import require_apart
+from rnneval.paths import natural, require_apart
 from rnneval.records import Run, read_run, write
 from rnneval.records.run import BuilderRecord
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap

@@ -171,16 +171,6 @@ def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(rows, key=place)
 
 
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a key that sorts numbers by their value.
-
-    >>> sorted(["ckpt_10", "ckpt_9", "a"], key=natural)
-    ['a', 'ckpt_9', 'ckpt_10']
-    """
-    parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts if part)
-
-
 def place_of(name: str) -> tuple[str, int | None, int | None]:
     """Read the folder within the swept one ("" for that folder), and the epoch or the step, out of a path.
 

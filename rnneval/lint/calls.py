@@ -267,19 +267,17 @@ def _result(spec: v.Spec, event: LayerCall) -> v.Abstract:
 
 def _add_stateful(call: Call, model: v.Abstract) -> None:
     known = call.machine.facts.stateful_models
-    parts = (leaf for value in call.all for leaf in v.leaves(value))
-    if isinstance(model, v.Object) and any(
-        part in known or (isinstance(part, v.LayerValue) and part.spec.stateful is True) for part in parts
-    ):
+    parts = [leaf for value in call.all for leaf in v.leaves(value)]
+    stateful = any(part in known or (isinstance(part, v.LayerValue) and part.spec.stateful is True) for part in parts)
+    if stateful and isinstance(model, v.Object):
         known.add(model)
 
 
 def _fit(call: Call, model: v.Abstract) -> None:
     """Keep the training of a model that is stateful whatever branch was taken."""
     machine, node = call.machine, call.node
-    if isinstance(node.func, ast.Attribute) and all(
-        option in machine.facts.stateful_models for option in v.alternatives(model)
-    ):
+    stateful = all(option in machine.facts.stateful_models for option in v.alternatives(model))
+    if stateful and isinstance(node.func, ast.Attribute):
         data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
         machine.facts.fits.setdefault(node, (_name_of(node.func.value), _SHUFFLED in data.origins))
 
@@ -289,12 +287,8 @@ def _graph(call: Call, graph: v.Graph) -> v.Abstract:
     machine = call.machine
     inputs = call.positional[0] if call.positional else None
     carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming)]
-    used = {
-        leaf.carrier
-        for event in machine.facts.events
-        for _, leaf in event.sources
-        if isinstance(leaf, v.Incoming) and leaf.carrier.startswith("input ")
-    }
+    given = (leaf for event in machine.facts.events for _, leaf in event.sources)
+    used = {leaf.carrier for leaf in given if isinstance(leaf, v.Incoming) and leaf.carrier.startswith("input ")}
     places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
     outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
     if not places or not outputs or not isinstance(inputs, v.Many) or len(carriers) != len(graph.inputs):

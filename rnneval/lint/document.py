@@ -112,8 +112,7 @@ def _with_newlines(text: str) -> str:
 
 def _parsed(text: str, cell: int | None) -> ast.Module | Trouble:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return ast.parse(text)
     except SyntaxError as error:
         return Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), error.msg, cell)

@@ -188,9 +188,8 @@ class FileFacts:
         if depth and isinstance(value, v.Holder):
             contents = tuple(v.contents(value))
             mixed = v.blend(self.data_of(item, depth - 1) for item in contents) if contents else v.NOTHING
-            return (
-                v.Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, v.Many) and value.open else mixed
-            )
+            grows = isinstance(value, v.Many) and value.open
+            return v.Data(mixed.origins, mixed.passed, grown=True) if grows else mixed
         return v.NOTHING
 
     def part(self, value: v.Abstract, key: object) -> v.Abstract:

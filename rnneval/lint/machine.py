@@ -186,9 +186,8 @@ class Machine:
         count = spec.parts
         for option in v.alternatives(value) if value is not None else ():
             items = v.flat(option)
-            whole = isinstance(option, v.Incoming | v.DictValue) or (
-                isinstance(option, v.Emitted) and option.part is None
-            )
+            whole = isinstance(option, v.Incoming | v.DictValue)
+            whole = whole or (isinstance(option, v.Emitted) and option.part is None)
             if isinstance(option, v.Const | v.Initial) or (isinstance(option, v.Many) and option.open):
                 continue
             if count is None or count == len(items):

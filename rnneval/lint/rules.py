@@ -365,11 +365,8 @@ def shared_layer(facts: FileFacts) -> Iterator[Match]:
     for node, cells in facts.stacks:
         if not isinstance(cells, v.Many) or all(isinstance(cell, v.Const) for cell in cells.items):
             continue
-        known = [
-            cell
-            for cell in cells.items
-            if all(isinstance(option, v.LayerValue | v.Object) for option in v.alternatives(cell))
-        ]
+        kinds = v.LayerValue | v.Object
+        known = [cell for cell in cells.items if all(isinstance(option, kinds) for option in v.alternatives(cell))]
         if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
             yield Match(
                 node,
@@ -400,10 +397,9 @@ def mutable_default(facts: FileFacts) -> Iterator[Match]:
         for name, default in defaults_of(function.node):
             parts = (default.left, default.right) if isinstance(default, ast.BinOp) else ()
             mutable = isinstance(default, ast.List | ast.Dict | ast.ListComp)
+            mutable = mutable or any(isinstance(part, ast.List) for part in parts)
             put = (leaf for value in function.changed.get(name, ()) for leaf in v.leaves(value))
-            if (mutable or any(isinstance(part, ast.List) for part in parts)) and any(
-                isinstance(leaf, v.Emitted | v.Initial) for leaf in put
-            ):
+            if mutable and any(isinstance(leaf, v.Emitted | v.Initial) for leaf in put):
                 yield Match(
                     default,
                     f"the default of `{name}` is made once and states are put into it: the next call starts "

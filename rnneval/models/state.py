@@ -336,13 +336,9 @@ class Packing(StateCarrier):
         fields = _by_kind(vectors)
         if self.marks_start and fields["state"][0, -1] == StartMark.INITIAL:
             return self.begin(len(vectors))
-        arrays = (
-            leaf.like
-            if leaf.kind == "constant"
-            else made_like(leaf.unpacked(fields[leaf.kind][:, self.columns[leaf]]), leaf.like)
-            for leaf in self.leaves
-        )
-        return filled(self.example, arrays)
+        packed = ((leaf, fields[leaf.kind][:, columns]) for leaf, columns in self.columns.items())
+        arrays = {leaf: made_like(leaf.unpacked(numbers), leaf.like) for leaf, numbers in packed}
+        return filled(self.example, (arrays.get(leaf, leaf.like) for leaf in self.leaves))
 
     def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
         """Return the rows of each call: all of them, unless values that rows share in a call differ."""

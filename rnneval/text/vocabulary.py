@@ -214,11 +214,9 @@ def given_vocabulary(vocabulary: Any, texts: Paths | None = None) -> Vocabulary 
         raise VocabularyError(f"{named_in_message(vocabulary)} is a text and no vocabulary: give sorted(set(text))")
     if hasattr(vocabulary, "get_vocabulary"):
         return vocabulary_of_lookup(vocabulary)
-    return (
-        Vocabulary.from_file(vocabulary)
-        if isinstance(vocabulary, str | os.PathLike)
-        else Vocabulary.from_tokens(vocabulary)
-    )
+    if isinstance(vocabulary, str | os.PathLike):
+        return Vocabulary.from_file(vocabulary)
+    return Vocabulary.from_tokens(vocabulary)
 
 
 def vocabulary_of_tokenizer(tokenizer: Any) -> Vocabulary | None:

@@ -448,9 +448,8 @@ def _find_start(
     wider = adapter.read(wider_ids, None).state
     # Leaves of distinct numbers; those of integers stay as they are.
     count = sum(leaf.size for leaf in returned if leaf.dtype.kind == "f")
-    numbers = iter(
-        np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, count, endpoint=False, dtype=np.float32))
-    )
+    distinct = np.linspace(-0.9, 0.9, count, endpoint=False, dtype=np.float32)
+    numbers = iter(np.random.default_rng(0).permutation(distinct))
     marked = [
         np.fromiter(numbers, leaf.dtype, leaf.size).reshape(leaf.shape) if leaf.dtype.kind == "f" else leaf
         for leaf in returned

@@ -24,6 +24,7 @@ from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudn
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
+from rnneval.paths import natural
 
 
 class LoadNotes(NamedTuple):
@@ -371,7 +372,7 @@ def _matched_by_name(model: Any, reader: Any, path: Path, weight_map: Mapping[st
         cells.setdefault(match["scope"], {})[role] = reader.get_tensor(name)
         kinds[match["scope"]] = _KINDS[match["kind"].lower()]
         del left[name]
-    order = sorted(cells, key=lambda scope: [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", scope)])
+    order = sorted(cells, key=lambda scope: natural(scope.lower()))
     units = recurrent_units(model)
     if order and [kinds[scope] for scope in order] != [unit.kind.removesuffix("Cell") for unit in units]:
         raise CheckpointError(

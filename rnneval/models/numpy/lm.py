@@ -15,8 +15,8 @@ from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.checked import FullModel, private_model
 from rnneval.checkpoints.hdf5 import BROKEN, checked_hdf5
 from rnneval.checkpoints.keras2 import REARRANGED, from_cudnn, is_cudnn, read_layers, rewrite, role_of
-from rnneval.checkpoints.places import FULL_MODELS
-from rnneval.errors import CheckpointError, VocabularyError
+from rnneval.checkpoints.places import FULL_MODELS, failure
+from rnneval.errors import VocabularyError
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.numpy.chain import (
@@ -217,7 +217,7 @@ def _language_model_of(model: FullModel, artefact: Artefact, vocabulary: Vocabul
         vocabulary = vocabulary.fit(width)
     else:
         try:
-            vocabulary = find_vocabulary(artefact.path, width).fit(width)
+            vocabulary = find_vocabulary(artefact.path, width)
         except VocabularyError as error:
             why_no_vocabulary = str(error)
     return NumpyLM(
@@ -306,7 +306,7 @@ def _by_path(entries: Sequence[Entry], model: FullModel, label: str) -> list[lis
         with h5py.File(model.weights, "r") as file:
             return [[file[name][()] for name in names] for names in places]
     except BROKEN as error:
-        raise CheckpointError(f"{label}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+        raise failure(Path(label), error, "HDF5 file") from error
 
 
 def _by_layer(entries: Sequence[Entry], model: FullModel, label: str) -> list[list[NDArray[Any]]]:

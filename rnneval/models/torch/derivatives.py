@@ -6,8 +6,7 @@ Tangents are carried by PyTorch's forward mode, which `torch.func.jvp` uses; a c
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -145,7 +144,9 @@ class TangentWalk:
         ids = np.stack([self._text.ids(first, first + steps) for first in at])
         self.walked += steps
         try:
-            with self._step.evaluating(), uncompiled(), _without_onednn():
+            # The LSTM of oneDNN has no forward mode; its switch warns of GPUs that are not there.
+            quiet, plain = warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False)
+            with self._step.evaluating(), uncompiled(), quiet, plain:
                 for token in range(0 if self.missing else steps):
                     self._carry(ids[:, token : token + 1])
         except (RuntimeError, CheckpointError) as error:
@@ -208,15 +209,6 @@ class TangentWalk:
         missed = np.linalg.norm(changes - moved, axis=2) > _HIDDEN * np.maximum(np.linalg.norm(changes, axis=2), _NUDGE)
         if missed.all(axis=1).any():
             raise CheckpointError("a change of its state acts otherwise than its derivative says, as after detach()")
-
-
-@contextmanager
-def _without_onednn() -> Iterator[None]:
-    """Leave out oneDNN, whose LSTM has no forward mode, while a block runs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the same switch has a part for GPUs that are not there
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
 
 
 def _names(lm: StepLM, path: str) -> tuple[str, ...]:

@@ -177,11 +177,8 @@ class TorchStep:
     @property
     def half(self) -> str:
         """The type of half precision of a weight or buffer; "" if there is none."""
-        types = {
-            str(each.dtype).removeprefix("torch.")
-            for each in self.module.state_dict().values()
-            if torch.is_tensor(each)
-        }
+        tensors = filter(torch.is_tensor, self.module.state_dict().values())
+        types = {str(each.dtype).removeprefix("torch.") for each in tensors}
         return next(iter(sorted(types & {"bfloat16", "float16"})), "")
 
     @contextmanager

@@ -45,12 +45,8 @@ class RecurrentModules:
         """Return whether their states are all of the model's, so many numbers, and can be computed: a call tells."""
         if any(module.bidirectional or module.proj_size for module in self._modules.values()):
             return False
-        if (
-            sum(
-                layer.hidden_size * len(_slots(layer)) for module in self._modules.values() for layer in _layers(module)
-            )
-            != numbers
-        ):
+        layers = [layer for module in self._modules.values() for layer in _layers(module)]
+        if sum(layer.hidden_size * len(_slots(layer)) for layer in layers) != numbers:
             return False
         ids = np.ones((2, 3), np.int32)
         state = step(ids, None)[1]
