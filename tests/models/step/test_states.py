@@ -240,7 +240,8 @@ def test_a_memory_that_grows_along_two_axes_is_not_observed():
         logits, after = attention(ids, state and {"memory": [state["memory"][0][:, :, 0]]})
         return logits, {"memory": [np.repeat(after["memory"][0][:, :, None], after["memory"][0].shape[1], axis=2)]}
 
-    run = rnneval.evaluate(from_step(step, vocabulary=list("abcdefghijk")), string="abacadabea" * 4, segment=7)
+    lm = from_step(step, vocabulary=list("abcdefghijk"))
+    run = rnneval.evaluate(lm, string="abacadabea" * 4, segment=7, check=False)
     assert not run.states
     assert any("it grows with the text, and not along one axis" in warning.message for warning in run.warnings)
 
