@@ -170,7 +170,7 @@ class RecurrentLM(LanguageModel):
         if dtype not in ("float16", "bfloat16"):
             return self if dtype == self.checkpoint.dtype else None
         variables = self.model.trainable_variables
-        halves = tuple((each, tf.cast(tf.cast(each.value, dtype), each.dtype).numpy()) for each in variables)
+        halves = tuple((each, tf.cast(tf.cast(each.numpy(), dtype), each.dtype).numpy()) for each in variables)
         return replace(self, moved=halves)
 
     def pack(self, state: Sequence[Any]) -> Any:
