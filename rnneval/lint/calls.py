@@ -131,15 +131,14 @@ def _construct(call: Call, name: str) -> v.Abstract | None:
 
 def _contain(call: Call, name: str) -> v.Abstract | None:
     """Return the container that a well-known function makes or copies; None for other functions."""
-    value: v.Abstract | None = None
     if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
         inner = call.positional[0]
         kept = isinstance(inner, v.Many | v.DictValue | v.Incoming | v.Choice | v.Emitted)
         return copy.copy(inner) if kept else call.machine.facts.data_of(inner)
     match name, call.positional:
         case "builtins.dict", [] | [v.DictValue() | v.Incoming()] if not call.unknown:
-            value = v.DictValue(tuple(call.named.items()), *call.positional)
-    return value
+            return v.DictValue(tuple(call.named.items()), *call.positional)
+    return None
 
 
 def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:

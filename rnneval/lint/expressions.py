@@ -18,16 +18,15 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Abstract:
             return v.Method(v.OWN, node.attr)
         return machine.attribute(node.attr)
     owner_value, name = machine.value_of(node.value, quiet=True), node.attr
-    value: v.Abstract | None = None
     match owner_value:
         case v.GlobalName():
-            value = v.GlobalName(f"{owner_value.name}.{name}")
+            return v.GlobalName(f"{owner_value.name}.{name}")
         case v.LayerValue() if name in ("states", "state"):
-            events = machine.facts.by_layer[machine.frame.function, owner_value.key]
-            value = v.Emitted(events[-1].number) if events else None
+            if events := machine.facts.by_layer[machine.frame.function, owner_value.key]:
+                return v.Emitted(events[-1].number)
         case v.Incoming(sliced=False):
-            value = v.Incoming(owner_value.carrier, (*owner_value.path, f".{name}"))
-    return v.Method(owner_value, name) if value is None else value
+            return v.Incoming(owner_value.carrier, (*owner_value.path, f".{name}"))
+    return v.Method(owner_value, name)
 
 
 def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Abstract:

@@ -65,21 +65,6 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
     return InMemory(text=string)
 
 
-def part_of(characters: int, spec: str, option: str = "--part") -> range:
-    """Return the range of a slice such as `90%:` in a text of so many characters; per cents are rounded down."""
-    match = _SPEC.fullmatch(spec.strip())
-    if match is None:
-        raise UsageError(
-            f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
-            "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
-        )
-    bounds = [  # exactly, since 0.29 · 100 is not 29 in floating point
-        None if bound is None else floor(Fraction(bound.rstrip("%")) * (characters if "%" in bound else 100) / 100)
-        for bound in match.groups()
-    ]
-    return range(characters)[slice(*bounds)]
-
-
 class TextOptions(TextGroup):
     """Options by which files become a final text and its tokens: those of a text of `rnneval.evaluate`.
 
@@ -105,8 +90,19 @@ class TextOptions(TextGroup):
         return cls(**values_of(TextGroup, options))
 
     def part_of(self, characters: int) -> range:
-        """Return the part of a text of so many characters."""
-        return part_of(characters, ":" if self.part is None else self.part, self.part_option)
+        """Return the range of the part in a text of so many characters; per cents are rounded down."""
+        part = ":" if self.part is None else self.part
+        match = _SPEC.fullmatch(part.strip())
+        if match is None:
+            raise UsageError(
+                f"{self.part_option} {part!r} is not a slice: give START:STOP in characters or per cent, "
+                "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
+            )
+        bounds = [  # exactly, since 0.29 · 100 is not 29 in floating point
+            None if bound is None else floor(Fraction(bound.rstrip("%")) * (characters if "%" in bound else 100) / 100)
+            for bound in match.groups()
+        ]
+        return range(characters)[slice(*bounds)]
 
     def signature_part(self, token_kind: str) -> str:
         """Return the fields of the signature that tell about the text; `token_kind` is such as `word+eos`."""

@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
 from rnneval.text import TextOptions, final_text
-from rnneval.text.documents import part_of
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -43,7 +42,7 @@ def test_documents_are_those_of_plain_loops(write, texts, options):
     ],
 )
 def test_parts(spec, characters, wanted):
-    assert part_of(characters, spec) == wanted
+    assert TextOptions(part=spec).part_of(characters) == wanted
 
 
 @pytest.mark.parametrize("spec", ["", "90%", "1:2:3", "a:", "٣:", "9" * 30 + ":", ".%:"])
