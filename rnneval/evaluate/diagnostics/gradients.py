@@ -13,10 +13,7 @@ from rnneval.metrics.diagnostics import findings
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.wrapping import language_model
 from rnneval.options import GradientOptions, by_keyword
-from rnneval.records.run import (
-    Gradients,
-    Warning,  # noqa: A004 - the record's own word
-)
+from rnneval.records.run import Gradients, Warning  # noqa: A004 - the record's own word
 from rnneval.text import Paths, text_given
 
 
