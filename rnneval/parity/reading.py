@@ -1,6 +1,6 @@
 """A model read in calls of its own, and the readings of the reference that show its rounding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.arrays import Ints
+from rnneval.arrays import Doubles, Ints
 from rnneval.errors import CheckpointError, VocabularyError
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.state import as_array, filled, leaves_of
@@ -19,7 +19,8 @@ from rnneval.text import EncodedText, Vocabulary
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
 from rnneval.wiring.step import state_moved
 
-BLOCK = 256  # positions whose logits of both models are in memory
+BLOCK = 256  # positions whose logits of all models are in memory
+_AT_ONCE = 1 << 14  # predictions whose positions are in memory
 _FLOOR_TOKENS = 8192  # tokens of the readings that measure rounding: their largest KL is half of that of a long text
 _OTHER_CALLS = 37  # tokens of a call, prime to the usual lengths
 _DRAWS = 2
@@ -55,9 +56,10 @@ class CalledModel:
     def logits(self, ids: NDArray[np.int32]) -> Iterator[NDArray[Any]]:
         """Read the ids of a document `(n,)` in calls from its initial state; yield the logits of each, `(time, V)`."""
         step, start = self.step, self.lm.initial_state(1)
-        ids, state = ids if self.ids is None else self.ids[ids], start
+        state = start
         for first in range(0, len(ids), self.segment):
             piece = ids[None, first : first + self.segment]
+            piece = piece if self.ids is None else self.ids[piece]
             before = leaves_of(state) if self.noise is not None else {}
             logits, state = step(piece, state if self.carries else start)
             if self.noise is not None:
@@ -67,12 +69,15 @@ class CalledModel:
             yield array if self.ids is None else array[:, self.ids]
 
 
-def compared(reference: CalledModel, candidate: CalledModel, ids: NDArray[np.int32]) -> Iterator[Compared]:
-    """Read the ids of a document with both models, each in its own calls, and compare block by block."""
-    sides = [_in_blocks(side.logits(ids[:-1])) for side in (reference, candidate)]
+def compared(
+    reference: CalledModel, others: Sequence[CalledModel], ids: NDArray[np.int32]
+) -> Iterator[tuple[Compared, ...]]:
+    """Read the ids of a document with all models, each in its own calls, and compare block by block."""
+    sides = [_in_blocks(side.logits(ids[:-1])) for side in (reference, *others)]
     start = 0
-    for one, other in zip(*sides, strict=True):
-        yield compare_logits(one, other, ids[start + 1 : start + 1 + len(one)])
+    for one, *rest in zip(*sides, strict=True):
+        targets = ids[start + 1 : start + 1 + len(one)]
+        yield tuple(compare_logits(one, other, targets) for other in rest)
         start += len(one)
 
 
@@ -91,21 +96,15 @@ def _in_blocks(calls: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenColumns:
-    """Numbers that were compared at each prediction of a text, in its order; float32 arrays `(predictions,)`."""
+    """What was compared along a text: KL and loss at each prediction, in its order, and sums of the rest by block."""
 
-    kl: NDArray[np.float32]
-    nats: NDArray[np.float32]
-    change: NDArray[np.float32]
-    lost: NDArray[np.float32]
+    kl: NDArray[np.float32]  # `(predictions,)`
+    nats: NDArray[np.float32]  # loss of the reference by token, `(tokens,)`; 0 where there is no prediction
+    sums: dict[str, Doubles]  # by block of the text: KL, agreeing first choices, and both losses
+    lost: float  # largest margin of the reference's first choice over the other model's
+    not_finite: int | None  # first prediction at which the other model is not finite
     starts: Ints  # first token of each document
     lengths: Ints  # predictions of each document
-
-    @property
-    def position(self) -> Ints:
-        """Position of each prediction in its document, from 0."""
-        position = np.arange(len(self.kl))
-        position -= np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
-        return position
 
     def token_at(self, at: int) -> int:
         """Return the token that one prediction is of."""
@@ -113,51 +112,82 @@ class TokenColumns:
         document = int(np.searchsorted(ends, at, side="right"))
         return int(self.starts[document] + 1 + at - (ends - self.lengths)[document])
 
-    def finite(self) -> tuple[int | None, int | None]:
-        """Return the first position at which the reference, and at which the candidate is not finite."""
-        bad = (~np.isfinite(column) for column in (self.nats, self.kl + self.change))
-        first, second = (int(np.flatnonzero(each)[0]) if each.any() else None for each in bad)
-        return first, second
+    def first_position(self, least: int) -> int | None:
+        """Return the first prediction that has so many before it in its document."""
+        documents = np.flatnonzero(self.lengths > least)
+        return int(self.lengths[: documents[0]].sum()) + least if documents.size else None
+
+    def pieces(self) -> Iterator[tuple[slice, Ints]]:
+        """Yield the predictions of each document in pieces, with the position in the document of each."""
+        first = 0
+        for length in self.lengths.tolist():
+            for start in range(0, length, _AT_ONCE):
+                position = np.arange(start, min(start + _AT_ONCE, length))
+                yield slice(first + start, first + start + len(position)), position
+            first += length
 
 
 def read_columns(
-    reference: CalledModel, candidate: CalledModel, text: EncodedText, most: int | None = None
-) -> TokenColumns:
-    """Compare two models along a text, or its first predictions: 16 bytes of memory for each of them."""
+    reference: CalledModel, others: Sequence[CalledModel], text: EncodedText, most: int | None = None, tie: float = 0.0
+) -> list[TokenColumns]:
+    """Compare models with a reference along a text, or its first predictions: 8 bytes of memory for each of them.
+
+    First choices agree where the reference's margin between them is at most `tie` nats. A loss of the reference that is
+    not finite is a CheckpointError.
+    """
     lengths = text.document_stops - text.document_starts - 1
     if most is not None:
         lengths = np.clip(most - (np.cumsum(lengths) - lengths), 0, lengths)
-    total = int(lengths.sum())
-    columns = [np.empty(total, np.float32) for _ in Compared._fields]
-    place = 0
-    for start, length in zip(text.document_starts.tolist(), lengths.tolist(), strict=True):
-        for block in compared(reference, candidate, text.ids(start, start + length + 1)) if length else ():
-            for column, values in zip(columns, block, strict=True):
-                column[place : place + len(values)] = values
-            place += len(block.kl)
-    return TokenColumns(
-        **dict(zip(Compared._fields, columns, strict=True)), starts=np.asarray(text.document_starts), lengths=lengths
-    )
+    starts, total, blocks = np.asarray(text.document_starts), int(lengths.sum()), len(text.blocks.ends)
+    kl, lost, not_finite = np.empty((len(others), total), np.float32), [0.0] * len(others), [total] * len(others)
+    nats, place = np.zeros(int((starts + lengths + 1)[lengths > 0].max()), np.float32), 0
+    sums = [{name: np.zeros(blocks) for name in ("kl", "same", "nats_ref", "nats_cand")} for _ in others]
+    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        token = start + 1
+        for several in compared(reference, others, text.ids(start, start + length + 1)) if length else ():
+            now = slice(place, place + len(several[0].kl))
+            stop = token + len(several[0].kl)
+            block = text.blocks.block_of(text.read(token, stop).byte_start)
+            nats[token:stop] = several[0].nats
+            if (bad := np.flatnonzero(~np.isfinite(several[0].nats))).size:
+                raise CheckpointError(
+                    f"the reference's loss of token {token + bad[0]:,} is not finite: it is no reference; see rnneval "
+                    "evaluate"
+                )
+            for which, each in enumerate(several):
+                kl[which, now], lost[which] = each.kl, max(lost[which], float(each.lost.max()))
+                if (bad := np.flatnonzero(~np.isfinite(each.kl + each.change))).size:
+                    not_finite[which] = min(not_finite[which], place + int(bad[0]))
+                series = {"kl": each.kl, "same": each.lost <= tie, "nats_ref": each.nats,
+                          "nats_cand": each.nats + each.change}  # fmt: skip
+                for name, values in series.items():
+                    sums[which][name] += np.bincount(block, values, blocks)
+            token, place = stop, now.stop
+    return [
+        TokenColumns(
+            kl=kl[which], nats=nats, sums=sums[which], lost=lost[which], starts=starts, lengths=lengths,
+            not_finite=not_finite[which] if not_finite[which] < total else None,
+        )
+        for which in range(len(others))
+    ]  # fmt: skip
 
 
 # The floor
 
 
-def floor_readings(reference: CalledModel, text: EncodedText) -> Iterator[tuple[str, TokenColumns]]:
-    """Yield readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
-
-    def against(other: CalledModel) -> TokenColumns:
-        return read_columns(reference, other, text, _FLOOR_TOKENS)
-
-    for segment in sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ():
-        yield f"calls of {segment}", against(replace(reference, segment=segment))
+def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str, TokenColumns]]:
+    """Return readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
+    segments = sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ()
+    others = [(f"calls of {segment}", replace(reference, segment=segment)) for segment in segments]
     if isinstance(reference.lm, StepLM) and (wide := reference.lm.in_dtype("float64")) is not None:
-        yield "float64", against(replace(reference, lm=wide))
+        others.append(("float64", replace(reference, lm=wide)))
     for draw in range(_DRAWS):
         if (moved := reference.lm.weights_moved(draw)) is not None:
-            yield "weights ± 1 ulp", against(replace(reference, lm=moved))
+            others.append(("weights ± 1 ulp", replace(reference, lm=moved)))
         elif isinstance(reference.lm, StepLM) and reference.lm.leaves:
-            yield "states ± 1 ulp", against(replace(reference, noise=np.random.default_rng(draw)))
+            others.append(("states ± 1 ulp", replace(reference, noise=np.random.default_rng(draw))))
+    names, models = [name for name, _ in others], [model for _, model in others]
+    return [*zip(names, read_columns(reference, models, text, _FLOOR_TOKENS), strict=True)] if others else []
 
 
 # The two sides

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rnneval.arrays import Ints
 from rnneval.errors import CheckpointError
 from rnneval.evaluate.check import check, fails
 from rnneval.evaluate.losses import Losses, add_up
@@ -23,7 +22,7 @@ from rnneval.parity.reading import CalledModel, TokenColumns, compared, floor_re
 from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, ParityEvidence, judge
 from rnneval.processes import one_thread
 from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
-from rnneval.records.run import Blocks, VocabularyRecord, Warning  # noqa: A004 - the record's own word
+from rnneval.records.run import VocabularyRecord, Warning  # noqa: A004 - the record's own word
 from rnneval.text import EncodedText, TextOptions, encode, text_given
 
 _RESTARTS = 128  # places at which both models begin anew, for calls that are too short to have a start and an end
@@ -83,19 +82,14 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
     )
     read_as = TextOptions.of(options)
     with encode(text_given(text, options.string), vocabulary, read_as) as encoded:
-        columns = read_columns(first, second, encoded)
-        reference_bad, candidate_bad = columns.finite()
-        if reference_bad is not None:
-            token = columns.token_at(reference_bad)
-            raise CheckpointError(
-                f"the reference's loss of token {token:,} is not finite: it is no reference; see rnneval evaluate"
-            )
+        floor_columns = floor_readings(first, encoded)
+        tie = max((each.lost for _, each in floor_columns), default=0.0)
+        (columns,) = read_columns(first, [second], encoded, tie=tie)
         if not one.repeatable:  # NaN is no equal of NaN: said of finite losses alone
             raise CheckpointError(f"{one.checkpoint.title}: equal calls give other logits: it is no reference")
-        floor_columns = [*floor_readings(first, encoded)]
         record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
-        if candidate_bad is not None:
-            token = columns.token_at(candidate_bad)
+        if columns.not_finite is not None:
+            token = columns.token_at(columns.not_finite)
             reason = (
                 f"the candidate's logits at token {token:,} are not finite, or give probability 0 to what the "
                 "reference does not"
@@ -134,10 +128,7 @@ def _record(
     options: ParityOptions,
 ) -> Parity:
     """Return the record with what does not depend on the candidate's numbers."""
-    nats, predicted = np.zeros(text.tokens, np.float32), np.ones(text.tokens, np.bool_)
-    predicted[text.document_starts] = False
-    nats[predicted] = columns.nats
-    run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=nats), first.lm.width),
+    run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=columns.nats), first.lm.width),
                       state="state:carry", base={})  # fmt: skip
     readings = tuple(
         FloorReading(kind=kind, mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max()))
@@ -169,7 +160,7 @@ def _record(
             tokens=len(floor_columns[0][1].kl) if floor_columns else 0,
             readings=readings,
             limit=max(TIMES_FLOOR * largest, LEAST_LIMIT),
-            margin=max((float(each.lost.max()) for _, each in floor_columns), default=0.0),
+            margin=max((each.lost for _, each in floor_columns), default=0.0),
         ),
         max_kl=options.max_kl,
         allowed_loss=options.allowed_loss,
@@ -196,17 +187,18 @@ def _judged(
     assert record.blocks is not None  # noqa: S101 - `_record` made them
     floor, limit = [each for _, each in floor_columns], record.floor.limit
     rounding = limit / TIMES_FLOOR
-    blocks, block = _with_sums(record.blocks, columns, text, record.floor.margin)
+    blocks = msgspec.structs.replace(
+        record.blocks, sums={name: tuple(each.tolist()) for name, each in columns.sums.items()}
+    )
     kl = mean_of(blocks, blocks.sums["kl"], "nats a token")
-    above = np.flatnonzero(columns.kl > limit)
-    first_above = int(above[0]) if above.size else None
-    handed = np.flatnonzero(columns.position >= second.segment)
-    first_hand_over = int(handed[0]) if handed.size else None
+    above = columns.kl > limit
+    first_above = int(above.argmax()) if above.any() else None
+    first_hand_over = columns.first_position(second.segment)
     places = statistics.worst_places(columns.kl, limit) if first_above is not None else []
     ratio = restarts = None
     if first_above is not None and first_hand_over is not None:
         if second.segment > statistics.START:
-            ratio = statistics.start_over_end(columns, second.segment, block, blocks, rounding)
+            ratio = statistics.start_over_end(columns, second.segment, blocks, rounding)
         else:
             restarts = _restarts(first, second, text, columns, rounding=rounding, seed=options.seed)
     period = statistics.period_of([start for start, _ in places])
@@ -234,7 +226,7 @@ def _judged(
         reason=reason,
         kl=evidence.kl,
         same_top=mean_of(blocks, blocks.sums["same"], "share"),
-        largest_margin_lost=float(columns.lost.max()),
+        largest_margin_lost=columns.lost,
         loss=evidence.loss,
         first_above=first_above,
         first_hand_over=first_hand_over,
@@ -258,33 +250,21 @@ def _byte(text: EncodedText, token: int) -> int:
     return int(text.read(token, token + 1).byte_start[0])
 
 
-def _with_sums(blocks: Blocks, columns: TokenColumns, text: EncodedText, margin: float) -> tuple[Blocks, Ints]:
-    """Return the blocks with the sums of the comparison, and the block of each prediction."""
-    block = np.empty(text.tokens, np.int64)
-    for start in range(0, text.tokens, 1 << 16):
-        piece = slice(start, min(start + (1 << 16), text.tokens))
-        block[piece] = text.blocks.block_of(text.read(piece.start, piece.stop).byte_start)
-    block = np.delete(block, text.document_starts)  # a first token has no prediction
-    series = {"kl": columns.kl, "same": columns.lost <= margin, "nats_ref": columns.nats, "nats_cand": columns.change}
-    sums = {name: statistics.block_sums(values, block, len(blocks.bytes)) for name, values in series.items()}
-    sums["nats_cand"] += sums["nats_ref"]
-    return msgspec.structs.replace(blocks, sums={name: tuple(each.tolist()) for name, each in sums.items()}), block
-
-
 def _restarts(
     first: CalledModel, second: CalledModel, text: EncodedText, columns: TokenColumns, *, rounding: float, seed: int
 ) -> Ratio | None:
     """Return mean KL with the state carried over that of the first call after a restart, at the same tokens."""
-    places = np.flatnonzero(statistics.place_in_call(columns, second.segment) == 0)
-    if len(places) < _BATCHES:
+    length = second.segment
+    calls = np.maximum(columns.lengths // length - 1, 0)  # whole calls of each document that read a state
+    ends, starts = np.cumsum(calls), np.cumsum(columns.lengths) - columns.lengths
+    if ends[-1] < _BATCHES:
         return None
-    chosen = np.sort(np.random.default_rng(seed).permutation(places)[:_RESTARTS])
+    chosen = np.sort(np.random.default_rng(seed).choice(ends[-1], min(_RESTARTS, ends[-1]), replace=False))
+    document = np.searchsorted(ends, chosen, side="right")
     fresh, carried = [], []
-    for at in chosen.tolist():
+    for at in (starts[document] + (chosen - (ends - calls)[document] + 1) * length).tolist():
         start = columns.token_at(at) - 1
-        end = min(second.segment, len(columns.kl) - at)
-        ids = text.ids(start, start + end + 1)
-        (block,) = compared(first, second, ids)
+        ((block,),) = compared(first, [second], text.ids(start, start + length + 1))
         fresh.append(block.kl.mean())
-        carried.append(columns.kl[at : at + end].mean(dtype=np.float64))
+        carried.append(columns.kl[at : at + length].mean(dtype=np.float64))
     return statistics.ratio_of_groups(np.array(carried), np.array(fresh), rounding, _BATCHES)

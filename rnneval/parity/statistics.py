@@ -5,8 +5,8 @@ hand-over, and is forgotten within the call.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,12 @@ def divergence(columns: TokenColumns, mean: Score, byte: int) -> KlSummary:
     )
 
 
-def place_in_call(columns: TokenColumns, segment: int) -> Ints:
-    """Return the place of each prediction in its call, from 0; −1 in the first call of a document."""
-    position = columns.position
-    place = position % segment
-    place[position < segment] = -1
-    return place
+def places_in_calls(columns: TokenColumns, segment: int) -> Iterator[tuple[NDArray[np.float32], Ints, int]]:
+    """Yield KL and place in a call of predictions in pieces, without first calls, and the first of the predictions."""
+    for piece, position in columns.pieces():
+        later = int(np.searchsorted(position, segment))
+        if later < len(position):
+            yield columns.kl[piece][later:], position[later:] % segment, piece.start + later
 
 
 def ends_of_call(segment: int) -> tuple[int, int]:
@@ -58,20 +58,18 @@ def ends_of_call(segment: int) -> tuple[int, int]:
     return min(START, segment // 2), segment - max(1, segment // 4)
 
 
-def block_sums(values: NDArray[Any], block: Ints, blocks: int) -> Doubles:
-    """Return the sum of values in each block."""
-    return np.asarray(np.bincount(block, weights=values, minlength=blocks), np.float64)
-
-
-def start_over_end(columns: TokenColumns, segment: int, block: Ints, blocks: Blocks, rounding: float) -> Ratio:
+def start_over_end(columns: TokenColumns, segment: int, blocks: Blocks, rounding: float) -> Ratio:
     """Return mean KL at the start of the candidate's calls over that at their end."""
-    place, (start, end) = place_in_call(columns, segment), ends_of_call(segment)
-    parts = [(place >= 0) & (place < start), place >= end]
-    count = len(blocks.bytes)
-    sums = [block_sums(values, block, count) for part in parts for values in (columns.kl * part, part)]
-    estimate, _ = over_clusters(blocks, np.array(sums), _log_ratio(rounding))
+    (start, end), ends = ends_of_call(segment), np.cumsum(blocks.tokens)
+    sums = np.zeros((4, len(ends)))
+    for kl, place, first in places_in_calls(columns, segment):
+        block = np.searchsorted(ends, np.arange(first, first + len(kl)), side="right")
+        for row, part in ((0, place < start), (2, place >= end)):
+            sums[row] += np.bincount(block[part], kl[part], len(ends))
+            sums[row + 1] += np.bincount(block[part], minlength=len(ends))
+    estimate, _ = over_clusters(blocks, sums, _log_ratio(rounding))
     if estimate is None:
-        return Ratio(value=math.exp(_log_ratio(rounding)(np.array(sums).sum(axis=1, keepdims=True))[0]))
+        return Ratio(value=math.exp(_log_ratio(rounding)(sums.sum(axis=1, keepdims=True))[0]))
     return Ratio(value=math.exp(estimate.value), low=_exp(estimate.bound(0.025)), high=_exp(estimate.bound(0.975)))
 
 
@@ -112,33 +110,50 @@ def along_text(columns: TokenColumns, floor: Sequence[TokenColumns]) -> ByPositi
     """Return mean KL by position along the text, in bins of equal width on a logarithmic scale."""
     total = len(columns.kl)
     edges = np.unique(np.round(np.geomspace(1, total + 1, _BINS)).astype(np.int64)) - 1
-    return _binned(columns.kl, np.arange(total), edges, [(each.kl, np.arange(len(each.kl))) for each in floor])
+
+    def sums(each: TokenColumns) -> tuple[Doubles, Doubles]:
+        stops = np.minimum(edges, len(each.kl))
+        parts = (each.kl[start:stop].sum(dtype=np.float64) for start, stop in pairwise(stops.tolist()))
+        return np.array([*parts]), np.diff(stops).astype(np.float64)
+
+    return _binned(edges, sums, columns, floor)
 
 
 def along_call(columns: TokenColumns, segment: int, floor: Sequence[TokenColumns]) -> ByPosition | None:
     """Return mean KL by position in a call of the candidate, from its second call on; None if there is none."""
-    place = place_in_call(columns, segment)
-    if segment == 1 or not (place >= 0).any():
+    longest = int(columns.lengths.max())
+    if segment == 1 or longest <= segment:
         return None
     edges = np.unique(np.linspace(0, segment, min(segment, _BINS_OF_CALL) + 1).astype(np.int64))
-    edges = edges[: np.searchsorted(edges, place.max(), side="right") + 1]
-    return _binned(columns.kl, place, edges, [(each.kl, place_in_call(each, segment)) for each in floor])
+    last = min(longest - segment, segment) - 1
+    edges = edges[: np.searchsorted(edges, last, side="right") + 1]
+
+    def sums(each: TokenColumns) -> tuple[Doubles, Doubles]:
+        totals = np.zeros((2, len(edges) - 1))
+        for kl, place, _ in places_in_calls(each, segment):
+            bins = np.searchsorted(edges, place, side="right") - 1
+            totals += [np.bincount(bins, values, len(edges))[:-1] for values in (kl, np.ones(len(kl)))]
+        return totals[0], totals[1]
+
+    return _binned(edges, sums, columns, floor)
 
 
 def _binned(
-    kl: NDArray[np.floating], at: Ints, edges: Ints, floor: Sequence[tuple[NDArray[np.floating], Ints]]
+    edges: Ints,
+    sums: Callable[[TokenColumns], tuple[Doubles, Doubles]],
+    columns: TokenColumns,
+    floor: Sequence[TokenColumns],
 ) -> ByPosition:
     """Return means by bin; where a reading of the floor has no position, its mean over all stands."""
 
-    def means(values: NDArray[np.floating], places: Ints, default: float) -> Doubles:
-        bins = np.searchsorted(edges, places, side="right")  # 0 lies before the first edge, and the last bin behind all
-        counts, sums = (np.bincount(bins, each, len(edges) + 1)[1:-1] for each in (None, values))
-        return np.where(counts > 0, sums / np.maximum(counts, 1), default)
+    def means(each: TokenColumns, default: float) -> Doubles:
+        totals, counts = sums(each)
+        return np.where(counts > 0, totals / np.maximum(counts, 1), default)
 
-    of_floor = [means(values, places, float(values.mean())) for values, places in floor] or [np.zeros(len(edges) - 1)]
+    of_floor = [means(each, float(each.kl.mean())) for each in floor] or [np.zeros(len(edges) - 1)]
     return ByPosition(
         edges=tuple(edges.tolist()),
-        mean_kl=tuple(means(kl, at, 0.0).tolist()),
+        mean_kl=tuple(means(columns, 0.0).tolist()),
         floor_low=tuple(np.min(of_floor, axis=0).tolist()),
         floor_high=tuple(np.max(of_floor, axis=0).tolist()),
     )

@@ -91,7 +91,8 @@ class NumberColumn:
     def array(self) -> NDArray[Any]:
         """Return all numbers, `(size,)`; they may be changed."""
         if self._file is None:
-            return np.concatenate(self._parts)
+            parts, self._parts = self._parts, []  # they would take the same memory again
+            return np.concatenate(parts)
         with self._file as file:  # a map of a file stays when it is closed
             return np.memmap(file, self._dtype, mode="r+", shape=(self.size,))
 
