@@ -1,6 +1,7 @@
 """Candidates of known truth beside a trained PyTorch LSTM and GRU: verdict, KL and both statistics.
 
     python benchmarks/parity.py tinyshakespeare.txt --out benchmarks/parity.json
+    python benchmarks/parity.py --memory
 
 Each model trains for a minute. The verdict that a candidate must get stands beside it. Without --out, nothing is
 written.
@@ -10,10 +11,12 @@ import argparse
 import copy
 import json
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import rnneval
@@ -138,14 +141,44 @@ def candidates(model: Stacked, vocabulary: list[str]) -> Iterator[tuple[str, Any
     yield "reset every 8,192", resetting(model, 8192, vocabulary), {}, STATE
 
 
+def table(second: float) -> Any:
+    """Return a step function whose logits are numbers of a table, by the last two of eight ids."""
+    numbers = np.random.default_rng(5).normal(size=(8, 8)).astype(np.float32)
+
+    def step(ids: Any, state: Any) -> Any:
+        return numbers[ids] + second * numbers[np.concatenate([state, ids[:, :-1]], axis=1)], ids[:, -1:]
+
+    return rnneval.from_step(step, lambda rows: np.zeros((rows, 1), np.int32), vocabulary=[*"abcdefg "])
+
+
+def memory() -> None:
+    """Print the most that Python and NumPy hold at a time, and how it grows from 10⁵ to 10⁶ tokens."""
+    peaks = []
+    for tokens in (10_000, 100_000, 1_000_000):  # the first run imports what it needs
+        text = "".join(np.random.default_rng(0).choice([*"abcdefg "], tokens))
+        reference, candidate = table(0.5), table(0.51)
+        tracemalloc.start()
+        rnneval.parity(reference, candidate, string=text, ref_segment=256, check=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    grown = (peaks[2] - peaks[1]) / 900_000
+    print(json.dumps({"peak_mb": [round(peak / 1e6, 1) for peak in peaks[1:]], "bytes_a_token": round(grown, 1)}))
+
+
 def main() -> None:
     """Measure all, and print a line for each candidate."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("text", type=Path)
+    parser.add_argument("text", type=Path, nargs="?")
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--kinds", nargs="+", default=["LSTM", "GRU"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args()
+    if arguments.memory:
+        memory()
+        return
+    if arguments.text is None:
+        parser.error("give a text, or --memory")
     torch.set_num_threads(1)
     text = arguments.text.read_text(encoding="utf-8")
     vocabulary, rows = sorted(set(text)), []

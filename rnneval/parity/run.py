@@ -88,6 +88,7 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
         if not one.repeatable:  # NaN is no equal of NaN: said of finite losses alone
             raise CheckpointError(f"{one.checkpoint.title}: equal calls give other logits: it is no reference")
         record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
+        columns = replace(columns, nats=columns.nats[:0].copy())  # frees memory for the quantiles of KL
         if columns.not_finite is not None:
             token = columns.token_at(columns.not_finite)
             reason = (

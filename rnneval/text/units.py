@@ -15,7 +15,7 @@ Bytes = NDArray[np.uint8]
 
 _SPACES = np.array([chr(point).isspace() for point in range(0x3002)])
 """Whether code points are white space; the last entry is for all beyond."""
-PIECE = 1 << 20  # bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small
+PIECE = 1 << 17  # bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small
 _SMALLEST_BLOCK = 256
 _MOST_BLOCKS = 4096
 _NEAR = 256
