@@ -126,22 +126,55 @@ def test_the_same_tokens_in_another_order_are_mapped_and_others_are_refused() ->
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_candidate_that_is_not_finite_fails_and_such_a_reference_is_refused(value: float) -> None:
-    broken = Leaky()
+    broken, text = Leaky(), _text()
 
     def step(ids, state):
         logits, after = broken.step(ids, state)
-        late = np.broadcast_to(state[1] >= 640, ids.shape)
+        late = state[1] + np.arange(ids.shape[1]) >= 700  # in the middle of a call and of a block
         return np.where(late[..., None], logits + np.eye(1, len(VOCABULARY))[0] * value, logits).astype("f"), after
 
     begin = lambda rows: (np.zeros((rows, UNITS), np.float32), np.zeros((rows, 1), np.int32))  # noqa: E731
     with np.errstate(invalid="ignore"):
         broken_lm = rnneval.from_step(step, begin, vocabulary=VOCABULARY)
-        if np.isnan(0 * value):  # every logit is NaN, or one is infinite
-            found = _parity(broken_lm)
-            assert (found.verdict, found.fault, found.kl) == ("fail", "not finite", None)
-            assert "641" in found.reason
-            with pytest.raises(CheckpointError, match="not finite"):
-                rnneval.parity(broken_lm, Leaky().lm(), string=_text(), check=False)
+        found = _parity(broken_lm)
+        assert (found.verdict, found.fault, found.kl) == ("fail", "not finite", None)
+        assert "token 701 " in found.reason
+        bad = text.index(VOCABULARY[0], 701) if value == -np.inf else 701  # a logit of −∞ costs its own id alone
+        with pytest.raises(CheckpointError, match=f"loss of token {bad} is not finite"):
+            rnneval.parity(broken_lm, Leaky().lm(), string=text, check=False)
+
+
+def test_sums_by_block_and_quantiles_are_those_of_a_loop_over_all_predictions() -> None:
+    models, text = [Leaky(), Leaky(noise=0.1)], _text()
+    ids = np.array([VOCABULARY.index(letter) for letter in text])
+    logs, states = [[], []], [(np.zeros((1, UNITS), np.float32), np.zeros((1, 1), np.int32))] * 2
+    for start in range(0, len(ids) - 1, 64):
+        for which, model in enumerate(models):
+            logits, states[which] = model.step(ids[None, start : min(start + 64, len(ids) - 1)], states[which])
+            for row in logits[0].astype(np.float64):
+                logs[which].append(row - np.log(np.exp(row).sum()))
+    p, q = map(np.array, logs)
+    rows = np.arange(len(p))
+    kl, same = (np.exp(p) * (p - q)).sum(axis=1), p.argmax(axis=1) == q.argmax(axis=1)
+    wanted = {"kl": kl, "same": same, "nats_ref": -p[rows, ids[1:]], "nats_cand": -q[rows, ids[1:]]}
+    found = _parity(models[1].lm(), string=text)
+    ends = np.array(found.blocks.bytes)  # one byte each letter
+    assert len(ends) > 16
+    assert ends[-1] == len(text)
+    assert set(found.blocks.sums) == set(wanted)
+    for name, values in wanted.items():
+        by_block = [float(values[max(a - 1, 0) : b - 1].sum()) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        assert found.blocks.sums[name] == pytest.approx(by_block, rel=1e-9)
+    assert found.kl.mean == pytest.approx(kl.mean(), rel=1e-9)
+    assert found.same_top.value == pytest.approx(same.mean(), rel=1e-12)
+    assert found.loss.value == pytest.approx((wanted["nats_cand"] - wanted["nats_ref"]).mean(), rel=1e-9)
+    assert found.largest_margin_lost == pytest.approx((p.max(axis=1) - p[rows, q.argmax(axis=1)]).max(), rel=1e-9)
+    ordered = np.sort(kl)
+    for per_cent, value in found.kl.quantiles.items():
+        low, part = divmod(float(per_cent) / 100 * (len(kl) - 1), 1)
+        between = ordered[int(low)] * (1 - part) + ordered[min(int(low) + 1, len(kl) - 1)] * part
+        assert value == pytest.approx(between, rel=1e-5)  # KL of each prediction is kept in float32
+    assert (found.kl.largest, found.kl.at) == (pytest.approx(ordered[-1], rel=1e-6), int(kl.argmax()) + 1)
 
 
 def test_a_candidate_that_raises_in_the_middle_is_one_line() -> None:
