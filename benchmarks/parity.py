@@ -2,6 +2,7 @@
 
     python benchmarks/parity.py tinyshakespeare.txt --out benchmarks/parity.json
     python benchmarks/parity.py --memory
+    python benchmarks/parity.py --speed 100000
 
 Each model trains for a minute. The verdict that a candidate must get stands beside it. Without --out, nothing is
 written.
@@ -165,11 +166,42 @@ def memory() -> None:
     print(json.dumps({"peak_mb": [round(peak / 1e6, 1) for peak in peaks[1:]], "bytes_a_token": round(grown, 1)}))
 
 
+def speed(tokens: int) -> None:
+    """Print seconds of parity of two Keras GRUs of 256 units, and of evaluating both, in one row and calls of 64."""
+    import keras
+
+    letters = [*"abcdefghijklmnopqrstuvwxyz "]
+    text = "".join(np.random.default_rng(0).choice(letters, tokens))
+    models = []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        ids = keras.Input((None,), dtype="int32")
+        hidden = keras.layers.GRU(256, return_sequences=True)(keras.layers.Embedding(len(letters), 64)(ids))
+        models.append(keras.Model(ids, keras.layers.Dense(len(letters))(hidden)))
+
+    def seconds(run: Callable[[], Any]) -> float:
+        began = time.perf_counter()
+        run()
+        return round(time.perf_counter() - began, 1)
+
+    def both() -> None:
+        for model in models:
+            rnneval.evaluate(model, string=text, vocabulary=letters, check=False, streams=1, segment=64)
+
+    rnneval.evaluate(models[0], string=text[:2000], vocabulary=letters, check=False)  # imports
+    alone, compared = (
+        seconds(both),
+        seconds(lambda: rnneval.parity(*models, string=text, vocabulary=letters, check=False)),
+    )
+    print(json.dumps({"tokens": tokens, "both": alone, "parity": compared, "ratio": round(compared / alone, 2)}))
+
+
 def main() -> None:
     """Measure all, and print a line for each candidate."""
     parser = argparse.ArgumentParser()
     parser.add_argument("text", type=Path, nargs="?")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--speed", type=int, metavar="TOKENS")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--kinds", nargs="+", default=["LSTM", "GRU"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -177,8 +209,11 @@ def main() -> None:
     if arguments.memory:
         memory()
         return
+    if arguments.speed:
+        speed(arguments.speed)
+        return
     if arguments.text is None:
-        parser.error("give a text, or --memory")
+        parser.error("give a text, --memory or --speed")
     torch.set_num_threads(1)
     text = arguments.text.read_text(encoding="utf-8")
     vocabulary, rows = sorted(set(text)), []

@@ -22,6 +22,7 @@ from rnneval.wiring.step import state_moved
 BLOCK = 256  # positions whose logits of all models are in memory
 _AT_ONCE = 1 << 14  # predictions whose positions are in memory
 _FLOOR_TOKENS = 8192  # tokens of the readings that measure rounding: their largest KL is half of that of a long text
+_SINGLE_CALLS = 1024  # of them in calls of 1, each of which costs as much as a long one
 _OTHER_CALLS = 37  # tokens of a call, prime to the usual lengths
 _DRAWS = 2
 
@@ -177,8 +178,10 @@ def read_columns(
 
 def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str, TokenColumns]]:
     """Return readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
-    segments = sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ()
-    others = [(f"calls of {segment}", replace(reference, segment=segment)) for segment in segments]
+    single = [("calls of 1", replace(reference, segment=1))] if reference.carries and reference.segment > 1 else []
+    others = []
+    if reference.carries and reference.segment != _OTHER_CALLS:
+        others.append((f"calls of {_OTHER_CALLS}", replace(reference, segment=_OTHER_CALLS)))
     if isinstance(reference.lm, StepLM) and (wide := reference.lm.in_dtype("float64")) is not None:
         others.append(("float64", replace(reference, lm=wide)))
     for draw in range(_DRAWS):
@@ -186,8 +189,14 @@ def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str,
             others.append(("weights ± 1 ulp", replace(reference, lm=moved)))
         elif isinstance(reference.lm, StepLM) and reference.lm.leaves:
             others.append(("states ± 1 ulp", replace(reference, noise=np.random.default_rng(draw))))
-    names, models = [name for name, _ in others], [model for _, model in others]
-    return [*zip(names, read_columns(reference, models, text, _FLOOR_TOKENS), strict=True)] if others else []
+    return [
+        (name, columns)
+        for readings, most in ((single, _SINGLE_CALLS), (others, _FLOOR_TOKENS))
+        if readings
+        for (name, _), columns in zip(
+            readings, read_columns(reference, [model for _, model in readings], text, most), strict=True
+        )
+    ]
 
 
 # The two sides

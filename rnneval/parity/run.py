@@ -132,7 +132,9 @@ def _record(
     run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=columns.nats), first.lm.width),
                       state="state:carry", base={})  # fmt: skip
     readings = tuple(
-        FloorReading(kind=kind, mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max()))
+        FloorReading(
+            kind=kind, tokens=len(each.kl), mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max())
+        )
         for kind, each in floor_columns
     )
     largest = max((each.largest for each in readings), default=0.0)
@@ -158,7 +160,7 @@ def _record(
         text=run.text,
         tokens=len(columns.kl),
         floor=Floor(
-            tokens=len(floor_columns[0][1].kl) if floor_columns else 0,
+            tokens=max((len(each.kl) for _, each in floor_columns), default=0),
             readings=readings,
             limit=max(TIMES_FLOOR * largest, LEAST_LIMIT),
             margin=max((each.lost for _, each in floor_columns), default=0.0),

@@ -61,6 +61,13 @@ def test_the_same_model_in_other_calls_passes_as_rounding() -> None:
     assert found.kl.largest <= found.floor.limit
 
 
+def test_calls_of_one_token_are_fewer_than_the_other_readings_of_the_floor() -> None:
+    found = _parity(Leaky().lm())
+    tokens = {each.kind: each.tokens for each in found.floor.readings}
+    assert (tokens["calls of 1"], tokens["calls of 37"], found.floor.tokens) == (1024, 8192, 8192)
+    assert "calls of 1 on 1,024 tokens" in " ".join(str(found).split())
+
+
 def test_a_state_that_is_lost_fails_from_the_first_hand_over() -> None:
     found = _parity(Leaky(handed=np.zeros_like).lm(), max_kl=10.0)
     assert (found.verdict, found.fault) == ("fail", "state")
