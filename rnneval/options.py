@@ -5,6 +5,7 @@ order of the options in help and docs.
 """
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -349,17 +350,15 @@ class ParityOptions(GivenGroup, CallGroup, WiringGroup, TextGroup, heading="Call
     @property
     def allowed_loss(self) -> float | None:
         """The most that the loss may get worse; None without a limit."""
-        pairs = (
-            dict(self.allow)
-            if isinstance(self.allow, Mapping)
-            else dict(each.split("=", 1) for each in self.allow if "=" in each)
-        )
-        if not pairs and not self.allow:
+        pairs = self.allow if isinstance(self.allow, Mapping) else dict(each.partition("=")[::2] for each in self.allow)
+        if not pairs:
             return None
         try:
             (amount,) = (float(value) for name, value in pairs.items() if name.strip() == "loss" and len(pairs) == 1)
-        except ValueError:
-            raise UsageError(f"--allow {self.allow!r}: give loss=+X in nats a token, such as loss=+0.01") from None
+        except (TypeError, ValueError):
+            amount = math.nan
+        if not math.isfinite(amount):
+            raise UsageError(f"--allow {self.allow!r}: give loss=+X in nats a token, such as loss=+0.01")
         return amount
 
 

@@ -142,7 +142,7 @@ def as_array(value: Any, path: str) -> NDArray[Any]:
         array: NDArray[Any] = np.asarray(value) if is_plain else np.from_dlpack(value)
         # The types of ml_dtypes become float32.
         return array if array.dtype.kind in "biufc" else array.astype(np.float32)
-    except (TypeError, RuntimeError, BufferError, ValueError) as error:
+    except (AttributeError, TypeError, RuntimeError, BufferError, ValueError) as error:
         why, kind = in_one_line(error), f"{type(value).__module__}.{type(value).__qualname__}"
         raise CheckpointError(f"{path} is a {kind}: arrays of numbers on the CPU are needed ({why})") from error
 

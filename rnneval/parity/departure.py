@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
+from rnneval.arrays import Doubles
 from rnneval.errors import CheckpointError
 from rnneval.models.protocol import Shape
 from rnneval.models.state import as_array, leaves_of
@@ -15,6 +17,7 @@ from rnneval.text import EncodedText
 
 _MOST_TOKENS = 1 << 14  # tokens of a document up to the first difference: more are not read again
 _MOST_NUMBERS = 1 << 26
+_FAR, _OTHER_SIZE = 1e9, 1e12  # costs of pairs
 _ROUNDING = 2e-5  # relative; weights that move by one unit in the last place move states by a tenth of it
 
 States = dict[str, NDArray[np.float64]]
@@ -36,12 +39,14 @@ def first_departure(
     except CheckpointError:
         return None
     common = np.intersect1d(tokens, others)
+    one, other = (
+        {name: values[np.searchsorted(seen, common)] for name, values in states.items()}
+        for seen, states in ((tokens, one), (others, other))
+    )
     pairs, paired_by = _paired(one, other)
     best: Departure | None = None
     for name, match in pairs:
-        a, b = one[name][np.searchsorted(tokens, common)], other[match][np.searchsorted(others, common)]
-        size = np.maximum(np.abs(a).max(axis=1, initial=0), 1e-30)
-        difference = np.abs(a - b).max(axis=1, initial=0) / size
+        difference = _differences(one[name], other[match])
         above = np.flatnonzero(~(difference <= _ROUNDING))
         if above.size and (best is None or start + common[above[0]] < best.token):
             token, relative = int(start + common[above[0]]), float(np.nan_to_num(difference[above[0]], posinf=1e30))
@@ -49,12 +54,27 @@ def first_departure(
     return best
 
 
-def _paired(one: States, other: States) -> tuple[list[tuple[str, str]], Literal["name", "order and shape"]]:
-    """Pair the states of two models: by name where all names are alike, else in their order where sizes agree."""
-    if set(one) == set(other) and all(one[name].shape[1] == other[name].shape[1] for name in one):
+def _differences(a: Doubles, b: Doubles) -> Doubles:
+    """Return the largest difference after each token, relative to the first; numbers of equal shape."""
+    size = np.maximum(np.abs(a).max(axis=1, initial=0), 1e-30)
+    return np.asarray(np.abs(a - b).max(axis=1, initial=0) / size)
+
+
+def _paired(one: States, other: States) -> tuple[list[tuple[str, str]], Literal["name", "order and shape", "values"]]:
+    """Pair the states of two models by name where all names are alike, else those of one size that begin nearest.
+
+    An exporter may list states by their names. Before the first hand-over all but the wrong ones agree.
+    """
+    if set(one) == set(other) and all(one[name].shape == other[name].shape for name in one):
         return [(name, name) for name in one], "name"
-    sizes = [[values.shape[1] for values in states.values()] for states in (one, other)]
-    return [*zip(one, other, strict=True)] if sizes[0] == sizes[1] else [], "order and shape"
+    distances = [
+        [_differences(a[:1], b[:1])[0] if a.shape == b.shape else np.inf for b in other.values()] for a in one.values()
+    ]
+    costs = np.nan_to_num(np.reshape(distances, (len(one), len(other))), nan=_FAR, posinf=_OTHER_SIZE)
+    rows, columns = linear_sum_assignment(costs)
+    pairs = [([*one][row], [*other][column]) for row, column in zip(rows, columns, strict=True)]
+    same_size = [(a, b) for a, b in pairs if one[a].shape == other[b].shape]
+    return same_size, "order and shape" if (np.diff(columns) > 0).all() else "values"
 
 
 def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.arrays import Doubles, Ints
-from rnneval.gates.clusters import Columns, Statistic, batches, jackknife, over_clusters
+from rnneval.gates.clusters import Columns, Estimate, Statistic, batches, jackknife, over_clusters
 from rnneval.parity.reading import TokenColumns
 from rnneval.records.parity import ByPosition, KlSummary, Ratio
 from rnneval.records.run import Blocks, Score
@@ -70,7 +70,7 @@ def start_over_end(columns: TokenColumns, segment: int, blocks: Blocks, rounding
     estimate, _ = over_clusters(blocks, sums, _log_ratio(rounding))
     if estimate is None:
         return Ratio(value=math.exp(_log_ratio(rounding)(sums.sum(axis=1, keepdims=True))[0]))
-    return Ratio(value=math.exp(estimate.value), low=_exp(estimate.bound(0.025)), high=_exp(estimate.bound(0.975)))
+    return _ratio(estimate)
 
 
 def _log_ratio(rounding: float) -> Statistic:
@@ -84,8 +84,10 @@ def _log_ratio(rounding: float) -> Statistic:
     return value
 
 
-def _exp(value: float) -> float:
-    return math.exp(max(min(value, 700.0), -700.0))
+def _ratio(log: Estimate) -> Ratio:
+    """Return a ratio from the estimate of its logarithm; what no float holds is cut."""
+    bounds = np.clip([log.value, log.bound(0.025), log.bound(0.975)], -700, 700)
+    return Ratio(**dict(zip(("value", "low", "high"), np.exp(bounds).tolist(), strict=True)))
 
 
 def ratio_of_groups(first: NDArray[np.floating], second: NDArray[np.floating], rounding: float, groups: int) -> Ratio:
@@ -94,8 +96,7 @@ def ratio_of_groups(first: NDArray[np.floating], second: NDArray[np.floating], r
     for row, series in ((0, first), (2, second)):
         for at, part in enumerate(np.array_split(series.astype(np.float64), groups)):
             sums[row : row + 2, at + groups * (row // 2)] = part.sum(), len(part)
-    estimate = jackknife(_log_ratio(rounding), sums, batches(np.ones(2 * groups), 2 * groups))
-    return Ratio(value=_exp(estimate.value), low=_exp(estimate.bound(0.025)), high=_exp(estimate.bound(0.975)))
+    return _ratio(jackknife(_log_ratio(rounding), sums, batches(np.ones(2 * groups), 2 * groups)))
 
 
 def growth(columns: TokenColumns, rounding: float) -> Ratio | None:

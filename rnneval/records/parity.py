@@ -80,7 +80,7 @@ class Departure(Value, frozen=True, kw_only=True):
     in_candidate: str
     token: Count
     difference: float  # Relative to the size of the reference's values.
-    paired_by: Literal["name", "order and shape"]
+    paired_by: Literal["name", "order and shape", "values"]  # `values`: nearest after a call.
 
 
 class Parity(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.parity/1"):

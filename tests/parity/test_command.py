@@ -39,6 +39,7 @@ def table():
         before = np.concatenate([state, ids[:, :-1]], axis=1)
         return numbers[before, ids], ids[:, -1:]
     return rnneval.from_step(step, lambda rows: np.full((rows, 1), 4, np.int32), vocab_size=4)
+def listed(): return model(late=lambda logits: [1, 2])
 def raises():
     def late(logits): raise MemoryError("no room")
     return model(late=late)
@@ -98,6 +99,8 @@ def test_a_verdict_is_written_whatever_it_is(
         ("right", {"text": "absent.txt"}, "no such file"),
         ("right --ref-vocab vocab.json --cand-vocab other.json", {}, "differ in 2 tokens, such as 'd'"),
         ("right --max-kl 0", {}, "--max-kl 0.0 is not allowed"),
+        ("right --allow loss=nan", {}, "give loss=+X"),
+        ("listed", {}, "the logits is a builtins.list"),
     ],
 )
 def test_what_cannot_be_compared_costs_one_line_and_leaves_no_file(

@@ -116,6 +116,35 @@ def test_a_state_in_half_precision_passes_a_limit_with_a_warning() -> None:
     assert _parity(Leaky(handed=lambda h: 0.9 * h).lm(), max_kl=10.0).verdict == "fail"
 
 
+def _two_layers(names: tuple[str, str] | None, *, lost: bool = False):
+    """Return two leaky layers; the state is a tuple (low, high), or a dict that lists them by their names."""
+    one, two = Leaky(), Leaky()
+
+    def step(ids, state):
+        low, high = state if names is None else (state[name] for name in names)
+        below, (low, _) = one.step(ids, (low, np.zeros((len(ids), 1), np.int32)))
+        logits, (after, _) = two.step(below.argmax(axis=-1), (high, np.zeros((len(ids), 1), np.int32)))
+        new = low, high if lost else after
+        return logits, new if names is None else dict(sorted(zip(names, new, strict=True)))
+
+    def begin(rows):
+        zeros = np.zeros((rows, UNITS), np.float32)
+        return (zeros, zeros) if names is None else dict.fromkeys(sorted(names), zeros)
+
+    return rnneval.from_step(step, begin, vocabulary=VOCABULARY)
+
+
+@pytest.mark.parametrize(("names", "paired_by"), [(("low", "high"), "values"), (("a", "b"), "order and shape")])
+def test_the_state_that_is_lost_is_named_in_whatever_order_an_export_lists_states(names, paired_by) -> None:
+    found = rnneval.parity(
+        _two_layers(None), _two_layers(names, lost=True), string=_text(), check=False, max_kl=10.0
+    )  # fmt: skip
+    assert (found.verdict, found.fault, found.first_above) == ("fail", "state", 64)
+    departure = found.departure
+    assert (departure.part, departure.in_candidate) == ("state.1", f"state.{names[1]}")
+    assert (departure.token, departure.paired_by) == (63, paired_by)
+
+
 def test_the_same_tokens_in_another_order_are_mapped_and_others_are_refused() -> None:
     order = VOCABULARY[::-1]
     right = Leaky()
