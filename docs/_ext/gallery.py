@@ -108,7 +108,7 @@ GALLERY = (
     Shown(figure="baselines", record="run.json", made_by=f"{_EVALUATE} --fit-on train.txt"),
     Shown(
         figure="kl_along_text", record="parity.json",
-        made_by="rnneval parity reference.keras exported.py:lost_state held_out.txt --out parity.json",
+        made_by="rnneval parity reference.keras lost.onnx held_out.txt --vocab vocab.json --out parity.json",
     ),
     Shown(
         figure="how_far", record="how_far.json",

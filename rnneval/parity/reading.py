@@ -22,7 +22,7 @@ from rnneval.wiring.step import state_moved
 BLOCK = 256  # positions whose logits of all models are in memory
 _AT_ONCE = 1 << 14  # predictions whose positions are in memory
 _FLOOR_TOKENS = 8192  # tokens of the readings that measure rounding: their largest KL is half of that of a long text
-_SINGLE_CALLS = 1024  # of them in calls of 1, each of which costs as much as a long one
+_SINGLE_CALLS, _SHARE = 1024, 32  # of them in calls of 1, which cost as much as long ones: so many, or a 32nd of a text
 _OTHER_CALLS = 37  # tokens of a call, prime to the usual lengths
 _DRAWS = 2
 
@@ -189,9 +189,10 @@ def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str,
             others.append(("weights ± 1 ulp", replace(reference, lm=moved)))
         elif isinstance(reference.lm, StepLM) and reference.lm.leaves:
             others.append(("states ± 1 ulp", replace(reference, noise=np.random.default_rng(draw))))
+    singles = max(_SINGLE_CALLS, int((text.document_stops - text.document_starts).sum()) // _SHARE)
     return [
         (name, columns)
-        for readings, most in ((single, _SINGLE_CALLS), (others, _FLOOR_TOKENS))
+        for readings, most in ((single, min(singles, _FLOOR_TOKENS)), (others, _FLOOR_TOKENS))
         if readings
         for (name, _), columns in zip(
             readings, read_columns(reference, [model for _, model in readings], text, most), strict=True

@@ -36,9 +36,9 @@ def _rows(record: Parity) -> Iterator[tuple[str, str]]:
     yield "KL", _kl(record.kl)
     same, top = record.same_top, interval(record.same_top.low, record.same_top.high, lambda v: per_cent(v, ".2f"))
     margin = f"largest margin of the reference lost {number(record.largest_margin_lost or 0.0)} nats"
-    yield "same top", f"{per_cent(same.value, '.2f')}   95 % {top}   {margin}"
+    yield "same top", f"{per_cent(same.value, '.2f')} · 95 % {top} · {margin}"
     bounds = interval(record.loss.low, record.loss.high, lambda value: signed(value, "+.2g"))
-    yield "loss", f"{signed(record.loss.value, '+.2g')}   95 % {bounds}   nats a token"
+    yield "loss", f"{signed(record.loss.value, '+.2g')} nats a token · 95 % {bounds}"
     calls = "in a call"
     if record.start_over_end is not None:
         yield calls, f"{_ratio(record.start_over_end)} times as large at the start as at the end of a call"
@@ -80,9 +80,9 @@ def first_in_words(record: Parity) -> str:
 
 
 def _kl(kl: KlSummary) -> str:
-    quantiles = f"median {kl.quantiles['50']:.2g}   99 % {kl.quantiles['99']:.2g}   99.9 % {kl.quantiles['99.9']:.2g}"
+    quantiles = f"median {kl.quantiles['50']:.2g} · 99 % {kl.quantiles['99']:.2g} · 99.9 % {kl.quantiles['99.9']:.2g}"
     bounds = interval(kl.low, kl.high, lambda value: f"{value:.2g}")
-    return f"mean {kl.mean:.2g}   95 % {bounds}   {quantiles}   largest {kl.largest:.2g} at token {kl.at:,}"
+    return f"mean {kl.mean:.2g} · 95 % {bounds} · {quantiles} · largest {kl.largest:.2g} at token {kl.at:,}"
 
 
 def _ratio(ratio: Ratio) -> str:

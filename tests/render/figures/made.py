@@ -180,5 +180,5 @@ def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):
 def parity(name):
     """The candidate of the guide under another name."""
     record = read(Path(__file__).resolve().parents[3] / "docs" / "records" / "parity.json")
-    checkpoint = msgspec.structs.replace(record.candidate.checkpoint, name=name)
+    checkpoint = msgspec.structs.replace(record.candidate.checkpoint, path="", name=name)
     return msgspec.structs.replace(record, candidate=msgspec.structs.replace(record.candidate, checkpoint=checkpoint))
