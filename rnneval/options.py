@@ -347,19 +347,18 @@ class ParityOptions(GivenGroup, CallGroup, WiringGroup, TextGroup, heading="Call
         if self.max_kl is not None and not 0 < self.max_kl < float("inf"):
             raise UsageError(f"--max-kl {self.max_kl} is not allowed: give nats a token above 0, such as 1e-4")
 
+        if self.allow and self.allowed_loss is None:
+            raise UsageError(f"--allow {self.allow!r}: give loss=+X in nats a token, such as loss=+0.01")
+
     @property
     def allowed_loss(self) -> float | None:
         """The most that the loss may get worse; None without a limit."""
         pairs = self.allow if isinstance(self.allow, Mapping) else dict(each.partition("=")[::2] for each in self.allow)
-        if not pairs:
-            return None
         try:
             (amount,) = (float(value) for name, value in pairs.items() if name.strip() == "loss" and len(pairs) == 1)
         except (TypeError, ValueError):
-            amount = math.nan
-        if not math.isfinite(amount):
-            raise UsageError(f"--allow {self.allow!r}: give loss=+X in nats a token, such as loss=+0.01")
-        return amount
+            return None
+        return amount if math.isfinite(amount) else None
 
 
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):

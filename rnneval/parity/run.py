@@ -19,7 +19,7 @@ from rnneval.options import ParityOptions, Paths, by_keyword
 from rnneval.parity import statistics
 from rnneval.parity.departure import first_departure
 from rnneval.parity.reading import CalledModel, TokenColumns, compared, floor_readings, in_type, read_columns, same_ids
-from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, ParityEvidence, judge
+from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, judge
 from rnneval.processes import one_thread
 from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
 from rnneval.records.run import VocabularyRecord, Warning  # noqa: A004 - the record's own word
@@ -53,7 +53,7 @@ def parity(reference: Any, candidate: Any, text: Paths | None = None, *, options
 @one_thread()
 def compare_models(reference: Any, candidate: Any, text: Paths | None, options: ParityOptions) -> Parity:
     """Do what `parity` does."""
-    segment, allowed_loss = options.ref_segment or SEGMENT, options.allowed_loss
+    segment = options.ref_segment or SEGMENT
     one = language_model(reference, options.vocabulary, "parity")
     other = one if candidate is reference else language_model(candidate, None, "parity")
     if other.vocabulary is None and one.vocabulary is not None:
@@ -96,16 +96,8 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
                 "reference does not"
             )
             return msgspec.structs.replace(record, verdict="fail", fault="not finite", reason=reason)
-        return _judged(
-            record,
-            first,
-            second,
-            text=encoded,
-            columns=columns,
-            floor_columns=floor_columns,
-            options=options,
-            allowed_loss=allowed_loss,
-        )
+        floor = [each for _, each in floor_columns]
+        return _judged(record, first, second, text=encoded, columns=columns, floor=floor, seed=options.seed)
 
 
 def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> None:
@@ -182,13 +174,12 @@ def _judged(
     *,
     text: EncodedText,
     columns: TokenColumns,
-    floor_columns: list[tuple[str, TokenColumns]],
-    options: ParityOptions,
-    allowed_loss: float | None,
+    floor: list[TokenColumns],
+    seed: int,
 ) -> Parity:
     """Return the record with all statistics and the verdict."""
     assert record.blocks is not None  # noqa: S101 - `_record` made them
-    floor, limit = [each for _, each in floor_columns], record.floor.limit
+    limit = record.floor.limit
     rounding = limit / TIMES_FLOOR
     blocks = msgspec.structs.replace(
         record.blocks, sums={name: tuple(each.tolist()) for name, each in columns.sums.items()}
@@ -203,34 +194,15 @@ def _judged(
         if second.segment > statistics.START:
             ratio = statistics.start_over_end(columns, second.segment, blocks, rounding)
         else:
-            restarts = _restarts(first, second, text, columns, rounding=rounding, seed=options.seed)
-    period = statistics.period_of([start for start, _ in places])
-    departure = first_departure(first, second, text, columns, first_above) if first_above is not None else None
-    evidence = ParityEvidence(
-        candidate=second,
-        floor=record.floor,
-        kl=statistics.divergence(columns, kl, _byte(text, columns.token_at(int(columns.kl.argmax())))),
-        loss=mean_of(blocks, np.subtract(blocks.sums["nats_cand"], blocks.sums["nats_ref"]), "nats a token"),
-        first_above=first_above,
-        first_hand_over=first_hand_over,
-        hand_overs=record.hand_overs,
-        start_over_end=ratio,
-        restarts=restarts,
-        reset_period=period,
-        departure=departure,
-        max_kl=options.max_kl,
-        allowed_loss=allowed_loss,
-    )
-    verdict, fault, reason, warnings = judge(evidence)
-    return msgspec.structs.replace(
+            restarts = _restarts(first, second, text, columns, rounding=rounding, seed=seed)
+    kl_summary = statistics.divergence(columns, kl, _byte(text, columns.token_at(int(columns.kl.argmax()))))
+    loss = mean_of(blocks, np.subtract(blocks.sums["nats_cand"], blocks.sums["nats_ref"]), "nats a token")
+    record = msgspec.structs.replace(
         record,
-        verdict=verdict,
-        fault=fault,
-        reason=reason,
-        kl=evidence.kl,
+        kl=kl_summary,
         same_top=mean_of(blocks, blocks.sums["same"], "share"),
         largest_margin_lost=columns.lost,
-        loss=evidence.loss,
+        loss=loss,
         first_above=first_above,
         first_hand_over=first_hand_over,
         in_call=statistics.along_call(columns, second.segment, floor),
@@ -242,11 +214,13 @@ def _judged(
             KlPlace(token=token, byte=_byte(text, token), kl=mean)
             for token, mean in ((columns.token_at(at), mean) for at, mean in places)
         ),
-        reset_period=period,
-        departure=departure,
+        reset_period=statistics.period_of([start for start, _ in places]),
+        departure=first_departure(first, second, text, columns, first_above) if first_above is not None else None,
         blocks=blocks,
-        warnings=(*record.warnings, *(Warning(code="parity-state", message=message) for message in warnings)),
     )
+    verdict, fault, reason, warnings = judge(record, kl_summary, loss)
+    warned = (*record.warnings, *(Warning(code="parity-state", message=message) for message in warnings))
+    return msgspec.structs.replace(record, verdict=verdict, fault=fault, reason=reason, warnings=warned)
 
 
 def _byte(text: EncodedText, token: int) -> int:

@@ -1,10 +1,7 @@
 """The verdict on a candidate: a wrong state fails whatever the limits are, rounding passes, limits decide the rest."""
 
-from dataclasses import dataclass
-
-from rnneval.parity.reading import CalledModel
 from rnneval.records.gate import Verdict
-from rnneval.records.parity import Departure, Floor, KlSummary, Ratio
+from rnneval.records.parity import KlSummary, Parity
 from rnneval.records.run import Score
 from rnneval.wiring.difference import HALF_TYPES
 
@@ -16,50 +13,27 @@ _LITTLE = 10.0  # a first position above the limit says nothing if the largest K
 _HAND_OVERS = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParityEvidence:
-    """The numbers that a verdict rests on."""
-
-    candidate: CalledModel
-    floor: Floor
-    kl: KlSummary
-    loss: Score
-    first_above: int | None
-    first_hand_over: int | None
-    hand_overs: int
-    start_over_end: Ratio | None
-    restarts: Ratio | None
-    reset_period: int | None
-    departure: Departure | None
-    max_kl: float | None
-    allowed_loss: float | None
-
-    @property
-    def in_lower_precision(self) -> bool:
-        """True if the first state that departs does so by no more than a unit in the last place of half precision."""
-        return self.departure is not None and self.departure.difference <= max(HALF_TYPES.values()) / 2
-
-    @property
-    def exact_before_hand_over(self) -> bool:
-        """True if the candidate is exact before it reads a state, and differs by more than rounding afterwards."""
-        first, hand_over = self.first_above, self.first_hand_over
-        return (
-            first is not None
-            and hand_over is not None
-            and first >= hand_over
-            and self.kl.largest > _LITTLE * self.floor.limit
-        )
+def _in_lower_precision(seen: Parity) -> bool:
+    """Return whether the first state that departs does so by at most a unit in the last place of half precision."""
+    return seen.departure is not None and seen.departure.difference <= max(HALF_TYPES.values()) / 2
 
 
-def judge(seen: ParityEvidence) -> tuple[Verdict, str | None, str, list[str]]:
+def _exact_before_hand_over(seen: Parity, largest: float) -> bool:
+    """Return whether the candidate is exact before it reads a state, and differs by more than rounding afterwards."""
+    first, hand_over = seen.first_above, seen.first_hand_over
+    far = largest > _LITTLE * seen.floor.limit
+    return first is not None and hand_over is not None and first >= hand_over and far
+
+
+def judge(seen: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str | None, str, list[str]]:
     """Return the verdict, the fault if it fails whatever the limits are, the reason, and warnings."""
     if seen.first_above is None:
         said = f"no token differs by more than rounding ({seen.floor.limit:.1e} nats)"
         few = _too_few_hand_overs(seen)
         return ("pass", None, said, []) if few is None else ("inconclusive", None, f"{said}, but {few}", [])
-    where, limited = _where(seen), _by_limits(seen)
+    where, limited, exact = _where(seen), _by_limits(seen, kl, loss), _exact_before_hand_over(seen, kl.largest)
     before = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
-    if seen.exact_before_hand_over and seen.in_lower_precision and limited is not None and limited[0] == "pass":
+    if exact and _in_lower_precision(seen) and limited is not None and limited[0] == "pass":
         return "pass", None, limited[1], [f"state of lower precision: {before}"]
     for ratio, words in (
         (seen.start_over_end, "larger at the start of a call than at its end"),
@@ -67,19 +41,19 @@ def judge(seen: ParityEvidence) -> tuple[Verdict, str | None, str, list[str]]:
     ):
         if ratio is not None and ratio.low is not None and ratio.low > _WRONG_STATE:
             return "fail", "state", f"the state is handed over wrong: KL is {ratio.value:.2g} times {words}{where}", []
-    if seen.exact_before_hand_over:
+    if exact:
         return "fail", "state", f"the state is handed over wrong, or in lower precision: {before}", []
-    doubt = _too_little(seen)
+    doubt = _too_little(seen, kl)
     if limited is not None and (doubt is None or limited[0] == "fail"):
         return limited[0], None, limited[1], []
     if doubt is None:
-        little = seen.kl.largest <= _LITTLE * seen.floor.limit
+        little = kl.largest <= _LITTLE * seen.floor.limit
         how = "by little more than rounding" if little else "evenly along the stream: weights or arithmetic"
         doubt = f"differs {how}; give a limit (--max-kl or --allow loss=+X)"
     return "inconclusive", None, doubt, []
 
 
-def _where(seen: ParityEvidence) -> str:
+def _where(seen: Parity) -> str:
     """Return words about the reset period, if there is one."""
     period = seen.reset_period
     if period is None or period == seen.candidate.segment:
@@ -87,7 +61,7 @@ def _where(seen: ParityEvidence) -> str:
     return f"; the worst places are {period:,} tokens apart: a reset?"
 
 
-def _too_little(seen: ParityEvidence) -> str | None:
+def _too_little(seen: Parity, kl: KlSummary) -> str | None:
     """Return why the text or the floor is not enough to rule a wrong state out; None if it is."""
     ratio = seen.start_over_end or seen.restarts
     if seen.max_kl is not None and seen.floor.limit / TIMES_FLOOR > seen.max_kl / 10:
@@ -95,7 +69,7 @@ def _too_little(seen: ParityEvidence) -> str | None:
             f"rounding alone moves the reference by {seen.floor.limit / TIMES_FLOOR:.1e} nats, which hides differences "
             f"of {seen.max_kl:.1e}: take a reference of higher precision (--ref-dtype), or a larger --max-kl"
         )
-    if seen.kl.low is None:
+    if kl.low is None:
         return "too little text for an interval: give 32 kB or 8 documents of about the same length"
     if few := _too_few_hand_overs(seen):
         return few
@@ -112,19 +86,19 @@ def _too_little(seen: ParityEvidence) -> str | None:
     return None
 
 
-def _too_few_hand_overs(seen: ParityEvidence) -> str | None:
-    if not seen.candidate.carries or seen.hand_overs >= _HAND_OVERS:
+def _too_few_hand_overs(seen: Parity) -> str | None:
+    if seen.candidate.state == "reset" or seen.hand_overs >= _HAND_OVERS:
         return None
     count = f"{seen.hand_overs} hand-over{'s' * (seen.hand_overs != 1)} of the state"
     return f"the text has {count}, {_HAND_OVERS} are needed: give a longer text, or shorter calls (--cand-segment)"
 
 
-def _by_limits(seen: ParityEvidence) -> tuple[Verdict, str] | None:
+def _by_limits(seen: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str] | None:
     """Return the verdict by the limits that were given, the gravest of several; None without a limit."""
     found: list[tuple[Verdict, str]] = []
     for name, value, low, high, most in (
-        ("mean KL", seen.kl.mean, seen.kl.low, seen.kl.high, seen.max_kl),
-        ("loss", seen.loss.value, seen.loss.low, seen.loss.high, seen.allowed_loss),
+        ("mean KL", kl.mean, kl.low, kl.high, seen.max_kl),
+        ("loss", loss.value, loss.low, loss.high, seen.allowed_loss),
     ):
         if most is None:
             continue

@@ -100,6 +100,7 @@ def test_a_verdict_is_written_whatever_it_is(
         ("right --ref-vocab vocab.json --cand-vocab other.json", {}, "differ in 2 tokens, such as 'd'"),
         ("right --max-kl 0", {}, "--max-kl 0.0 is not allowed"),
         ("right --allow loss=nan", {}, "give loss=+X"),
+        ("right --allow kl=1", {}, "give loss=+X"),
         ("listed", {}, "the logits is a builtins.list"),
     ],
 )
