@@ -22,7 +22,6 @@ from rnneval.wiring.step import state_moved
 BLOCK = 256  # positions whose logits of all models are in memory
 _AT_ONCE = 1 << 14  # predictions whose positions are in memory
 _FLOOR_TOKENS = 8192  # tokens of the readings that measure rounding: their largest KL is half of that of a long text
-_SINGLE_CALLS, _SHARE = 1024, 32  # of them in calls of 1, which cost as much as long ones: so many, or a 32nd of a text
 _OTHER_CALLS = 37  # tokens of a call, prime to the usual lengths
 _DRAWS = 2
 
@@ -178,10 +177,8 @@ def read_columns(
 
 def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str, TokenColumns]]:
     """Return readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
-    single = [("calls of 1", replace(reference, segment=1))] if reference.carries and reference.segment > 1 else []
-    others = []
-    if reference.carries and reference.segment != _OTHER_CALLS:
-        others.append((f"calls of {_OTHER_CALLS}", replace(reference, segment=_OTHER_CALLS)))
+    segments = sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ()
+    others = [(f"calls of {segment}", replace(reference, segment=segment)) for segment in segments]
     if isinstance(reference.lm, StepLM) and (wide := reference.lm.in_dtype("float64")) is not None:
         others.append(("float64", replace(reference, lm=wide)))
     for draw in range(_DRAWS):
@@ -189,15 +186,10 @@ def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str,
             others.append(("weights ± 1 ulp", replace(reference, lm=moved)))
         elif isinstance(reference.lm, StepLM) and reference.lm.leaves:
             others.append(("states ± 1 ulp", replace(reference, noise=np.random.default_rng(draw))))
-    singles = max(_SINGLE_CALLS, int((text.document_stops - text.document_starts).sum()) // _SHARE)
-    return [
-        (name, columns)
-        for readings, most in ((single, min(singles, _FLOOR_TOKENS)), (others, _FLOOR_TOKENS))
-        if readings
-        for (name, _), columns in zip(
-            readings, read_columns(reference, [model for _, model in readings], text, most), strict=True
-        )
-    ]
+    if not others:
+        return []
+    read = read_columns(reference, [model for _, model in others], text, _FLOOR_TOKENS)
+    return [(name, columns) for (name, _), columns in zip(others, read, strict=True)]
 
 
 # The two sides

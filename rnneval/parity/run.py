@@ -124,9 +124,7 @@ def _record(
     run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=columns.nats), first.lm.width),
                       state="state:carry", base={})  # fmt: skip
     readings = tuple(
-        FloorReading(
-            kind=kind, tokens=len(each.kl), mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max())
-        )
+        FloorReading(kind=kind, mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max()))
         for kind, each in floor_columns
     )
     largest = max((each.largest for each in readings), default=0.0)

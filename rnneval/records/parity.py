@@ -23,13 +23,12 @@ class FloorReading(Value, frozen=True, kw_only=True):
     kind: str  # `float64`, `calls of 1`, `calls of 37`, `weights ± 1 ulp`, `states ± 1 ulp`.
     mean: float
     largest: float
-    tokens: Count | None = None  # Tokens that it predicts; None is what `floor.tokens` says.
 
 
 class Floor(Value, frozen=True, kw_only=True):
     """KL of the reference against itself, in nats a token."""
 
-    tokens: Count  # Tokens that each reading predicts; fewer in calls of 1.
+    tokens: Count  # Tokens that each reading predicts.
     readings: tuple[FloorReading, ...]
     limit: float  # Ten times the largest KL of all readings: what is below is rounding.
     margin: float  # Largest margin between two tokens, in nats, whose order rounding changed.

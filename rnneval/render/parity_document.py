@@ -22,12 +22,7 @@ def _rows(record: Parity) -> Iterator[tuple[str, str]]:
     yield "reference", side_name(record.reference)
     yield "candidate", side_name(record.candidate)
     floor = record.floor
-    kinds = ", ".join(
-        dict.fromkeys(
-            each.kind + (f" on {counted(each.tokens, 'token')}" if each.tokens not in (None, floor.tokens) else "")
-            for each in floor.readings
-        )
-    )
+    kinds = ", ".join(dict.fromkeys(each.kind for each in floor.readings))
     largest = max((each.largest for each in floor.readings), default=0.0)
     yield "floor", f"KL ≤ {largest:.1e} nats: the reference against itself ({kinds}), {counted(floor.tokens, 'token')}"
     if record.kl is None or record.loss is None or record.same_top is None:

@@ -59,16 +59,8 @@ def test_the_same_model_in_other_calls_passes_as_rounding() -> None:
     assert "rounding" in found.reason
     assert found.same_top.value == 1.0
     assert found.kl.largest <= found.floor.limit
-
-
-@pytest.mark.parametrize(("characters", "singles"), [(20_000, 1024), (64_000, 2000), (300_000, 8192)])
-def test_calls_of_one_token_are_a_share_of_the_text(characters: int, singles: int) -> None:
-    step = lambda ids, state: (np.zeros((*ids.shape, len(VOCABULARY)), np.float32), state)  # noqa: E731
-    model = rnneval.from_step(step, lambda rows: np.zeros((rows, 1), np.float32), vocabulary=VOCABULARY)
-    found = rnneval.parity(model, model, string=_text(characters), check=False, ref_segment=5000)
-    tokens = {each.kind: each.tokens for each in found.floor.readings}
-    assert (tokens["calls of 1"], tokens["calls of 37"], found.floor.tokens) == (singles, 8192, 8192)
-    assert (f"calls of 1 on {singles:,} tokens" in " ".join(str(found).split())) == (singles < 8192)
+    assert {"calls of 1", "calls of 37"} < {each.kind for each in found.floor.readings}
+    assert found.floor.tokens == 8192
 
 
 def test_a_state_that_is_lost_fails_from_the_first_hand_over() -> None:
