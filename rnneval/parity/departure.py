@@ -107,6 +107,7 @@ def _after_calls(side: CalledModel, lm: StepLM, ids: NDArray[np.int32]) -> tuple
         _, state = lm.step(ids[None, first:end], state if side.carries else start)
         leaves = leaves_of(state)
         for path in paths:
-            rows[path].append(as_array(leaves[path], path).astype(np.float64).ravel())
+            array = as_array(leaves[path], path)
+            rows[path].append(array.astype(np.promote_types(array.dtype, np.float64)).ravel())  # may be complex
     named = {".".join(lm.named(path)): np.array(values) for path, values in rows.items()}
     return np.array(ends) - 1, named

@@ -140,6 +140,30 @@ def test_the_state_that_is_lost_is_named_in_whatever_order_an_export_lists_state
     assert (departure.token, departure.paired_by) == (63, paired_by)
 
 
+def test_the_imaginary_part_of_a_state_that_turns_the_other_way_is_seen() -> None:
+    """h ← 0.9·exp(i·θ)·h + E[id], complex; the candidate hands on the conjugate of h."""
+    draw = np.random.default_rng(8)
+    width, turn = len(VOCABULARY), 0.9 * np.exp(1j * draw.uniform(0, 3, UNITS))
+    embedded, out = draw.normal(0, 1, (width, UNITS)), draw.normal(0, 0.3, (2 * UNITS, width))
+    last = np.zeros(UNITS, np.complex64)
+    for token in map(VOCABULARY.index, _text()[:64]):
+        last = turn * last + embedded[token]
+
+    def model(hands_on):
+        def step(ids, h):
+            logits = np.empty((*ids.shape, width), np.float32)
+            for at in range(ids.shape[1]):
+                h = turn * h + embedded[ids[:, at]]
+                logits[:, at] = np.concatenate([h.real, h.imag], axis=1) @ out
+            return logits, hands_on(h).astype(np.complex64)
+
+        return rnneval.from_step(step, lambda rows: np.zeros((rows, UNITS), np.complex64), vocabulary=VOCABULARY)
+
+    found = rnneval.parity(model(np.asarray), model(np.conj), string=_text(2_000), check=False)
+    assert (found.verdict, found.departure.token) == ("fail", 63)
+    assert found.departure.difference == pytest.approx(2 * abs(last.imag).max() / abs(last).max(), rel=1e-5)
+
+
 def test_the_same_tokens_in_another_order_are_mapped_and_others_are_refused() -> None:
     order = VOCABULARY[::-1]
     right = Leaky()
