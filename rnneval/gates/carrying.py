@@ -1,4 +1,4 @@
-"""How far carrying a state helps: the change from a reset state to a carried one, by distance from the start.
+"""Distance to which carrying a state helps: the change from a reset state to a carried one along a document.
 
 Both readings score the same tokens, so that a drift of the text itself cancels. The blocks, in the order of their
 distance from the start of their document, are divided into equal pieces; the mean change of a piece has an interval by

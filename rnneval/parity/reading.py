@@ -39,7 +39,7 @@ class CalledModel:
 
     @property
     def record(self) -> ParitySide:
-        """What a record says of it."""
+        """The description of it in a record."""
         return ParitySide(
             checkpoint=self.lm.checkpoint,
             backend=self.lm.backend,
@@ -96,7 +96,7 @@ def _in_blocks(calls: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenColumns:
-    """What was compared along a text: KL and loss at each prediction, in its order, and sums of the rest by block."""
+    """The comparison along a text: KL and loss at each prediction, in its order, and sums of the rest by block."""
 
     kl: NDArray[np.float32]  # `(predictions,)`
     nats: NDArray[np.float32]  # loss of the reference by token, `(tokens,)`; 0 where there is no prediction

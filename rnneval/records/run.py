@@ -268,7 +268,7 @@ class TokenByToken(Value, frozen=True, kw_only=True):
 
 
 class HowFar(Value, frozen=True, kw_only=True):
-    """How far from the start of a document carrying the state helps, by pieces of the text."""
+    """Distance from the start of a document to which carrying the state helps, by pieces of the text."""
 
     verdict: Literal["holds", "collapses", "inconclusive"]
     helps_to: Count | None = None  # Tokens: the end of the last piece in which carrying helps.

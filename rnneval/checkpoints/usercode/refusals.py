@@ -1,4 +1,4 @@
-"""What of the user's code may not run before the builder is called, and why.
+"""Code of the user that may not run before the builder is called, and why.
 
 All uses in the statements of a slice are held against the list of what may run. Of the builder itself only calls that
 train or save are refused: mistakes, mostly.

@@ -28,14 +28,14 @@ from rnneval.paths import natural
 
 
 class LoadNotes(NamedTuple):
-    """What a user should know of weights that were loaded: a sentence each."""
+    """Notes for the user on weights that were loaded: a sentence each."""
 
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 class CheckpointArrays(NamedTuple):
-    """What a TensorFlow checkpoint holds for a model."""
+    """The variables that a TensorFlow checkpoint holds for a model."""
 
     arrays: dict[int, Any]  # by the `id` of the variable
     unused: list[str]  # names of weights that no variable takes

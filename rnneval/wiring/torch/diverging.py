@@ -253,7 +253,7 @@ def first_diverging(model: torch.nn.Module, one: WatchedReading, other: WatchedR
 
 
 class _RunDifferences(NamedTuple):
-    """How far inputs and outputs of a run differ in two readings, at each position."""
+    """Differences of the inputs and outputs of a run between two readings, at each position."""
 
     inputs: Differences  # the largest one up to there
     outputs: Differences
