@@ -193,7 +193,8 @@ def _judged(
             ratio = statistics.start_over_end(columns, second.segment, blocks, rounding)
         else:
             restarts = _restarts(first, second, text, columns, rounding=rounding, seed=seed)
-    kl_summary = statistics.divergence(columns, kl, _byte(text, columns.token_at(int(columns.kl.argmax()))))
+    worst = columns.token_at(int(columns.kl.argmax()))
+    kl_summary = statistics.divergence(columns.kl, kl, at=worst, byte=_byte(text, worst))
     loss = mean_of(blocks, np.subtract(blocks.sums["nats_cand"], blocks.sums["nats_ref"]), "nats a token")
     record = msgspec.structs.replace(
         record,

@@ -29,9 +29,8 @@ _FEWEST = 4  # places that show a period
 _EIGHTHS = 8
 
 
-def divergence(columns: TokenColumns, mean: Score, byte: int) -> KlSummary:
-    """Return mean, quantiles and extremes of KL, in llama.cpp's words and order."""
-    kl = columns.kl
+def divergence(kl: NDArray[np.floating], mean: Score, *, at: int, byte: int) -> KlSummary:
+    """Return mean, quantiles and extremes of KL, in llama.cpp's words and order; the largest is at this token."""
     values = np.percentile(kl, QUANTILES)
     return KlSummary(
         mean=mean.value,
@@ -39,7 +38,7 @@ def divergence(columns: TokenColumns, mean: Score, byte: int) -> KlSummary:
         high=mean.high,
         quantiles={f"{per_cent:g}": float(value) for per_cent, value in zip(QUANTILES, values, strict=True)},
         largest=float(kl.max()),
-        at=columns.token_at(int(kl.argmax())),
+        at=at,
         byte=byte,
         smallest=float(kl.min()),
     )

@@ -21,7 +21,6 @@ from scipy.special import log_softmax
 from rnneval._version import __version__
 from rnneval.errors import UsageError
 from rnneval.parity.divergence import compare_logits
-from rnneval.parity.reading import TokenColumns
 from rnneval.parity.statistics import divergence
 from rnneval.records.parity import KlSummary
 from rnneval.records.run import Score
@@ -199,9 +198,9 @@ class _Check:
         worst = max(abs(one - other) for one, other in pairs)
         if len(pairs) == logits.size:
             listed = np.array([[answer[str(n)] for n in range(lm.width)] for answer in answers])
-            compared = compare_logits(logits, listed, ids[1:])
-            read = TokenColumns(**compared._asdict(), starts=np.array([0]), lengths=np.array([_SAMPLE]))
-            self.kl = divergence(read, Score(value=float(read.kl.mean()), unit="nats a token"), 0)
+            kl = compare_logits(logits, listed, ids[1:]).kl
+            mean = Score(value=float(kl.mean()), unit="nats a token")
+            self.kl = divergence(kl, mean, at=int(kl.argmax()) + 1, byte=0)
         verdict: Any = "inconclusive" if not self.judges else "pass" if worst <= self.limit else "fail"
         said = None if verdict != "fail" else "cold answers are not those of the reference"
         return ServerScenario(

@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("onnx") else ["zoo.py"]
+collect_ignore = [] if find_spec("onnx") else ["decays.py", "zoo.py"]
