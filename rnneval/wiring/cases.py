@@ -7,7 +7,7 @@ from itertools import product
 
 from rnneval.wiring.behaviour import Ids
 from rnneval.wiring.difference import Logits
-from rnneval.wiring.readings import CacheMethod, Change, Command, KeepCopy, Reading, Rows, TakeBack
+from rnneval.wiring.readings import CacheCommand, CacheMethod, Change, KeepCopy, Reading, Rows, TakeBack
 
 ONE_CALL = "in one call with a cache"
 DECODING = "in calls of one token after a state"
@@ -157,7 +157,7 @@ def packed_cases(text: Ids, other: Ids) -> Iterator[Case]:
         yield Case(key="packed", pattern="in packed rows", wanted=_whole(other, more), reading=packed, begins=(0, n))
 
 
-def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: Command | None) -> Iterator[Case]:
+def kept_cases(text: Ids, other: Ids, *, rollback: bool, keep: CacheCommand | None) -> Iterator[Case]:
     """Yield a text with another one read in between and taken back, against the text read without it.
 
     The other text is taken back by `crop` (`rollback`), or by the copy of the cache before it; `keep` prepares this.

@@ -37,7 +37,7 @@ from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import CALL_TESTS
 from rnneval.wiring.judging import errors_first, finding_of, verdict_of
-from rnneval.wiring.readings import CacheMethod, Change, Command, KeepCopy, Reading, TakeBack
+from rnneval.wiring.readings import CacheCommand, CacheMethod, Change, KeepCopy, Reading, TakeBack
 from rnneval.wiring.step import check as check_step
 
 _PROMPTS = (20, 7, 12)
@@ -45,7 +45,7 @@ _LATER = (1, 1, 1)  # calls after each prompt
 _PIECES = (5, 5, 5, 5)  # calls that read a part of each prompt
 _TIMES = 20.0  # outputs of a module must differ by so many times as much as its inputs
 _SMALLEST = 1e-5  # a smaller difference of inputs, relative to their size, is rounding
-Batch = tuple[Sequence[int], list[Any]]
+CachedRows = tuple[Sequence[int], list[Any]]
 """Rows that are read in one call, and their caches."""
 
 TESTS = {
@@ -108,7 +108,7 @@ class RowsReader:
         ids = np.array(reading.ids)
         mask = np.ones_like(ids) if reading.mask is None else np.array(reading.mask)
         logits, rows = np.zeros((*ids.shape, self.width)), range(len(ids))
-        batches: list[Batch] = [([row], self.step.caches()) for row in rows]
+        batches: list[CachedRows] = [([row], self.step.caches()) for row in rows]
         joining = [CacheMethod("merge"), CacheMethod("extend")]
         if len(rows) > 1 and not any(change.command in joining for change in reading.changes):
             batches = [([*rows], merged(batches))]
@@ -137,12 +137,12 @@ class RowsReader:
         return logits
 
 
-def merged(batches: Sequence[Batch]) -> list[Any]:
+def merged(batches: Sequence[CachedRows]) -> list[Any]:
     """Return the caches of several rows as those of one batch."""
     return [layer[0].merge(list(layer)) for layer in zip(*[caches for _, caches in batches], strict=True)]
 
 
-def _changed(batches: list[Batch], command: Command, path: str) -> list[Batch]:
+def _changed(batches: list[CachedRows], command: CacheCommand, path: str) -> list[CachedRows]:
     """Return the batches of rows after a command about their caches, which may save them to a file."""
     import mlx.core as mx
     from mlx_lm.models import cache as mlx_caches

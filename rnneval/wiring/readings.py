@@ -43,7 +43,7 @@ class TakeBack:
     tokens: int
 
 
-Command = KeepCopy | CacheMethod | TakeBack
+CacheCommand = KeepCopy | CacheMethod | TakeBack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Change:
     """Command that is carried out on the cache before a call."""
 
     call: int
-    command: Command
+    command: CacheCommand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Reading:
         """The first token of each call and the one after its last."""
         return [*pairwise([0, *np.cumsum(self.lengths or (self.tokens,)).tolist()])]
 
-    def commands(self, call: int) -> list[Command]:
+    def commands(self, call: int) -> list[CacheCommand]:
         """Return what is done with the cache before a call, in order."""
         return [change.command for change in self.changes if change.call == call]
 
