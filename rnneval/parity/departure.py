@@ -20,8 +20,8 @@ _MOST_NUMBERS = 1 << 26
 _FAR, _OTHER_SIZE = 1e9, 1e12  # costs of pairs
 _ROUNDING = 2e-5  # relative; weights that move by one unit in the last place move states by a tenth of it
 
-States = dict[str, NDArray[np.float64]]
-"""Values of each state after some tokens, `(tokens, numbers)`, in the order in which the layers run."""
+States = dict[str, NDArray[np.inexact[Any]]]
+"""Values of each state after some tokens, `(tokens, numbers)`, real or complex, in the order in which layers run."""
 
 
 def first_departure(
@@ -54,7 +54,7 @@ def first_departure(
     return best
 
 
-def _differences(a: Doubles, b: Doubles) -> Doubles:
+def _differences(a: NDArray[np.inexact[Any]], b: NDArray[np.inexact[Any]]) -> Doubles:
     """Return the largest difference after each token, relative to the first; numbers of equal shape."""
     size = np.maximum(np.abs(a).max(axis=1, initial=0), 1e-30)
     return np.asarray(np.abs(a - b).max(axis=1, initial=0) / size)

@@ -194,11 +194,15 @@ def ring(ax: Any, look: Look, x: float, y: float, text: str) -> None:
 # Series
 
 
-def change(values: Doubles, ends: int) -> float:
-    """Return the change from the median of the first `ends` values to that of the last, as a share of their mean."""
+def medians_of_ends(values: Doubles, count: int) -> tuple[float, float]:
+    """Return the median of the first `count` values and that of the last; zeros where there are none."""
     if not len(values):
-        return 0.0
-    first, last = float(np.median(values[:ends])), float(np.median(values[-ends:]))
+        return 0.0, 0.0
+    return float(np.median(values[:count])), float(np.median(values[-count:]))
+
+
+def change(first: float, last: float) -> float:
+    """Return the change from one value to another, as a share of their mean."""
     return (last - first) / max((first + last) / 2, 1e-300)
 
 

@@ -9,7 +9,17 @@ import numpy as np
 
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
 from rnneval.render.figures._base import Figure, TidyTable
-from rnneval.render.figures._style import Look, beside_lane, change, counting, label, lanes, legend, ring
+from rnneval.render.figures._style import (
+    Look,
+    beside_lane,
+    change,
+    counting,
+    label,
+    lanes,
+    legend,
+    medians_of_ends,
+    ring,
+)
 from rnneval.render.phrasing import counted, number
 
 KINDS = (STATE_HISTORY,)
@@ -93,7 +103,9 @@ def _title(values: Any, worse: set[float]) -> str:
 
 
 def _paint(every: Mapping[str, Any], epochs: tuple[float, float], worse: set[float], ax: Any, look: Look) -> None:
-    changes = {name: abs(change(_finite(lane)["value"].to_numpy(), 1)) for name, lane in every.items()}
+    changes = {
+        name: abs(change(*medians_of_ends(_finite(lane)["value"].to_numpy(), 1))) for name, lane in every.items()
+    }
     shown = lanes(ax, changes | {_SCORE: np.inf} if _SCORE in every else changes)
     for base, name in shown:
         is_score, kept = name == _SCORE, _finite(every[name])

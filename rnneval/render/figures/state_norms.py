@@ -9,7 +9,17 @@ import numpy as np
 from rnneval.arrays import Doubles
 from rnneval.records.tables import TRACE
 from rnneval.render.figures._base import Figure, TidyTable
-from rnneval.render.figures._style import Look, bands, beside_lane, change, counting, label, lanes, legend
+from rnneval.render.figures._style import (
+    Look,
+    bands,
+    beside_lane,
+    change,
+    counting,
+    label,
+    lanes,
+    legend,
+    medians_of_ends,
+)
 from rnneval.render.phrasing import counted, number
 
 KINDS = (TRACE,)
@@ -26,13 +36,11 @@ def figure(table: TidyTable) -> Figure | None:
     if not states:
         return None
     # From the first fifth of the text to the last.
-    fifths = {name: max(norms.size // 5, 1) for name, (_, norms) in states.items()}
-    changes = {name: change(norms, fifths[name]) for name, (_, norms) in states.items()}
+    ends = {name: medians_of_ends(norms, max(norms.size // 5, 1)) for name, (_, norms) in states.items()}
+    changes = {name: change(*each) for name, each in ends.items()}
     most = max(changes, key=lambda name: abs(changes[name]))
-    norms_of_most, fifth = states[most][1], fifths[most]
-    ends = (number(float(np.median(part))) for part in (norms_of_most[:fifth], norms_of_most[-fifth:]))
     verb = "grows" if changes[most] > 0 else "shrinks"
-    title = f"Along the text, the norm of {label(most)} {verb} from {' to '.join(ends)}"
+    title = f"Along the text, the norm of {label(most)} {verb} from {' to '.join(map(number, ends[most]))}"
     if min(values.size for _, values in states.values()) < 5:
         title = f"Norms of {counted(len(states), 'state')} along the text"
     elif abs(changes[most]) < 0.1:
