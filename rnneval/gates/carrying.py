@@ -23,7 +23,7 @@ _FEWEST = 4 * BATCHES  # blocks of a piece: a batch has four
 _MOST = 16  # pieces: more would make each interval wider
 _PROBABILITY = 0.95
 _BINS = 256  # places at which the change may turn
-_JOINED = 4  # bins that are joined where the noise is measured: neighbours may depend on each other
+_JOINED = (4, 8, 16)  # bins that are joined where the noise is measured: neighbours may depend on each other
 _MEDIAN_OF_SQUARES = 0.4549  # of a standard normal number
 _TURNS = 2.286  # 95 % quantile of the likelihood ratio of Banerjee and Wellner
 
@@ -114,9 +114,16 @@ def _turn(change: Doubles, tokens: Doubles, ends: Ints) -> Score:
 
 
 def _noise(nats: Doubles, weights: Doubles) -> float:
-    """Return the variance of a mean of weight 1, by second differences of bins: no trend of the change is in them."""
-    whole = nats.size // _JOINED * _JOINED
-    nats, weights = (each[:whole].reshape(-1, _JOINED).sum(axis=1) for each in (nats, weights))
+    """Return the variance of a mean of weight 1, by second differences of bins: no trend of the change is in them.
+
+    Bins are joined by 4, by 8 and by 16, since neighbours may resemble each other; the mean of the three is returned.
+    """
+    return float(np.mean([_noise_of_joined(nats, weights, bins) for bins in _JOINED]))
+
+
+def _noise_of_joined(nats: Doubles, weights: Doubles, bins: int) -> float:
+    whole = nats.size // bins * bins
+    nats, weights = (each[:whole].reshape(-1, bins).sum(axis=1) for each in (nats, weights))
     means, parts = nats / weights, 1 / weights
     squares = np.square(np.diff(means, 2)) / (parts[:-2] + 4 * parts[1:-1] + parts[2:])
     return float(np.median(squares)) / _MEDIAN_OF_SQUARES

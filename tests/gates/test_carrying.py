@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 import rnneval
 from rnneval.gates.carrying import growth, of_changes
@@ -104,21 +105,25 @@ TURN = 300.3 * 250  # tokens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("doubles", "jump", "most"), [(np.inf, 0, 0.97), (200, 0, 0.97), (np.inf, 300, 1.0)])
-def test_the_interval_of_the_turn_holds_it_in_95_of_100_texts(doubles, jump, most):
-    """200 texts of 640 blocks, the noise of which is doubled after so many blocks, as in a state that fails."""
+@pytest.mark.parametrize(
+    ("doubles", "jump", "resemble", "most"),
+    [(np.inf, 0, 0, 0.97), (200, 0, 0, 0.99), (np.inf, 300, 0, 1.0), (np.inf, 0, 0.5, 0.97)],
+)
+def test_the_interval_of_the_turn_holds_it_in_95_of_100_texts(doubles, jump, resemble, most):
+    """400 texts of 640 blocks. The noise is doubled after so many blocks, as in a state that fails, or is AR(1)."""
     rng, blocks = np.random.default_rng(0), np.arange(640)
     at = 250 * (blocks + 0.5)
     mean = np.where(at > TURN, jump, -jump) if jump else (at - TURN) / 100
     held, certain = 0, 0
-    for _ in range(200):
-        change = mean + 250 * 2 ** ((blocks - 300) / doubles) * rng.normal(size=640)
+    for _ in range(400):
+        noise = lfilter([np.sqrt(1 - resemble**2)], [1, -resemble], rng.normal(size=840))[200:]
+        change = mean + 250 * 2 ** ((blocks - 300) / doubles) * noise
         far = of_changes(change, np.full(640, 250.0), 250 * blocks)
         if far.turns_at is not None:
             certain += 1
             held += far.turns_at.low <= TURN <= far.turns_at.high
             assert far.turns_at.low <= far.turns_at.value <= far.turns_at.high
-    assert certain >= 180
+    assert certain >= 360
     assert 0.93 <= held / certain <= most
 
 
@@ -166,7 +171,7 @@ def test_a_short_text_says_nothing():
         ("saturates", "Carrying the state helps to the end of the text: beyond 91,903 tokens it still does, although"),
         (
             "turns at 40,000",
-            "Carrying the state helps up to 39,679 tokens (38,143–40,191); from there it costs more than",
+            "Carrying the state helps up to 39,679 tokens (36,351–40,191); from there it costs more than",
         ),
         ("grows", "Carrying the state helps up to"),
     ],
