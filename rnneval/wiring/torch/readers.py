@@ -2,8 +2,7 @@
 
 One array is changed by itself, and the model is called once with one token and once with three. The first module whose
 outputs differ in a single bit is the reader, or the one that gives a module inside of it other inputs. The writer is
-the module in which the content of an array first appeared. States are told from other tensors by their content: a step
-gives the model copies of them, in any container.
+the module in which the content of an array first appeared.
 
 ```text
                         plain call           call with `layers.1.h` changed
@@ -15,14 +14,13 @@ state                   layers.0.h  1.h      layers.0.h  1.h*
 state after             0.h'  1.h'           0.h'  1.h'*          1.h' appeared first within layers.1: the writer
 ```
 
-`_WatchedCall` makes one call and keeps its events and births, `Interventions` makes the calls that are compared, and
-an `ArrayFlow` is what they show of one array. `flow.py` judges it.
+`WatchedCall` makes one call and keeps what its modules saw, `Interventions` makes the calls that are compared, and an
+`ArrayFlow` is what they show of one array. `flow.py` judges it.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +29,16 @@ from torch import nn
 from rnneval.models.state import as_array, filled, is_array, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids, special_ids
-from rnneval.wiring.torch.hooks import Chain, Phase, content, listening, runs_of, same, tensors_in
+from rnneval.wiring.torch.hooks import Chain, content, runs_of, same
+from rnneval.wiring.torch.watched_call import (
+    Birth,
+    SlotPlace,
+    WatchedCall,
+    arrays_of,
+    is_constant,
+    part_path,
+    with_parts,
+)
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
@@ -41,170 +48,10 @@ _LATER = 64  # tokens in which an array must stay the same before it is said to 
 _ALL_IDS = 256  # of a model of up to so many ids, each: a layer may move at one id alone
 
 
-class _Slot(str):
-    """The place of a state of a recurrent module of PyTorch: `h`, or `h[0]` of the first of the layers that it stacks.
-
-    Other places at which modules get and return tensors are paths within their arguments or results.
-    """
-
-
-class _Event(NamedTuple):
-    """The begin or end of a module, and the content of what it got or gave, states left out."""
-
-    chain: Chain
-    phase: Phase
-    contents: tuple[tuple[str, bytes], ...]
-
-
-class _Birth(NamedTuple):
-    """An appearance of some content: as an output of a module, or in an array of the state while it ran."""
-
-    chain: Chain
-    output: str | None = None
-    array: str | None = None
-
-
-def _arrays_of(state: Any) -> dict[str, torch.Tensor]:
-    """Return the arrays of real or complex numbers of a state by path."""
-    tensors = {path: leaf for path, leaf in leaves_of(state).items() if isinstance(leaf, torch.Tensor) and leaf.numel()}
-    return {path: leaf for path, leaf in tensors.items() if leaf.is_floating_point() or leaf.is_complex()}
-
-
 def _untied(state: Any) -> Any:
     """Return a copy of a state in which a tensor that stands in several places is one array for each."""
     leaves = leaves_of(state).values()
     return filled(state, (leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves))
-
-
-def _part(path: str, axis: int, index: int) -> str:
-    """Return the path of one layer's part of an array, such as `state[1][:, :, 0]`."""
-    return f"{path}[{':, ' * axis}{index}]"
-
-
-def _with_parts(arrays: Mapping[str, torch.Tensor], sizes: Collection[int]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield arrays by path, and their parts along each axis of one of these sizes."""
-    for path, array in arrays.items():
-        yield path, array
-        for axis in (axis for axis, size in enumerate(array.shape) if size in sizes):
-            yield from ((_part(path, axis, index), part) for index, part in enumerate(array.unbind(axis)))
-
-
-def _stack_size(module: nn.Module) -> int:
-    """Return the number of layers and directions whose states a recurrent module of PyTorch keeps in one array."""
-    return module.num_layers * (2 if module.bidirectional else 1) if isinstance(module, nn.RNNBase) else 1
-
-
-def _slots(module: nn.Module, phase: Phase) -> dict[str, str]:
-    """Return where a recurrent module of PyTorch takes or returns its states, by path; nothing of others."""
-    is_changed = _stack_size(module) == 1 and type(module).forward.__module__ != nn.LSTM.__module__
-    if is_changed or not isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        return {}  # a subclass may return its states as it likes
-    states = ("[0][1]", "[1]['hx']") if phase is Phase.BEGIN else ("[1]" if isinstance(module, nn.RNNBase) else "",)
-    return {at + part: slot for at in states for part, slot in (("", "h"), ("[0]", "h"), ("[1]", "c"))}
-
-
-class _WatchedCall:
-    """One call from a state: what modules saw, and which arrays of the state they were given and made."""
-
-    def __init__(self, step: TorchStep, ids: Ids, state: Any, *, with_births: bool = False) -> None:
-        """Make the call; record what each module made, too, if `with_births`."""
-        self.events: list[_Event] = []
-        self.births: defaultdict[bytes, list[_Birth]] = defaultdict(list)
-        """By content: where it appeared, in this order."""
-        self.entries: defaultdict[str, set[tuple[Chain, str]]] = defaultdict(set)
-        """By the path of an array: the modules that were given it, and its place among their arguments."""
-        self.links: defaultdict[tuple[Chain, str], set[str]] = defaultdict(set)
-        """By a module and a place among its outputs: the places among its arguments at which a later run got this."""
-        before = {path: array.detach().clone() for path, array in _arrays_of(state).items()}
-        parts = [*step.module.modules()]
-        self.stacks = {*map(_stack_size, parts)} - {1}  # the numbers of layers that one module runs
-        self.lists = {len(part) for part in parts if isinstance(part, nn.ModuleList)} - {0, 1}
-        self._step, self._with_births = step, with_births
-        self._memory = {path: _stored(array) for path, array in before.items()}
-        self._path_of_part = {content(part): at for at, part in _with_parts(before, self.stacks)} if self.stacks else {}
-        self._sizes = {array.untyped_storage().nbytes() for array in before.values()}
-        self._at_address: dict[int, tuple[str, torch.Tensor]] = {}  # the tensors are kept, so no address is reused
-        self._arguments: list[Any] = []  # of the outermost modules: containers that may hold the state are among them
-        self._versions: dict[str, tuple[int, int]] = {}
-        self._path_at: dict[str, str] = {}  # where the model has an array → its path in the state
-        with listening(step.module, self._hear):
-            logits, self.after = step(ids, state)
-        self.logits = content(logits)
-
-    def _hear(self, chain: Chain, phase: Phase, arguments: Any, result: Any) -> None:
-        """Record one event, and tell the arrays of the state from other tensors."""
-        if len(chain) == 1 and phase is Phase.BEGIN:
-            self._arguments.append(arguments)
-            for at, tensor in self._changed():
-                self._path_at.setdefault(at, self._path_of(tensor) or at)
-        tensors, others = [*self._tensors(chain, phase, arguments if phase is Phase.BEGIN else result)], []
-        for place, tensor in tensors:
-            part = self._path_of_part.get(content(tensor)) if isinstance(place, _Slot) else None
-            path = part or self._path_of(tensor)
-            if path is None:
-                others.append((place, content(tensor)))
-            elif phase is Phase.BEGIN:
-                self.entries[path].add((chain, place))
-        self.events.append(_Event(chain, phase, tuple(others)))
-        if self._with_births and phase is Phase.BEGIN:
-            for place, tensor in tensors:
-                births = () if _is_constant(tensor) else self.births.get(content(tensor), ())
-                for output in (birth.output for birth in births if birth.chain == chain and birth.output is not None):
-                    self.links[chain, output].add(place)
-            self._add_births(chain[:-1], ())  # what changed before a module began was made by the one around it
-        elif self._with_births:
-            self._add_births(chain, (*tensors_in(result), *tensors))
-
-    def _add_births(self, maker: Chain, outputs: Sequence[tuple[str, torch.Tensor]]) -> None:
-        """Note which arrays of the state changed since the last event, and the outputs of a module that ends."""
-        arrays = {self._path_at.get(place, place): tensor for place, tensor in self._changed()}
-        for path, part in _with_parts(arrays, self.stacks | self.lists):
-            self.births[content(part)].append(_Birth(maker, array=path))
-        for place, tensor in outputs:
-            self.births[content(tensor)].append(_Birth(maker, output=place))
-
-    def _tensors(self, chain: Chain, phase: Phase, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the tensors of an event; states of recurrent modules of PyTorch by slot, of stacks layer by layer."""
-        module = self._step.module.get_submodule(chain[-1])
-        size, slots = _stack_size(module), _slots(module, phase)
-        for path, tensor in tensors_in(nest):
-            if path not in slots or (size > 1 and len(tensor) != size):
-                yield path, tensor
-            elif size == 1:
-                yield _Slot(slots[path]), tensor
-            else:
-                yield from ((_Slot(f"{slots[path]}[{layer}]"), part) for layer, part in enumerate(tensor))
-
-    def _changed(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the arrays that were replaced or changed in place since the last look, where the model has them."""
-        for place, value in leaves_of([self._step.held(), *self._arguments]).items():
-            if isinstance(value, torch.Tensor):
-                version = (value.data_ptr(), value._version)
-                if self._versions.get(place) != version:
-                    self._versions[place] = version
-                    yield place, value
-
-    def _path_of(self, tensor: torch.Tensor) -> str | None:
-        """Return the path of the array of the state that a tensor is, or is a view or copy of; None for others.
-
-        Its address stands for this array from then on. Of equal arrays each address is another one, in their order.
-        """
-        storage = tensor.untyped_storage()
-        if (entry := self._at_address.get(storage.data_ptr())) is not None:
-            return entry[0]
-        if not tensor.numel() or storage.nbytes() not in self._sizes:
-            return None
-        digest, has_address = _stored(tensor), {path for path, _ in self._at_address.values()}
-        equal = [path for path, other in self._memory.items() if other == digest]
-        path = next((path for path in equal if path not in has_address), next(iter(equal), None))
-        if path is not None:
-            self._at_address[storage.data_ptr()] = (path, tensor)
-        return path
-
-
-def _stored(tensor: torch.Tensor) -> bytes:
-    """Return a digest of all that a tensor's memory holds, so that a view is known as its whole."""
-    return content(torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage().cpu()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,12 +95,12 @@ class Interventions:
         for piece in np.split(self._later[:, :_STARTS], _STARTS, axis=1):
             starts.append(_untied(step(piece, starts[-1])[1]))
         # An array of equal numbers looks like many others; one that moves at some tokens alone may be as it began.
-        blanks = [sum(map(_is_constant, _arrays_of(start).values())) for start in starts]
+        blanks = [sum(map(is_constant, arrays_of(start).values())) for start in starts]
         self._starts = starts[blanks.index(min(blanks)) :]
         self._state = state = self._starts[0]
         self._noise = torch.Generator().manual_seed(seed)
-        self._plain = {tokens: _WatchedCall(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
-        self._later_plain: dict[tuple[int, int], _WatchedCall] = {}
+        self._plain = {tokens: WatchedCall(step, ids, state, with_births=True) for tokens, ids in self._ids.items()}
+        self._later_plain: dict[tuple[int, int], WatchedCall] = {}
         self._moving: dict[int, set[str]] = {}
         self._longest = self._plain[max(CALLS)]
 
@@ -264,12 +111,12 @@ class Interventions:
     def arrays(self) -> Iterator[ArrayFlow]:
         """Yield all arrays; one that holds the states of several layers comes in parts."""
         paths = []
-        for path, array in _arrays_of(self._state).items():
+        for path, array in arrays_of(self._state).items():
             axis = self._layer_axis(path, array)
-            paths += [path] if axis is None else [_part(path, axis, index) for index in range(array.shape[axis])]
+            paths += [path] if axis is None else [part_path(path, axis, index) for index in range(array.shape[axis])]
         flows = [self._flow(path, paths) for path in paths]
         # One tensor in several places may be the states of several layers, or one state that is read in one place.
-        after = _arrays_of(self._longest.after)
+        after = arrays_of(self._longest.after)
         places = {path: (array.data_ptr(), array.shape, array.stride()) for path, array in after.items()}
         read = {places[flow.path] for flow in flows if flow.path in places and flow.reader is not None}
         flows = [flow for flow in flows if flow.reader is not None or places.get(flow.path) not in read]
@@ -340,18 +187,18 @@ class Interventions:
 
     def _parts(self, state: Any) -> dict[str, torch.Tensor]:
         """Return the arrays of a state, and what may be the parts of layers, by path."""
-        return dict(_with_parts(_arrays_of(state), self._longest.stacks | self._longest.lists))
+        return dict(with_parts(arrays_of(state), self._longest.stacks | self._longest.lists))
 
     def _layer_axis(self, path: str, array: torch.Tensor) -> int | None:
         """Return the axis of an array along which its readers differ, or one module stacks the states of its layers."""
-        after = _arrays_of(self._longest.after).get(path, array)
+        after = arrays_of(self._longest.after).get(path, array)
         for axis, size in enumerate(array.shape):
             parts = after.unbind(axis) if size in self._longest.stacks else ()
             births = (birth for part in parts for birth in self._longest.births.get(content(part), []))
-            if any(isinstance(birth.output, _Slot) for birth in births):
+            if any(isinstance(birth.output, SlotPlace) for birth in births):
                 return axis
             if size in self._longest.lists:
-                ends = (self._readers(_part(path, axis, index))[1] for index in (0, size - 1))
+                ends = (self._readers(part_path(path, axis, index))[1] for index in (0, size - 1))
                 first, last = (next(filter(None, readers.values()), None) for readers in ends)
                 if first and last and first != last:
                     return axis
@@ -364,15 +211,15 @@ class Interventions:
         before = self._parts(self._state)[path]
         after = {tokens: self._parts(made.after).get(path) for tokens, made in self._plain.items()}
         changed = [tokens for tokens in CALLS if not same(before, after[tokens])]
-        makers = (_maker(self._plain[tokens], path, after[tokens]) for tokens in reversed(changed))
+        makers = (self._plain[tokens].maker(path, after[tokens]) for tokens in reversed(changed))
         writer, origin = next(filter(None, makers), (None, path))
         reading = sorted(filter(None, readers.values()), key=lambda reader: _first_other(reader, writer) is not None)
         reader = next(iter(reading), None)
         entries = self._longest.entries.get(path, ())
-        slots = [place for chain, place in entries if chain == reader and isinstance(place, _Slot)]
-        outputs = {_Birth(reader or (), output=slot) for slot in slots}
+        slots = [place for chain, place in entries if chain == reader and isinstance(place, SlotPlace)]
+        outputs = {Birth(reader or (), output=slot) for slot in slots}
         left = self._parts(self._longest.after) if len(silent) == len(CALLS) else {}
-        handed, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
+        handed, giver = self._longest.handed(writer, {each: left[each] for each in paths if each in left})
         return ArrayFlow(
             path=path,
             slot=str(slots[0]) if len(slots) == 1 else "",  # a record encodes no subclass of str
@@ -396,7 +243,7 @@ class Interventions:
         readers: dict[int, Chain | None] = dict.fromkeys(CALLS)
         at_last = self._altered(path, _TIMES)
         parts = (self._parts(state).get(path) for state in self._starts)
-        starts = [start for start, part in enumerate(parts) if part is not None and not (start and _is_constant(part))]
+        starts = [start for start, part in enumerate(parts) if part is not None and not (start and is_constant(part))]
         for start, times in [(0, 1), *((start, _TIMES) for start in starts)]:
             if silent := [tokens for tokens in CALLS if readers[tokens] is None]:
                 state = self._altered(path, times, start)
@@ -406,9 +253,9 @@ class Interventions:
     def _reaction(self, tokens: int, state: Any, start: int = 0) -> Chain | None:
         """Return where a call of so many tokens from another state first differs."""
         if start and (tokens, start) not in self._later_plain:
-            self._later_plain[tokens, start] = _WatchedCall(self._step, self._ids[tokens], self._starts[start])
+            self._later_plain[tokens, start] = WatchedCall(self._step, self._ids[tokens], self._starts[start])
         plain = self._later_plain[tokens, start] if start else self._plain[tokens]
-        return _reaction(plain, _WatchedCall(self._step, self._ids[tokens], state))
+        return plain.first_difference(WatchedCall(self._step, self._ids[tokens], state))
 
     def _altered(self, path: str, times: float, start: int = 0) -> Any:
         """Return the state with an array moved by random numbers as large as its own; it may stand there twice."""
@@ -421,9 +268,10 @@ class Interventions:
     def _is_late(self, altered: Any, tokens: int) -> bool:
         """Return whether modules react to a changed array in the call after one in which none did."""
         states = [self._step(self._ids[tokens], state)[1] for state in (self._state, altered)]
-        return _reaction(*(_WatchedCall(self._step, self._next, state) for state in states)) is not None
+        plain, other = (WatchedCall(self._step, self._next, state) for state in states)
+        return plain.first_difference(other) is not None
 
-    def _stays(self, path: str, tokens: int, outputs: set[_Birth]) -> bool:
+    def _stays(self, path: str, tokens: int, outputs: set[Birth]) -> bool:
         """Return whether an array is still the same after more calls of one token, or of several.
 
         It is not, where one of several stacked layers returned these very numbers, as one whose units are all off does.
@@ -445,65 +293,8 @@ class Interventions:
         return path not in self._moving[tokens]
 
 
-def _reaction(base: _WatchedCall, other: _WatchedCall) -> Chain | None:
-    """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""
-    for plain, event in zip(base.events, other.events, strict=False):
-        if plain != event:
-            return event.chain if event.phase is Phase.END else event.chain[:-1]
-    return None if base.logits == other.logits else ()
-
-
-def _is_constant(tensor: torch.Tensor) -> bool:
-    """Return whether all numbers are equal: such a tensor looks like many others."""
-    return not bool((tensor != tensor.reshape(-1)[:1]).any())
-
-
 def _first_other(one: Chain | None, other: Chain | None) -> Chain | None:
     """Return the modules of `other` down to the first that is another one than in `one`; None on one line."""
     pairs = enumerate(zip(one or (), other or (), strict=False))
     depth = next((depth for depth, (a, b) in pairs if a != b), None)
     return None if depth is None or other is None else other[: depth + 1]
-
-
-def _maker(call: _WatchedCall, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
-    """Return the module in which an array's new content first appeared, and the array that it was made as."""
-    if after is None or _is_constant(after):
-        return None
-    # One layer's part of a stack may have been returned with an axis of length one.
-    births = [birth for shape in (after, after[None]) for birth in call.births.get(content(shape), [])]
-    if not births:
-        return None
-    first = births[0]
-    places = {birth.output for birth in births if birth.output is not None and birth.chain == first.chain}
-    return first.chain, first.array or _output_array(first.chain, places, call, path)
-
-
-def _output_array(maker: Chain, places: Collection[str], call: _WatchedCall, path: str) -> str:
-    """Return the array that a module is given where it takes up what it returned at some places.
-
-    A slot of a recurrent module of PyTorch is taken up as the same one; elsewhere the runs of one call show it.
-    """
-    takes = {place: array for array, entries in call.entries.items() for chain, place in entries if chain == maker}
-    later: set[str] = {place for place in places if isinstance(place, _Slot)}
-    later = later or {argument for place in places for argument in call.links.get((maker, place), ())}
-    if path not in takes.values() or path in (takes.get(place) for place in later):
-        return path
-    return next((takes[place] for place in sorted(later) if place in takes), path)
-
-
-def _handed(
-    call: _WatchedCall, writer: Chain | None, after: Mapping[str, torch.Tensor]
-) -> tuple[list[str], Chain | None]:
-    """Return the arrays of other modules whose new content a writer got beside its input, and what gave it a state.
-
-    That is the module that returned it beside its first output. The call is of several tokens: the output of one token
-    may have the numbers and the shape of a state.
-    """
-    events = (event for event in call.events if event.phase is Phase.BEGIN and event.chain == writer)
-    arguments = [numbers for event in events for _, numbers in event.contents[1:]]
-    handed = (path for path, array in after.items() if not {content(array), content(array[None])}.isdisjoint(arguments))
-    makers = {path: _maker(call, path, after[path]) for path in handed}
-    births = (birth for numbers in arguments for birth in call.births.get(numbers, []))
-    others = (birth.chain for birth in births if birth.output not in (None, "", "[0]"))
-    giver = next((chain for chain in others if chain != writer), None)
-    return [path for path, maker in makers.items() if maker is not None and maker[0] != writer], giver
