@@ -10,7 +10,8 @@ import torch
 from transformers.cache_utils import Cache
 
 from rnneval.models.torch.causal import CachedStep
-from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_test
+from rnneval.wiring.torch.diverging import first_diverging, in_calls, module_of_test
+from rnneval.wiring.torch.fingerprints import WatchedReading
 from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.readers import Interventions

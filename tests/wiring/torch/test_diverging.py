@@ -13,12 +13,12 @@ from rnneval.models.torch.module import TorchStep  # noqa: E402
 from rnneval.wiring.cases import Case  # noqa: E402
 from rnneval.wiring.readings import Reading  # noqa: E402
 from rnneval.wiring.torch.diverging import (  # noqa: E402
-    WatchedReading,
     first_diverging,
     in_calls,
     module_of_case,
     module_of_test,
 )
+from rnneval.wiring.torch.fingerprints import WatchedReading  # noqa: E402
 from rnneval.wiring.torch.readings import CacheReader  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, cached, made  # noqa: E402
 
