@@ -40,8 +40,9 @@ from numpy.typing import NDArray
 from rnneval.errors import type_and_message
 from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap_classes
 from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, WiringFacts
+from rnneval.wiring.keras.emissions import UNLABELLED, Emissions, Labels, Sources
 from rnneval.wiring.keras.names import fact_of, frames_of_call, is_composite
-from rnneval.wiring.keras.provenance import CALLS, TOKENS, UNLABELLED, Emissions, Labels, Sources, Trail, Walk
+from rnneval.wiring.keras.provenance import CALLS, TOKENS, Trail, Walk
 from rnneval.wiring.keras.subject import Ready
 
 OpListener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from rnneval.wiring.facts import StateSource
+from rnneval.wiring.keras.emissions import Emissions
 from rnneval.wiring.keras.probe import listening
-from rnneval.wiring.keras.provenance import Emissions, Trail, Walk
+from rnneval.wiring.keras.provenance import Trail, Walk
 
 SHAPE = (2, 3, 4)
 MOVES = {
@@ -66,8 +67,15 @@ def test_labels_are_where_the_numbers_are(name):
     np.testing.assert_array_equal(np.where(labels >= 0, emitted[labels], 0), output)
 
 
-def test_arithmetic_keeps_places_and_says_that_it_changed_the_numbers():
-    _, trail, _, walk = walked(lambda x, y: 0.5 * x + tf.tanh(y))
+def added_to_a_variable(x, y):
+    variable = tf.Variable(x)
+    variable.assign_add(y)
+    return variable.read_value()
+
+
+@pytest.mark.parametrize("function", [lambda x, y: 0.5 * x + tf.tanh(y), added_to_a_variable])
+def test_arithmetic_keeps_places_and_says_that_it_changed_the_numbers(function):
+    _, trail, _, walk = walked(function)
     assert trail.transformed
     assert [plane.min() for plane in trail.planes] == [0, 24]
     assert walk.sources(trail) == {StateSource(0, 0), StateSource(1, 0)}
