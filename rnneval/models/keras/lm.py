@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rnneval.checkpoints import Artefact
 from rnneval.errors import CheckpointError, RnnevalError, type_and_message
-from rnneval.models.keras.adapters import Adapter, Answer, LayerStatesAdapter, WindowAdapter, recognise
+from rnneval.models.keras.adapters import Adapter, Answer, LayerStatesAdapter, WindowAdapter
 from rnneval.models.keras.layers import (
     RecurrentUnit,
     gated_cells,
@@ -33,6 +33,7 @@ from rnneval.models.keras.layers import (
     variable_name,
     without_softmax,
 )
+from rnneval.models.keras.recognition import recognise
 from rnneval.models.keras.state_tap import Recorded, UnitRun, placed, record_runs
 from rnneval.models.protocol import (
     IDS,

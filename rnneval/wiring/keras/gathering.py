@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnneval.models.keras.adapters import attention_without_state
 from rnneval.models.keras.layers import is_graph, predicts_once
 from rnneval.models.keras.lm import RecurrentLM, eagerly, wrap
+from rnneval.models.keras.recognition import attention_without_state
 from rnneval.models.keras.state_tap import compiled_loops
 from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import TestResult, Wiring

@@ -1,8 +1,8 @@
 """The model under check, made ready: built, with its ids, and restorable.
 
-The check must run models that are wrong, so it calls them by `rnneval.models.keras.adapters.adapters_for`: a model that
-takes a state and never returns one, that keeps it in an attribute, or that returns it in a container of its own, is
-called too, with the state exactly as it returned it.
+The check must run models that are wrong, so it calls them by `adapters_for` of `models/keras/recognition.py`: a model
+that takes a state and never returns one, that keeps it in an attribute, or that returns it in a container of its own,
+is called too, with the state exactly as it returned it.
 """
 
 import inspect
@@ -22,8 +22,9 @@ from keras.src.backend.common import global_state
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
-from rnneval.models.keras.adapters import Adapter, adapters_for, call_parameters, fixed_batch
+from rnneval.models.keras.adapters import Adapter
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, is_recurrent, recurrent_layers, sublayers, walk_below
+from rnneval.models.keras.recognition import adapters_for, call_parameters, fixed_batch
 from rnneval.wiring.behaviour import SHORT, Outputs, Pieces, Subject, special_ids
 from rnneval.wiring.difference import HALF_TYPES
 from rnneval.wiring.keras.names import UnitNames

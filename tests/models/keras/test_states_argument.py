@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.models.keras.adapters import signature_of
+from rnneval.models.keras.recognition import signature_of
 from tests.models.keras.driving import assert_driven_as
 from tests.models.keras.zoo import CONTAINERS, SINGLE, WIDTH, Body, dialect, oracle_of, settled, start_of
 
