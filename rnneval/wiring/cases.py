@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
-from rnneval.wiring.behaviour import Ids
 from rnneval.wiring.difference import Logits
 from rnneval.wiring.readings import CacheCommand, CacheMethod, Change, KeepCopy, Reading, Rows, TakeBack
+from rnneval.wiring.subject import Ids
 
 ONE_CALL = "in one call with a cache"
 DECODING = "in calls of one token after a state"

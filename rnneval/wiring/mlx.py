@@ -30,7 +30,6 @@ from rnneval.models.mlx import MlxStep
 from rnneval.models.step import StepLM
 from rnneval.records.wiring import TestResult, Wiring
 from rnneval.wiring import cases
-from rnneval.wiring.behaviour import Ids, ordinary_ids
 from rnneval.wiring.cases import Case
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, Logits, context_spread, differences, result_of
 from rnneval.wiring.evidence import Detection
@@ -39,6 +38,7 @@ from rnneval.wiring.faults import CALL_TESTS
 from rnneval.wiring.judging import errors_first, finding_of, verdict_of
 from rnneval.wiring.readings import CacheCommand, CacheMethod, Change, KeepCopy, Reading, TakeBack
 from rnneval.wiring.step import check as check_step
+from rnneval.wiring.subject import Ids, ordinary_ids
 
 _PROMPTS = (20, 7, 12)
 _LATER = (1, 1, 1)  # calls after each prompt

@@ -22,8 +22,8 @@ from rnneval.arrays import Doubles
 from rnneval.checkpoints.graphs import settings_beside
 from rnneval.errors import UsageError
 from rnneval.models.onnx import Arrays, GraphStep, OnnxGraph, Pairing
-from rnneval.wiring.behaviour import cut, ordinary_ids, other_ids
 from rnneval.wiring.difference import ASSUMED_NOISE, HALF_TYPES, Limits, as_logits, context_spread, differences
+from rnneval.wiring.subject import cut, ordinary_ids, other_ids
 
 OutputOf = Mapping[str, str]  # by the input of a state; "" for one that gets zeros in every call
 _CUTS = ((4, 12), (1,) * 16, (7, 9))

@@ -19,12 +19,13 @@ from rnneval.models.step import StepLM
 from rnneval.models.torch import step_of
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Slot, TestResult, Wiring
-from rnneval.wiring.behaviour import LONG, TESTS, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
+from rnneval.wiring.behaviour import TESTS, run_behaviour
 from rnneval.wiring.difference import EPSILON, HALF_TYPES, MOST_TOLERANCE
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
 from rnneval.wiring.faults import FAULTS
 from rnneval.wiring.judging import as_declared, errors_first, finding_of, verdict_of
+from rnneval.wiring.subject import LONG, Ids, Outputs, Pieces, Subject, special_ids
 
 if TYPE_CHECKING:
     from rnneval.models.torch.module import TorchStep
@@ -103,7 +104,7 @@ def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[s
     Half precision hides faults, and so does rounding that grows; a difference that is small may be the rounding of a
     long scan. A copy of a module in a wider type is tested then.
     """
-    step, types = step_of(lm), [_type(leaf.like) for leaf in lm.leaves or ()]
+    step, types = step_of(lm), [str(getattr(leaf.like, "dtype", "")) for leaf in lm.leaves]
     half = next((half for half in HALF_TYPES if any(half in each for each in types)), "") or (step.half if step else "")
     scaled = scaled or (step is not None and step.scales_calls)
     if half and step is not None and (wide := step.widened(lm, "float32")) is not None:
@@ -241,27 +242,20 @@ def _read_moved(lm: StepLM, unit: float, pieces: Pieces, draw: int) -> Outputs:
     return outputs
 
 
-def _exchanged(lm: StepLM, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[str, Outputs]]:
-    """Yield the logits of `later` after a text, and those with one array of the state from another text."""
-    after = _after(lm, text)
-    yield "", _read(lm, [later], after)
-    mine, others = leaves_of(after), leaves_of(_after(lm, other))
-    for path in _compared(lm):
-        array = as_array(mine[path], path)
-        if np.array_equal(array, as_array(others[path], path)):  # as a position is
-            yield f"{path}{'' if array.any() else ' (all zero)'}", []
-        else:
-            yield path, _read(lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
+def _exchanged(lm: StepLM, text: Ids, other: Ids, later: Ids) -> tuple[Outputs, Iterator[tuple[str, Outputs]]]:
+    """Return the logits of `later` after a text, and those with one array of the state from another text."""
+    after, after_other = (lm.step(ids, lm.initial_state(len(ids)))[1] for ids in (text, other))
+    mine, others = leaves_of(after), leaves_of(after_other)
 
+    def exchanges() -> Iterator[tuple[str, Outputs]]:
+        for path in (leaf.path for leaf in lm.leaves if leaf.kind in {"state", "memory"}):
+            array = as_array(mine[path], path)
+            if np.array_equal(array, as_array(others[path], path)):  # as a position is
+                yield f"{path}{'' if array.any() else ' (all zero)'}", []
+            else:
+                yield path, _read(lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
 
-def _after(lm: StepLM, ids: Ids) -> Any:
-    """Return the state after one call over ids."""
-    return lm.step(ids, lm.initial_state(len(ids)))[1]
-
-
-def _compared(lm: StepLM) -> list[str]:
-    """Return the paths of the arrays that are compared."""
-    return [leaf.path for leaf in lm.leaves or () if leaf.kind in {"state", "memory"}]
+    return _read(lm, [later], after), exchanges()
 
 
 def state_moved(
@@ -292,8 +286,3 @@ def _unwritten(array: NDArray[Any], before: NDArray[Any], tokens: int) -> Any:
         if old and np.array_equal(array[(*along, slice(old))], earlier):
             return (*along, slice(old))
     return array == before if array.shape == before.shape else np.zeros(array.shape, np.bool_)
-
-
-def _type(leaf: Any) -> str:
-    """Return the name of the type of an array in its own library: NumPy may lack it."""
-    return str(getattr(leaf, "dtype", ""))

@@ -75,7 +75,7 @@ def through_time(
     except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
         return {}, {"any state, back through time": str(error)}
     decays, missing = decays_of({key: np.stack([norms[key] for norms in of_places]) for key in of_places[0]})
-    for leaf in lm.leaves or ():
+    for leaf in lm.leaves:
         if leaf.kind == "state" and not (torch.is_tensor(leaf.like) and _has_gradient(leaf.like)):
             missing[".".join(lm.named(leaf.path))] = f"its numbers are of the type {leaf.dtype}"
     return decays, missing

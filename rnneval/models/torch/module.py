@@ -132,7 +132,7 @@ class TorchStep:
         wide: torch.dtype = getattr(torch, dtype)
         if (made := self.copied(lm, wide)) is None:
             return None
-        types = {leaf.like.dtype for leaf in made.leaves or () if torch.is_tensor(leaf.like)}
+        types = {leaf.like.dtype for leaf in made.leaves if torch.is_tensor(leaf.like)}
         narrow = any(each.is_floating_point and each.itemsize < wide.itemsize for each in types)
         return None if narrow else made
 
@@ -367,7 +367,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     weights = [each for value in step.module.state_dict().values() for each in _packed(value)]
     count = sum({(each.data_ptr(), each.shape): each.numel() for each in (*parameters, *weights)}.values())
     # PyTorch's own recurrent modules show their states, where they make up the state.
-    numbers = sum(leaf.size for leaf in made.leaves or () if leaf.dtype.kind in "fc" and leaf.kind == "state")
+    numbers = sum(leaf.size for leaf in made.leaves if leaf.dtype.kind in "fc" and leaf.kind == "state")
     modules = RecurrentModules(step.module)
     return replace(
         made,

@@ -14,7 +14,7 @@ from rnneval.models.keras.recognition import attention_without_state
 from rnneval.models.keras.state_tap import compiled_loops
 from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import TestResult, Wiring
-from rnneval.wiring.behaviour import TESTS, Outputs, Pieces, run_behaviour
+from rnneval.wiring.behaviour import TESTS, run_behaviour
 from rnneval.wiring.evidence import by_place, evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, Trace, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
@@ -22,6 +22,7 @@ from rnneval.wiring.keras.locating import locate
 from rnneval.wiring.keras.probe import hook_fires, provenance
 from rnneval.wiring.keras.subject import Ready, make_ready
 from rnneval.wiring.keras.traces import compare_calls, compare_traces
+from rnneval.wiring.subject import Outputs, Pieces
 
 _DRAWS = 3
 _WINDOW = (

@@ -32,11 +32,11 @@ import keras
 import numpy as np
 
 from rnneval.records.wiring import TestResult
-from rnneval.wiring.behaviour import Alteration, Subject, cut, later_changes, row_changes
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.keras.names import frames_of_call
 from rnneval.wiring.keras.probe import listening
 from rnneval.wiring.keras.subject import Ready
+from rnneval.wiring.subject import Alteration, Subject, cut, later_changes, row_changes
 
 _MOST_OPS = 200_000
 _ROUNDING = 1e-4  # of the largest number of an op: a smaller difference between two ways to call it is rounding

@@ -25,9 +25,9 @@ from rnneval.errors import type_and_message
 from rnneval.models.keras.adapters import Adapter
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.models.keras.recognition import adapters_for, call_parameters, fixed_batch
-from rnneval.wiring.behaviour import SHORT, Outputs, Pieces, Subject, special_ids
 from rnneval.wiring.difference import HALF_TYPES
 from rnneval.wiring.keras.names import UnitNames
+from rnneval.wiring.subject import SHORT, Outputs, Pieces, Subject, special_ids
 
 _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
 _RESET = re.compile(

@@ -14,10 +14,10 @@ import numpy as np
 from rnneval.models.torch.causal import CachedStep
 from rnneval.records.wiring import TestResult
 from rnneval.wiring import cases
-from rnneval.wiring.behaviour import Ids, special_ids
 from rnneval.wiring.cases import Case
 from rnneval.wiring.difference import Distance, Limits, Logits, context_spread, differences, moving_ids, result_of
 from rnneval.wiring.readings import CacheMethod, KeepCopy, Reading
+from rnneval.wiring.subject import Ids, special_ids
 from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape
 from rnneval.wiring.torch.readings import CacheReader, RefusedError, ShapeError
 from rnneval.wiring.torch.reproduce import script

@@ -30,11 +30,11 @@ import torch
 
 from rnneval.errors import failure_of
 from rnneval.models.torch.module import TorchStep
-from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids
 from rnneval.wiring.cases import Case
 from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.readings import Reading
+from rnneval.wiring.subject import Ids, ordinary_ids, other_ids
 from rnneval.wiring.torch.fingerprints import ModuleRun, WatchedReading, compared_runs
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, Phase, is_of_pytorch, listening, spot_of, tensors_in

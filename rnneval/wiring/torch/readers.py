@@ -28,7 +28,7 @@ from torch import nn
 
 from rnneval.models.state import as_array, filled, is_array, leaves_of
 from rnneval.models.torch.module import TorchStep, copy_of
-from rnneval.wiring.behaviour import Ids, ordinary_ids, other_ids, special_ids
+from rnneval.wiring.subject import Ids, ordinary_ids, other_ids, special_ids
 from rnneval.wiring.torch.hooks import Chain, content, runs_of, same
 from rnneval.wiring.torch.watched_call import (
     Birth,

@@ -8,7 +8,7 @@ import torch
 
 from rnneval.models.state import leaves_of
 from rnneval.models.torch.module import TorchStep
-from rnneval.wiring.behaviour import ordinary_ids, other_ids
+from rnneval.wiring.subject import ordinary_ids, other_ids
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, runs_of, same
 

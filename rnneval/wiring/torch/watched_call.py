@@ -21,7 +21,7 @@ from torch import nn
 
 from rnneval.models.state import leaves_of
 from rnneval.models.torch.module import TorchStep
-from rnneval.wiring.behaviour import Ids
+from rnneval.wiring.subject import Ids
 from rnneval.wiring.torch.hooks import Chain, Phase, content, listening, tensors_in
 
 
