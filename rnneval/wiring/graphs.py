@@ -17,7 +17,7 @@ from rnneval.text import find_vocabulary, given_vocabulary
 from rnneval.text.encoding import encode
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import parse_declarations
-from rnneval.wiring.judging import errors_first, finding_of, verdict_of
+from rnneval.wiring.judging import errors_first, finding_of, verdict_of, without_calls
 from rnneval.wiring.pairing import pairing_of
 from rnneval.wiring.step import check as check_step
 
@@ -163,7 +163,7 @@ def check(
     pairing = opened.pairing
     if opened.graph.only_some:
         parse_declarations(declare)
-        wiring = _unread(declare)
+        wiring = without_calls("its calls have a fixed length, so nothing else is tested", declare)
     else:
         wiring = check_step(_model(opened), declare=declare, seed=seed)
     if not opened.graph.states:
@@ -188,18 +188,3 @@ def _judged_by_text(opened: PairedGraph, text: str | os.PathLike[str]) -> Paired
         ids = np.array(encoded.ids(0, min(encoded.tokens, _MOST_TOKENS)))
     pairs = opened.pairing.pairs if opened.pairing.how == "--state-pairs" else None
     return replace(opened, pairing=pairing_of(opened.graph, pairs, ids))
-
-
-def _unread(declared: tuple[str, ...]) -> Wiring:
-    """Return the record of a graph whose behaviour no test can compare, since its calls have a fixed length."""
-    return Wiring(
-        verdict="pass",
-        reason="its calls have a fixed length, so nothing else is tested",
-        layers=(),
-        flow=(),
-        findings=(),
-        oracles={},
-        declared=declared,
-        calls=0,
-        wired_by="author",
-    )

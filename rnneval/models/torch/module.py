@@ -152,27 +152,28 @@ class TorchStep:
         made = self.copied(lm)
         if made is None or not any(parameter.is_floating_point() for parameter in self.module.parameters()):
             return None
-        with made.function.step.weights_moved(draw) as moved:  # type: ignore[attr-defined]  # a step of this class
-            values = [parameter.detach().clone() for parameter in moved]
-        for parameter, value in zip(moved, values, strict=True):
-            parameter.data.copy_(value)
+        made.function.step.move_weights(draw)  # type: ignore[attr-defined]  # a step of this class
         return made
 
     @contextmanager
-    def weights_moved(self, draw: int, unit: float | None = None) -> Iterator[list[torch.nn.Parameter]]:
-        """Move every weight by ± one unit in the last place, of its own type or relative, while the block runs."""
-        generator, kept = torch.Generator().manual_seed(draw), []
+    def weights_moved(self, draw: int, unit: float) -> Iterator[None]:
+        """Move every weight by ± one relative unit while the block runs."""
+        weights = [(each, each.detach().clone()) for each in self.module.parameters() if each.is_floating_point()]
+        self.move_weights(draw, unit)
+        try:
+            yield
+        finally:
+            for parameter, value in weights:
+                parameter.data.copy_(value)
+
+    def move_weights(self, draw: int, unit: float | None = None) -> None:
+        """Move every weight by ± one unit in the last place of its own type, or by a relative unit."""
+        generator = torch.Generator().manual_seed(draw)
         for parameter in self.module.parameters():
             if parameter.is_floating_point():
-                kept.append((parameter, parameter.detach().clone()))
                 signs = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
                 size = torch.finfo(parameter.dtype).eps if unit is None else unit
                 parameter.data.mul_((1 + size * signs.double()).to(parameter))
-        try:
-            yield [parameter for parameter, _ in kept]
-        finally:
-            for parameter, value in kept:
-                parameter.data.copy_(value)
 
     @property
     def half(self) -> str:

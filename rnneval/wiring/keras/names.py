@@ -52,9 +52,7 @@ class UnitNames:
     def of(self, thing: Any) -> tuple[str, str]:
         """Return (path, name); a unit that no attribute of the model leads to goes by its own name."""
         if id(thing) not in self._paths:
-            name = str(getattr(thing, "name", "") or type(thing).__name__)
-            self._paths[id(thing)] = (name, name)
-            self.objects.append(thing)
+            self._enter(str(getattr(thing, "name", "") or type(thing).__name__), thing)
         return self._paths[id(thing)]
 
 

@@ -25,6 +25,7 @@ from rnneval.errors import type_and_message
 from rnneval.models.keras.adapters import Adapter
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.models.keras.recognition import adapters_for, call_parameters, fixed_batch
+from rnneval.models.protocol import one_unit_off
 from rnneval.wiring.difference import HALF_TYPES
 from rnneval.wiring.keras.names import UnitNames
 from rnneval.wiring.subject import SHORT, Outputs, Pieces, Subject, special_ids
@@ -228,8 +229,7 @@ class Ready:
         """Move every weight by ± one unit in the last place, until the snapshot puts it back."""
         generator = np.random.default_rng(draw)
         for variable, values in self._movable:
-            ends = generator.choice([-np.inf, np.inf], values.shape).astype(values.dtype)
-            variable.assign(np.nextafter(values, ends))
+            variable.assign(one_unit_off(values, generator))
 
     @property
     def _movable(self) -> list[tuple[Any, NDArray[Any]]]:
