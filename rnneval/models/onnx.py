@@ -154,7 +154,7 @@ class Pairing:
     pairs: Mapping[str, str]
     how: str  # `--state-pairs`, `genai_config.json`, `names`, `shapes` or `order`
     verdict: Literal["pass", "fail", "inconclusive"]
-    seen: str
+    message: str  # what is seen of it
     rule: str = ""  # the fault, if there is one
     needs_text: bool = False
 

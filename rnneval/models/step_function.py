@@ -197,15 +197,15 @@ def relative_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> StateLeaf:
     """Describe one array of the state from its values after each call, for each number of rows."""
-    seen = [trial.values(path) for trial in trials]
-    early, late, last = seen[0]
+    values = [trial.values(path) for trial in trials]
+    early, late, last = values[0]
     leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
-    if any(array.shape != after[0].shape for after in seen for array in after):
+    if any(array.shape != after[0].shape for after in values for array in after):
         growth = (late.size - early.size) * leaf.itemsize // (len(trials[0].pieces[0]) * _PIECES[1])
-        return _memory(replace(leaf, kind="memory", growth=growth), seen)
+        return _memory(replace(leaf, kind="memory", growth=growth), values)
     if separate:
         return leaf
-    two, three = (after[-1].shape for after in seen)
+    two, three = (after[-1].shape for after in values)
     if two != three:
         axes = {axis: sizes for axis, sizes in enumerate(zip_longest(two, three)) if sizes[0] != sizes[1]}
         if list(axes.values()) != [_ROWS]:
@@ -213,7 +213,7 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
             raise CheckpointError(f"{said}: exactly one axis must depend on the batch, and be as long as it")
         (axis,) = axes
         return replace(leaf, axis=axis, shape=two[:axis] + two[axis + 1 :])
-    if all(_same(array, last) for after in seen for array in after):
+    if all(_same(array, last) for after in values for array in after):
         return replace(leaf, kind="constant")
     if last.size <= 1:
         return leaf
@@ -221,12 +221,12 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
     raise CheckpointError(f"{said}: give it a row for each row of ids, or batched=False if step reads one row")
 
 
-def _memory(leaf: StateLeaf, seen: Sequence[Sequence[NDArray[Any]]]) -> StateLeaf:
+def _memory(leaf: StateLeaf, values: Sequence[Sequence[NDArray[Any]]]) -> StateLeaf:
     """Describe the last entry of a memory, if it grows along one axis alone and another one is that of the batch."""
-    early, late, last = (array.shape for array in seen[0])
+    early, late, last = (array.shape for array in values[0])
     longer = [axis for axis, sizes in enumerate(zip_longest(early, late)) if sizes[0] != sizes[1]]
-    rows = [axis for axis, sizes in enumerate(zip_longest(last, seen[-1][-1].shape)) if sizes[0] != sizes[1]]
-    if len(longer) != 1 or len(rows) != len(seen) - 1 or len(early) != len(late) or longer == rows:
+    rows = [axis for axis, sizes in enumerate(zip_longest(last, values[-1][-1].shape)) if sizes[0] != sizes[1]]
+    if len(longer) != 1 or len(rows) != len(values) - 1 or len(early) != len(late) or longer == rows:
         return leaf
     shape = tuple(1 if axis in longer else size for axis, size in enumerate(last) if axis not in rows)
     return replace(leaf, along=longer[0], axis=rows[0] if rows else None, shape=shape)

@@ -45,12 +45,12 @@ class Case:
         """The number of tokens of the longest call."""
         return max(end - first for each in (self.wanted, self.reading) for first, end in each.calls)
 
-    def aligned(self, wanted: Logits, seen: Logits) -> tuple[Logits, Logits]:
+    def aligned(self, wanted: Logits, other: Logits) -> tuple[Logits, Logits]:
         """Return the logits of both readings for the rows and tokens that are compared."""
-        seen = seen[self.row : self.row + 1] if len(wanted) == 1 else seen
-        wanted, seen = wanted[:, self.begins[0] :], seen[:, self.begins[1] :]
-        tokens = min(wanted.shape[1], seen.shape[1], self.tokens or wanted.shape[1])
-        return wanted[:, :tokens], seen[:, :tokens]
+        other = other[self.row : self.row + 1] if len(wanted) == 1 else other
+        wanted, other = wanted[:, self.begins[0] :], other[:, self.begins[1] :]
+        tokens = min(wanted.shape[1], other.shape[1], self.tokens or wanted.shape[1])
+        return wanted[:, :tokens], other[:, :tokens]
 
 
 def rows(*texts: Iterable[int]) -> Rows:

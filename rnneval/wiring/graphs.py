@@ -81,12 +81,12 @@ def open_graph(
     return PairedGraph(graph=graph, pairing=pairing_of(graph, pairs), vocabulary=known, why_no_vocabulary=why)
 
 
-def _pairs(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+def _pairs(state_pairs: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
     """Return pairs from `input=output` strings, or several of them with commas between."""
-    if given is None or isinstance(given, Mapping):
-        return dict(given or {})
+    if state_pairs is None or isinstance(state_pairs, Mapping):
+        return dict(state_pairs or {})
     pairs: dict[str, str] = {}
-    for each in ",".join([given] if isinstance(given, str) else given).split(","):
+    for each in ",".join([state_pairs] if isinstance(state_pairs, str) else state_pairs).split(","):
         into, equals, output = each.partition("=")
         if not (into and equals and output) or into in pairs or output in pairs.values():
             raise UsageError(f"--state-pairs {each}: give INPUT=OUTPUT, each name once")
@@ -119,7 +119,7 @@ def _model(opened: PairedGraph) -> StepLM:
         why_no_vocabulary=opened.why_no_vocabulary,
         input_kind="one-hot" if len(graph.ids.sizes) == 3 else "ids",
         output_kind="probabilities" if graph.probabilities else "logits",
-        differs_by_cut="" if graph.states else f"{graph.file.path}: {pairing.seen}: no state can be carried",
+        differs_by_cut="" if graph.states else f"{graph.file.path}: {pairing.message}: no state can be carried",
     )
 
 
@@ -127,10 +127,10 @@ def _assumptions(graph: OnnxGraph, pairing: Pairing) -> tuple[str, ...]:
     """Return what was recognised, a sentence each."""
     said = [f"ids go into {graph.ids.name}, and the logits come from {graph.logits}"]
     if graph.states:
-        said.append(f"{_count(pairing)}, paired by {pairing.how}: {pairing.seen}")
+        said.append(f"{_count(pairing)}, paired by {pairing.how}: {pairing.message}")
         said += [f"{into} gets {output}" for into, output in pairing.pairs.items() if output]
     else:
-        said.append(pairing.seen)
+        said.append(pairing.message)
     said += [f"{port.name} is filled with {filling(port, graph.ids)}" for port in graph.extras]
     if graph.loosened:
         said.append("the file fixes the number of tokens of a call; the graph computes with any, and is called so")
@@ -167,15 +167,15 @@ def check(
     else:
         wiring = check_step(_model(opened), declare=declare, seed=seed)
     if not opened.graph.states:
-        return structs.replace(wiring, findings=(), verdict="inconclusive", reason=pairing.seen)
+        return structs.replace(wiring, findings=(), verdict="inconclusive", reason=pairing.message)
     findings = list(wiring.findings)
     if pairing.verdict == "fail":
         findings = [finding for finding in findings if finding.rule not in _FOLLOW]
-        findings.append(finding_of(pairing.rule, Detection(sentence=pairing.seen)))
-    doubts = [pairing.seen] if pairing.verdict == "inconclusive" else []
+        findings.append(finding_of(pairing.rule, Detection(sentence=pairing.message)))
+    doubts = [pairing.message] if pairing.verdict == "inconclusive" else []
     if wiring.verdict == "inconclusive":
         doubts.append(wiring.reason)
-    paired = f"{_count(pairing)} paired by {pairing.how}, {pairing.seen}; "
+    paired = f"{_count(pairing)} paired by {pairing.how}, {pairing.message}; "
     verdict, reason = verdict_of(findings, doubts, paired + wiring.reason)
     return structs.replace(wiring, findings=errors_first(findings), verdict=verdict, reason=reason)
 

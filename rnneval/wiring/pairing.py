@@ -48,14 +48,14 @@ def pairing_of(graph: OnnxGraph, state_pairs: OutputOf | None, text: NDArray[np.
         seen = (
             f"stateless: every call begins afresh{'; no input takes ' * bool(graph.outputs)}{', '.join(graph.outputs)}"
         )
-        return Pairing(pairs={}, how="", verdict="inconclusive", seen=seen)
+        return Pairing(pairs={}, how="", verdict="inconclusive", message=seen)
     judged = None if graph.tokens is not None else _by_behaviour(_Reader(graph), how, prior)
     by_loss = judged is None or (graph.loosened and judged.rule == "chunk-variance")
     if judged is None or by_loss:  # more tokens may be more than a loosened graph can compute
         judged = _by_loss(replace(graph, tokens=graph.tokens or 1), how, prior, text)
     if judged.verdict != "fail" and (alone := [into for into, output in judged.pairs.items() if not output]):
-        seen = f"{judged.seen}; {', '.join(alone)} gets zeros in every call"
-        judged = replace(judged, seen=seen, verdict="inconclusive" if by_loss else judged.verdict)
+        seen = f"{judged.message}; {', '.join(alone)} gets zeros in every call"
+        judged = replace(judged, message=seen, verdict="inconclusive" if by_loss else judged.verdict)
     return judged
 
 
@@ -265,28 +265,28 @@ def _by_behaviour(reader: _Reader, how: str, prior: OutputOf) -> Pairing:
     """Judge pairs by calls of 16 tokens, cut in several ways."""
     graph, outputs = reader.graph, reader.graph.outputs
     if not np.isfinite(reader.whole).any() or not reader.spread:
-        return Pairing(pairs=prior, how=how, verdict="inconclusive", seen="the logits do not follow the text")
+        return Pairing(pairs=prior, how=how, verdict="inconclusive", message="the logits do not follow the text")
     found = prior if reader.agrees(prior) else search(prior, outputs, graph.fits, reader.distance, reader.tolerance)
     if found is None or (found is not prior and not reader.agrees(found)):
         rule, seen = _fault(reader, prior)
-        return Pairing(pairs=prior, how=how, verdict="fail", rule=rule, seen=seen)
+        return Pairing(pairs=prior, how=how, verdict="fail", rule=rule, message=seen)
     if found is not prior and how not in _UNNAMED:
         largest = reader.distance(prior, _CUTS)
         seen = f"{_crossed(prior, found)} (pairs by {how}; one call of {_TOKENS} tokens and several differ by "
         seen += f"{largest:.2g} of the context spread, and by no more than rounding with the exchanged pairs)"
-        return Pairing(pairs=prior, how=how, verdict="fail", rule="crossed-state", seen=seen)
+        return Pairing(pairs=prior, how=how, verdict="fail", rule="crossed-state", message=seen)
     near = {str(each): (reader.distance(each, _CUTS), each) for each in neighbours(found, outputs, graph.fits)}
     doubts = [each for size, each in near.values() if size <= reader.tolerance and _matters(reader, found, each)]
     if doubts:
         seen = f"{_crossed(found, doubts[0])} as well: calls agree with both pairs to within {reader.tolerance:.2g}"
-        return Pairing(pairs=found, how=how, verdict="inconclusive", seen=f"it cannot be seen whether {seen}")
+        return Pairing(pairs=found, how=how, verdict="inconclusive", message=f"it cannot be seen whether {seen}")
     nearest = min((size for size, _ in near.values() if size > reader.tolerance), default=None)
     seen = "confirmed by behaviour"
     if found is not prior:
         seen = f"found by behaviour, other than by {how}: {_crossed(prior, found)}"
     if nearest is not None:
         seen += f" (no other pairs agree; the nearest differ by {nearest:.2g} of the context spread)"
-    return Pairing(pairs=found, how=how, verdict="pass", seen=seen)
+    return Pairing(pairs=found, how=how, verdict="pass", message=seen)
 
 
 def _crossed(wrong: OutputOf, right: OutputOf) -> str:
@@ -362,13 +362,13 @@ def _orders(graph: OnnxGraph) -> Iterator[tuple[tuple[str, ...], int, tuple[int,
 def _by_loss(graph: OnnxGraph, how: str, prior: OutputOf, text: NDArray[np.int32] | None) -> Pairing:
     """Judge the pairs of a graph that reads one token a call by its loss, in paired intervals over 8 batches."""
     if seen := next(_lost(_Reader(graph), prior), ""):
-        return Pairing(pairs=prior, how=how, verdict="fail", rule="ignored-state", seen=seen)
+        return Pairing(pairs=prior, how=how, verdict="fail", rule="ignored-state", message=seen)
     tokens = "one token" if graph.tokens == 1 else f"{graph.tokens} tokens"
     calls = f"it reads {tokens} in every call, so no other calls can be compared"
     if text is None or len(text) <= LEAST_TOKENS:
         read = "" if text is None else f", and the text has {len(text):,}"
         seen = f"{calls}: give --text with more than {LEAST_TOKENS:,} tokens{read}"
-        return Pairing(pairs=prior, how=how, verdict="inconclusive", seen=seen, needs_text=True)
+        return Pairing(pairs=prior, how=how, verdict="inconclusive", message=seen, needs_text=True)
     best, losses = prior, _losses(graph, prior, text)
     while True:
         near = [(each, _losses(graph, each, text) - losses) for each in neighbours(best, graph.outputs, graph.fits)]
@@ -382,15 +382,15 @@ def _by_loss(graph: OnnxGraph, how: str, prior: OutputOf, text: NDArray[np.int32
         gain = losses.mean() - _losses(graph, prior, text).mean()
         seen = f"{_crossed(prior, best)} (pairs by {how}; the exchanged pairs change the loss by "
         seen += f"{gain:+.3f} nats/token)"
-        return Pairing(pairs=prior, how=how, verdict="fail", rule="crossed-state", seen=seen)
+        return Pairing(pairs=prior, how=how, verdict="fail", rule="crossed-state", message=seen)
     doubts = [each for each, change, margin in bounds if not change - margin > 0]
     if doubts or not bounds:
         seen = f"no significant difference in loss tells whether {_crossed(best, doubts[0])}" if doubts else calls
-        return Pairing(pairs=best, how=how, verdict="inconclusive", seen=seen)
+        return Pairing(pairs=best, how=how, verdict="inconclusive", message=seen)
     _, change, margin = min(bounds, key=lambda bound: bound[1])
     seen = f"confirmed by loss (the nearest other pairs cost {change:+.3f} ± {margin:.3f} nats/token)"
     seen += f": {_crossed(prior, best)}" * (best is not prior)
-    return Pairing(pairs=best, how=how, verdict="pass", seen=seen)
+    return Pairing(pairs=best, how=how, verdict="pass", message=seen)
 
 
 def _losses(graph: OnnxGraph, pairs: OutputOf, text: NDArray[np.int32]) -> Doubles:

@@ -276,7 +276,7 @@ class LayerStatesAdapter(Adapter):
                         stack.enter_context(overridden(unit.layer, attribute, value))
             if not getattr(self.model, "built", True):
                 self._run(ids[0])  # Keras builds a subclassed model by running it once more, which is not recorded
-            runs = stack.enter_context(record_runs(self.units, given=initial)).runs
+            runs = stack.enter_context(record_runs(self.units, starts=initial)).runs
             logits = self._run(ids[0])
         for run in runs:
             _require_one_place(run, ids[0].shape[1])

@@ -109,22 +109,22 @@ def _loaded(artefact: Artefact, options: OpenOptions) -> Loaded:
     return Loaded(model=model, vocabulary=given or inside, notes=notes, warnings=changed)
 
 
-def _built(artefact: Artefact, builder: Builder, given: Vocabulary | None, options: OpenOptions) -> Loaded:
+def _built(artefact: Artefact, builder: Builder, vocabulary: Vocabulary | None, options: OpenOptions) -> Loaded:
     """Load weights into the model that the builder makes."""
-    vocabulary = given
-    if given is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
-        vocabulary = only_vocabulary_beside(artefact.outside)
+    known = vocabulary
+    if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
+        known = only_vocabulary_beside(artefact.outside)
     namespace = vars(builder.run())  # what the builder's code made, by name
-    model = builder.build(vocabulary, around=eagerly)
+    model = builder.build(known, around=eagerly)
     with eagerly():
-        call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=options.window)
+        call_once(model, vocabulary_width=None if known is None else known.size, window=options.window)
         try:
             notes, changed = load_weights(model, artefact, _map(options.weight_map))
         except WeightShapeError as error:
             raise explained(error, builder) from error
     notes = (*builder.notes(), *notes, *_in_float32(model))
     texts = builder.text_read(namespace)
-    return Loaded(model=model, vocabulary=given, notes=notes, warnings=changed, namespace=namespace, texts=texts)
+    return Loaded(model=model, vocabulary=vocabulary, notes=notes, warnings=changed, namespace=namespace, texts=texts)
 
 
 def _map(weight_map: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:

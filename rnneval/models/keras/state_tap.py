@@ -269,17 +269,17 @@ class Recorded:
 def record_runs(
     units: Sequence[RecurrentUnit],
     *,
-    given: Mapping[RecurrentUnit, Sequence[Any]] | None = None,
+    starts: Mapping[RecurrentUnit, Sequence[Any]] | None = None,
     nudges: Mapping[RecurrentUnit, Any] | None = None,
     every_step: bool = False,
 ) -> Iterator[Recorded]:
     """Record each run of the units while the block runs; with `every_step` the states after every step, h *and* c.
 
-    A run begins with the state that is `given`, if any. `nudges` are added to the states after each step, `(batch,
+    A run begins with its state among `starts`, if any. `nudges` are added to the states after each step, `(batch,
     time, units)`; the last axis holds the units of h, then those of c. A key `unit.at(k)` of both is the unit's k-th
     run in the block, which is its place k only if every run reads all tokens.
     """
-    recorded, states, added, turns = Recorded(), given or {}, nudges or {}, Counter[RecurrentUnit]()
+    recorded, states, added, turns = Recorded(), starts or {}, nudges or {}, Counter[RecurrentUnit]()
 
     def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
         turns[unit] += 1

@@ -78,12 +78,12 @@ class TorchStep:
             return self._step(self.called, tokens, given)
         with self.holding(None if state is None else given.held):
             logits, returned = self._step(self.called, tokens, None if state is None else given.returned)
-            return logits, ModuleState(returned=returned, held=self.held())
+            return logits, ModuleState(returned=returned, held=self.attributes())
 
     @contextmanager
-    def holding(self, held: Mapping[str, Any] | None = None) -> Iterator[None]:
+    def holding(self, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Put attributes into the module, by default as they were before the first call, while the block runs."""
-        _put(self.module, copy_of(self._held) if held is None else held)
+        _put(self.module, copy_of(self._held) if attributes is None else attributes)
         try:
             yield
         finally:
@@ -99,7 +99,7 @@ class TorchStep:
         """True if a part has dynamic int8, with one scale for all numbers of a call."""
         return any(".quantized.dynamic." in type(part).__module__ for part in self.module.modules())
 
-    def held(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, Any]:
         """Return the state that the module holds now: the attributes that a call changes, by path."""
         return {path: getattr(*_place(self.module, path)) for path in self._held}
 

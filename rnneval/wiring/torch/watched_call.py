@@ -155,7 +155,7 @@ class WatchedCall:
 
     def _changed(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the arrays that were replaced or changed in place since the last look, where the model has them."""
-        for place, value in leaves_of([self._step.held(), *self._arguments]).items():
+        for place, value in leaves_of([self._step.attributes(), *self._arguments]).items():
             if isinstance(value, torch.Tensor):
                 version = (value.data_ptr(), value._version)
                 if self._versions.get(place) != version:
