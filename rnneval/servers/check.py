@@ -107,36 +107,36 @@ def check_server(
     other = None if cold is None else ask(cold)
     draw = random.Random(seed)  # noqa: S311 - no secret
     check = _Check(engine, other, draw)
-    found: list[ServerScenario] = []
-    reason = ""
+    results: list[ServerScenario] = []
+    limit_note = ""
     try:
         check.measure()
         if reference is not None:
-            found.append(check.numbers(reference))
+            results.append(check.numbers(reference))
         for name, histories in scenarios(engine, check.slots, draw):
-            found.append(check.scenario(name, histories))
+            results.append(check.scenario(name, histories))
     except LimitReachedError:
-        reason = f"; the limit of {requests:,} requests or {seconds:g} seconds was reached"
+        limit_note = f"; the limit of {requests:,} requests or {seconds:g} seconds was reached"
     except ServerStoppedError as error:
-        found.append(check.stopped(str(error)))
-    verdict, said = _verdict(found, check.judges)
+        results.append(check.stopped(str(error)))
+    verdict, reason = _verdict(results, check.judges)
     return Server(
         rnneval=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), command=tuple(command),
-        verdict=verdict, reason=said + reason, url=engine.url, cold=None if other is None else other.url,
+        verdict=verdict, reason=reason + limit_note, url=engine.url, cold=None if other is None else other.url,
         engine=engine.name, slots=engine.slots, listed=engine.listed, noise=check.noise,
         smallest_fault=check.faults and check.faults[0], largest_fault=check.faults and check.faults[1],
         limit=None if check.noise is None else check.limit, kl=check.kl,
-        requests=limits.requests, seconds=round(limits.seconds, 2), seed=seed, scenarios=tuple(found),
+        requests=limits.requests, seconds=round(limits.seconds, 2), seed=seed, scenarios=tuple(results),
         script=check.script,
     )  # fmt: skip
 
 
 def _verdict(
-    found: Sequence[ServerScenario], judges: bool
+    results: Sequence[ServerScenario], judges: bool
 ) -> tuple[Literal["pass", "fail", "inconclusive", "not tested"], str]:
     """Return the verdict of all scenarios, and its reason."""
-    named = {word: [each.name for each in found if each.verdict == word] for word in ("fail", "not tested")}
-    passed = sum(each.verdict == "pass" and bool(each.cached) for each in found)
+    named = {word: [each.name for each in results if each.verdict == word] for word in ("fail", "not tested")}
+    passed = sum(each.verdict == "pass" and bool(each.cached) for each in results)
     if named["fail"]:
         return "fail", f"answers are not those that they should be: {', '.join(named['fail'])}"
     if not judges:
@@ -155,8 +155,8 @@ class _Check:
         self.slots = engine.slots if other is not None or engine.shared else engine.slots - 1
         self._cold_slot = 0 if other is not None or engine.shared else self.slots
         if self.slots < 1:
-            said = f"{engine.url}: it has {engine.slots} slot, and a cold request needs another one"
-            raise UsageError(f"{said}: start it with 2 or more, or give --cold URL")
+            shortage = f"{engine.url}: it has {engine.slots} slot, and a cold request needs another one"
+            raise UsageError(f"{shortage}: start it with 2 or more, or give --cold URL")
         if type(self._cold_engine) is not type(engine):
             raise UsageError(f"{self._cold_engine.url} is {self._cold_engine.name}, not {engine.name}: give equal ones")
         self._cold_engine.texts = engine.texts
@@ -202,10 +202,10 @@ class _Check:
             mean = Score(value=float(kl.mean()), unit="nats a token")
             self.kl = divergence(kl, mean, at=int(kl.argmax()) + 1, byte=0)
         verdict: Any = "inconclusive" if not self.judges else "pass" if worst <= self.limit else "fail"
-        said = None if verdict != "fail" else "cold answers are not those of the reference"
+        explanation = "cold answers are not those of the reference" if verdict == "fail" else None
         return ServerScenario(
             name="numbers of the reference", verdict=verdict, requests=_SAMPLE, cached=0, largest_difference=worst,
-            explanation=said,
+            explanation=explanation,
         )  # fmt: skip
 
     def scenario(self, name: str, histories: Sequence[History]) -> ServerScenario:
@@ -232,14 +232,14 @@ class _Check:
                     return self._failed(result, max(judged, key=lambda each: each.difference), length)
         return replace(result, verdict=("pass" if self.judges else "inconclusive") if result.cached else "not tested")
 
-    def stopped(self, said: str) -> ServerScenario:
+    def stopped(self, message: str) -> ServerScenario:
         """Return the finding that the server died or gave no numbers, and the requests that it was asked last."""
         history = (*self._log[-3:], *([self._last] if self._last not in self._log[-1:] else []))
         if self.script is None:
             self.script = script_of(self._engine, history, self._cold_engine, self._last[0], (0, 0))
         return ServerScenario(
             name="the server goes on", verdict="fail", requests=len(self._last), history=history,
-            explanation=f"at the last request: {said}",
+            explanation=f"at the last request: {message}",
         )  # fmt: skip
 
     def _failed(self, result: ServerScenario, judged: Judged, length: int) -> ServerScenario:
@@ -247,7 +247,6 @@ class _Check:
         if self.script is not None:
             return replace(result, verdict="fail")
         history, repeated = self._cause(tuple(self._log), length, judged.answer.cached or 0)
-        explanation = ""
         try:
             explanation = self._explained(history, repeated or judged)
         except LimitReachedError:
@@ -266,8 +265,8 @@ class _Check:
             (answer, *_) = self._cold_engine.ask(sent)
             if answer.cached or (answer.cached is None and self._cold_engine is self._engine):
                 took = "does not say whether it took" if answer.cached is None else f"took {answer.cached}"
-                said = f"{self._cold_engine.url} {took} tokens of a cold request from its cache: there is no reference"
-                raise UsageError(f"{said}: give --cold URL of a second server without a cache")
+                reuse = f"{self._cold_engine.url} {took} tokens of a cold request from its cache: there is no reference"
+                raise UsageError(f"{reuse}: give --cold URL of a second server without a cache")
             self._answers[ids] = answer
         return self._answers[ids]
 
@@ -291,11 +290,11 @@ class _Check:
     def _cause(self, log: History, length: int, cached: int) -> tuple[History, Judged | None]:
         """Return the fewest of the last requests that make the last answer wrong again; if none do, the last ones."""
         history, most = log[-length:], min(len(log), _LONGEST)
-        shown: tuple[History, Judged | None] = history, None
+        shortest: tuple[History, Judged | None] = history, None
         try:
             while (again := self._repeats(history, cached)) is None and len(history) < most:
                 history = log[-min(2 * len(history), most) :]
-            shown = again or (history, None)
+            shortest = again or (history, None)
             single = [(at, each) for at, moment in enumerate(history) for each in moment]
             size = len(single) // 2 if again else 0
             while size:
@@ -304,13 +303,13 @@ class _Check:
                     fewer = single[:at] + single[min(at + size, len(single) - 1) :]
                     moments = (tuple(each for _, each in group) for _, group in groupby(fewer, itemgetter(0)))
                     if again := self._repeats(tuple(moments), cached):
-                        single, shown = fewer, again
+                        single, shortest = fewer, again
                     else:
                         at += size
                 size //= 2
         except LimitReachedError:
             pass  # the shortest so far
-        return shown
+        return shortest
 
     def _repeats(self, history: History, cached: int) -> tuple[History, Judged] | None:
         """Return a history with other tokens and its wrong last answer if that comes twice; else None.
@@ -352,16 +351,14 @@ class _Check:
                     what = f"the prompt with token {at + 1} of {name}"
                     candidates.append((what, (*ids[:at], other[at], *ids[at + 1 :])))
                     if at:
-                        candidates.append(
-                            (f"the first {at + 1} tokens of {name} + the rest", other[: at + 1] + ids[at + 1 :])
-                        )
+                        what = f"the first {at + 1} tokens of {name} + the rest"
+                        candidates.append((what, other[: at + 1] + ids[at + 1 :]))
         for what, other in candidates[:_MOST_EXPLANATIONS]:
             if other and other != ids and judged.answer.difference(self._cold(other)) <= self.limit:
                 return f"the answer equals that to {what}"
         tokens = "token 1" if cached == 1 else f"tokens 1 to {cached}"
-        for n, (first, *more) in enumerate(
-            history[:-1] if cached else ()
-        ):  # attention may keep what the state has lost
+        # Attention may keep what the state has lost.
+        for n, (first, *more) in enumerate(history[:-1] if cached else ()):
             begins = replace(first, ids=(*ids[:cached], *first.ids[cached:]))
             changed = (*history[:n], (begins, *more), *history[n + 1 :])
             if begins != first and self._replayed(changed, cached)[1] is None:

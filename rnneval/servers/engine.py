@@ -88,14 +88,14 @@ class RequestLimits:
         return time.monotonic() - self._start
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds that are left."""
         return self._seconds - self.seconds
 
     def take(self) -> None:
         """Count a request."""
         number = next(self._numbers)  # of all threads
-        if self.left <= 0 or number > self._requests:
+        if self.seconds_left <= 0 or number > self._requests:
             raise LimitReachedError
         self.requests = max(self.requests, number)
 
@@ -191,13 +191,13 @@ class Engine:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, self._headers)  # noqa: S310 - http alone
         try:
-            with self._opener.open(request, timeout=max(0.01, self._limits.left)) as response:
+            with self._opener.open(request, timeout=max(0.01, self._limits.seconds_left)) as response:
                 if body and body.get("stream"):
                     return response.read1(1) and None
                 text = b""
                 while (part := response.read1(_MOST_BYTES)) and len(text) < _MOST_BYTES:
                     text += part
-                    if self._limits.left <= 0:
+                    if self._limits.seconds_left <= 0:
                         raise TimeoutError
             plain = json.loads(text)
         except HTTPError as error:
@@ -206,7 +206,9 @@ class Engine:
             raise ServerRefusedError(f"{self.url}{path}: HTTP status {error.code}: {advice}", error.code) from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
-                raise self._timeout() from error
+                if self._answered:
+                    raise LimitReachedError from error
+                raise UsageError(f"{self.url}: no answer in time: allow more seconds") from error
             if self._answered:
                 raise ServerStoppedError("the connection was closed") from error
             raise UsageError(f"{self.url}: nothing answers: {in_one_line(error)}: start the server") from error
@@ -214,11 +216,6 @@ class Engine:
             raise UsageError(f"{self.url}{path}: the answer is not JSON: give the address of a server") from error
         self._answered = True
         return plain
-
-    def _timeout(self) -> Exception:
-        return (
-            LimitReachedError() if self._answered else UsageError(f"{self.url}: no answer in time: allow more seconds")
-        )
 
 
 class LlamaCpp(Engine):
@@ -301,7 +298,7 @@ class OpenAI(Engine):
         return [numbers[each] for each in words]
 
     def call(self, request: SentRequest) -> tuple[str, dict[str, Any]]:
-        """Give a cold request a salt that no other has: vLLM shares its cache between equal salts alone."""
+        """Return path and body; a cold request has a salt of its own: vLLM shares its cache between equal salts."""
         if request.action:
             raise ServerRefusedError("the server has no slots that a request can save")
         body = {
@@ -329,15 +326,15 @@ class OpenAI(Engine):
         cached = None if details.get("cached_tokens") is None else int(details["cached_tokens"])
         if request.tokens > 1:
             self.texts[request.ids] = str(answer["choices"][0].get("text", "")).strip()
-        found = []
+        answers = []
         for choice in answer["choices"]:
             listed = choice["logprobs"]
             if "content" in listed:
                 step = {str(e["token"]): _number(e["logprob"]) for e in listed["content"][0]["top_logprobs"]}
             else:
                 step = {str(token): _number(value) for token, value in listed["top_logprobs"][0].items()}
-            found.append(ServerAnswer(step, cached))
-        return found
+            answers.append(ServerAnswer(step, cached))
+        return answers
 
 
 def connect(
@@ -362,13 +359,13 @@ def connect(
             server.text = server.ids_of(text)
             server.alphabet = sorted({*server.text} - {server.forced})
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        said = "it answers neither as the server of llama.cpp (/props) nor as OpenAI's (/v1/models)"
-        raise UsageError(f"{url}: {said}: give the address of one that does") from error
+        message = "it answers neither as the server of llama.cpp (/props) nor as OpenAI's (/v1/models)"
+        raise UsageError(f"{url}: {message}: give the address of one that does") from error
     except (ServerStoppedError, LimitReachedError) as error:
         raise UsageError(f"{url}: {error} before the first answer: start the server, or allow more") from error
     if (kinds := len(server.alphabet)) < _FEWEST:
-        said = f"prompts would be made of {kinds} different tokens, {_FEWEST} are needed"
-        raise UsageError(f"{said}: give a longer --text, or a larger --vocab-size")
+        message = f"prompts would be made of {kinds} different tokens, {_FEWEST} are needed"
+        raise UsageError(f"{message}: give a longer --text, or a larger --vocab-size")
     return server
 
 
@@ -379,14 +376,14 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-def _number(said: Any) -> float:
+def _number(value: Any) -> float:
     """Return a number of JSON, in which null stands for one that is not finite."""
-    return math.nan if said is None else float(said)
+    return math.nan if value is None else float(value)
 
 
-def _plain(said: Any) -> str:
+def _plain(name: Any) -> str:
     """Return a name that a server gives of itself, unless it is too long or has other characters than names have."""
-    text = str(said)
+    text = str(name)
     key = os.environ.get(KEY)
     return text if len(text) <= 40 and text.isascii() and text.isprintable() and not (key and key in text) else ""
 
