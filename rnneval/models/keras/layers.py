@@ -164,6 +164,17 @@ def model_variables(model: Any) -> list[Any]:
     return list(found if found is not None else getattr(model, "variables", ()))
 
 
+def is_weight(variable: Any) -> bool:
+    """Return whether it is a weight, and not the state of a stateful layer or of a random generator."""
+    name = variable_name(variable)
+    return "float" in str(variable.dtype) and "rnn_state" not in name and "seed_generator" not in name
+
+
+def weights_of(model: Any) -> list[Any]:
+    """Return the weights of a model that are no state, trainable or not."""
+    return [variable for variable in model_variables(model) if is_weight(variable)]
+
+
 def variable_name(variable: Any) -> str:
     """Return Keras' path of a variable, or its name, without `:0`."""
     path = getattr(variable, "path", None) or getattr(variable, "name", "?")

@@ -23,7 +23,15 @@ from rnneval.checkpoints.hdf5 import NO_WEIGHTS, checked_hdf5
 from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudnn, read_layers, role_of, version_of
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
-from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
+from rnneval.models.keras.layers import (
+    cells_in,
+    is_weight,
+    key_of,
+    recurrent_units,
+    variable_name,
+    walk_below,
+    weights_of,
+)
 from rnneval.paths import natural
 
 
@@ -169,12 +177,6 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _is_weight(variable: Any) -> bool:
-    """Return whether it is a weight, and not the state of a stateful layer or of a random generator."""
-    name = variable_name(variable)
-    return "float" in str(variable.dtype) and "rnn_state" not in name and "seed_generator" not in name
-
-
 # TensorFlow checkpoints
 
 
@@ -187,7 +189,7 @@ def _load_checkpoint(model: Any, artefact: Artefact, mapped: Mapping[str, Any]) 
         held = _matched_by_graph(model, reader) if by_graph else _matched_by_name(model, reader, path, mapped)
     except _UNREADABLE as error:
         raise CheckpointError(f"{path}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}") from error
-    variables, arrays = [variable for variable in model_variables(model) if _is_weight(variable)], held.arrays
+    variables, arrays = weights_of(model), held.arrays
     missing = [variable_name(variable) for variable in variables if id(variable) not in arrays]
     shapes = ((variable_name(v), arrays[id(v)].shape, tuple(v.shape)) for v in variables if id(v) in arrays)
     _require_match(path, missing, len(variables), held.unused, shapes, or_else=held.missing_hint)
@@ -236,7 +238,7 @@ def _best_match(
     children: Sequence[Mapping[str, int]], keys: Sequence[str | None], model: Any
 ) -> tuple[int, dict[int, str]]:
     """Return the object that matches the model best, the root or one of its children, and variable (`id`) → key."""
-    wanted = {id(variable) for variable in model_variables(model) if _is_weight(variable)}
+    wanted = set(map(id, weights_of(model)))
     matches: list[tuple[int, dict[int, str]]] = []
     for root in (0, *(node for name, node in children[0].items() if name not in NO_WEIGHTS)):
         matched: dict[int, str] = {}
@@ -341,7 +343,7 @@ def _weighted_layers(model: Any) -> list[tuple[str, list[Any]]]:
     known = {id(variable) for _, variables in layers for variable in variables}
     loose = [variable for variable in getattr(model, "weights", ()) if id(variable) not in known]
     every = [*layers, ("top_level_model_weights", loose)]
-    return [(name, weights) for name, variables in every if (weights := [*filter(_is_weight, variables)])]
+    return [(name, weights) for name, variables in every if (weights := [*filter(is_weight, variables)])]
 
 
 # TensorFlow 1: one matrix for input and state together, `(inputs + units, gates · units)`. LSTM cells order the gates
@@ -384,7 +386,7 @@ def _matched_by_name(model: Any, reader: Any, path: Path, weight_map: Mapping[st
         weights = (unit.cell.kernel, unit.cell.recurrent_kernel, unit.cell.bias)
         matrices = _as_keras(kinds[scope], cells[scope], int(weights[0].shape[0]), forget_bias)
         arrays |= {id(weight): matrix for weight, matrix in zip(weights, matrices, strict=True)}
-    others = [v for v in model_variables(model) if id(v) not in arrays and _is_weight(v)]
+    others = [variable for variable in weights_of(model) if id(variable) not in arrays]
     names = _names_of(path, others, left, mapped)
     arrays |= {id(variable): reader.get_tensor(name) for variable, name in zip(others, names, strict=True)}
     met = "; ".join(f"{scope} is {unit.name}" for scope, unit in zip(order, units, strict=False))
