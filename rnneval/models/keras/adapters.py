@@ -77,6 +77,9 @@ class Adapter:
     model: Any
     contract: StateContract
     takes_states: bool = False
+    begins_with_ids: bool = (
+        False  # whether it takes a text alone first, and then a tuple of text and state in its place
+    )
     inputs: tuple[Inputs, ...] = (Inputs(),)  # the form of each text that the model reads
     takes_training: bool = True  # whether it can be called with training=True
     training: bool | None = False  # None leaves each layer of a graph as its author called it
@@ -135,7 +138,8 @@ class SignatureAdapter(Adapter):
     flags: tuple[str, ...]  # arguments that are set to True, so that the state is returned
     spread: bool  # whether `*states` takes the state
     more_texts: tuple[str, ...]  # other arguments without a default
-    pair_of: Literal["two texts", "ids and state"] | None = None  # what the first argument holds, if it is a pair
+    pair_of: Literal["two texts", "ids and state", "ids and states"] | None = None
+    """What the first argument holds if it is no text alone: two texts, (ids, state), or (ids, \\*states)."""
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model, and divide what it returns into logits and state."""
@@ -152,8 +156,10 @@ class SignatureAdapter(Adapter):
         named: dict[str, Any] = dict.fromkeys(self.flags, True)
         if self.takes_training:
             named["training"] = bool(self.training)
-        if self.pair_of == "ids and state":
-            return [(texts[0], state)], named
+        if self.pair_of in ("ids and state", "ids and states"):
+            states = keras.tree.flatten(state) if self.pair_of == "ids and states" else [state]
+            alone = self.begins_with_ids and state is None
+            return [texts[0] if alone else (texts[0], *states)], named
         positional: list[Any] = [tuple(texts) if self.pair_of == "two texts" else texts[0]]
         named |= dict(zip(self.more_texts, texts[1:], strict=False))
         if state is None and self.required:  # the start that it offers, where it insists on being given one

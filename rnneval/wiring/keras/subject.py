@@ -344,7 +344,8 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
-            errors.append(type_and_message(error) + _symbols_left(model))
+            if not call.begins_with_ids:
+                errors.append(type_and_message(error) + _symbols_left(model))
             # An initializer that raises (one without a kernel for bfloat16, say) leaves its variable in Keras' list of
             # those that wait for their values: it would raise again while the next model of the process is built.
             if global_state.get_global_attribute("uninitialized_variables"):
@@ -380,6 +381,8 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
             raise
         texts.reverse()
         first = call(texts, None)
+    if first.state is None and call.begins_with_ids:
+        raise ValueError("it returns no state to put beside the ids")
     second = call(texts, first.state)
     shape = tuple(second.logits.shape)
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)

@@ -120,3 +120,31 @@ def test_a_run_of_a_model_that_draws_is_not_valid(tmp_path, looked_at):
     assert not run.valid
     assert "not-repeatable" in {warning.code for warning in run.warnings}
     assert (run.wiring is not None) == looked_at
+
+
+class BesideTheIds(keras.Model):
+    """Its one argument is ids at the start of a text, and then a tuple of ids and states."""
+
+    def __init__(self, *, flat, exchanged):
+        super().__init__()
+        self.embedding, self.dense, self.flat, self.exchanged = (
+            layers.Embedding(11, 6),
+            layers.Dense(11),
+            flat,
+            exchanged,
+        )
+        self.lstm = layers.LSTM(8, return_sequences=True, return_state=True)
+
+    def call(self, inputs):
+        ids, *states = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        if states:
+            states = states if self.flat else states[0]
+            states = states[::-1] if self.exchanged else states
+        x, *states = self.lstm(self.embedding(ids), initial_state=states or None)
+        return (self.dense(x), *states) if self.flat else (self.dense(x), states)
+
+
+@pytest.mark.parametrize("flat", [True, False], ids=["(ids, h, c)", "(ids, [h, c])"])
+def test_states_that_come_in_a_tuple_with_the_ids_are_followed(flat):
+    assert check(BesideTheIds(flat=flat, exchanged=False)).verdict == "pass"
+    assert "swapped-slots" in [each.rule for each in check(BesideTheIds(flat=flat, exchanged=True)).findings]
