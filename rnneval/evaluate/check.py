@@ -51,7 +51,7 @@ def check(
     from rnneval.models.numpy.lm import NumpyLM
 
     if isinstance(model, NumpyLM):
-        from rnneval.wiring.judging import check_numpy
+        from rnneval.wiring.by_construction import check_numpy
 
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)

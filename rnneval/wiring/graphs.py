@@ -15,9 +15,10 @@ from rnneval.models.step import StepLM, from_step
 from rnneval.records.wiring import Wiring
 from rnneval.text import find_vocabulary, given_vocabulary
 from rnneval.text.encoding import encode
+from rnneval.wiring.by_construction import without_calls
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import parse_declarations
-from rnneval.wiring.judging import errors_first, finding_of, verdict_of, without_calls
+from rnneval.wiring.judging import errors_first, finding_of, verdict_of
 from rnneval.wiring.pairing import pairing_of
 from rnneval.wiring.step import check as check_step
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 from msgspec import structs
 
-from rnneval.models.numpy.lm import NumpyLM
 from rnneval.pages import page
-from rnneval.records.wiring import Finding, WiredLayer, Wiring
+from rnneval.records.wiring import Finding, Wiring
+from rnneval.wiring.by_construction import wired_layers
 from rnneval.wiring.evidence import Detection, Evidence, evidence, fold
-from rnneval.wiring.facts import UnitFact, WiringFacts, parse_declarations, require_known
+from rnneval.wiring.facts import WiringFacts
 from rnneval.wiring.faults import FAULTS, find_faults
 
 _SEVERITIES = ("error", "warning", "info")
@@ -28,7 +28,7 @@ def wiring_of(facts: WiringFacts) -> Wiring:
     return Wiring(
         verdict=verdict,
         reason=reason,
-        layers=_wired(seen.units),
+        layers=wired_layers(seen.units),
         flow=fold(seen),
         findings=found,
         oracles=dict(seen.oracles),
@@ -36,35 +36,6 @@ def wiring_of(facts: WiringFacts) -> Wiring:
         calls=seen.calls,
         wired_by=seen.wired_by,
     )
-
-
-def check_numpy(lm: NumpyLM, *, declare: Iterable[str] = ()) -> Wiring:
-    """Return the record of a chain of layers that NumPy runs, each with its own last state: nothing is run."""
-    declared = parse_declarations(declare)
-    units = [UnitFact(name=e.name, path=e.path, kind=e.kind, slots=e.slots) for e in lm.layers]
-    require_known(declared, units)
-    states = ", ".join(f"{unit.name}.{slot}" for unit in units for slot in unit.slots)
-    reason = f"right by construction: rnneval runs each layer itself, and gives it its own last state ({states})"
-    return structs.replace(without_calls(reason, declared.entries), layers=_wired(units), wired_by="rnneval")
-
-
-def without_calls(reason: str, declared: tuple[str, ...]) -> Wiring:
-    """Return the record of a model that passes although no test ran it."""
-    return Wiring(
-        verdict="pass",
-        reason=reason,
-        layers=(),
-        flow=(),
-        findings=(),
-        oracles={},
-        declared=declared,
-        calls=0,
-        wired_by="author",
-    )
-
-
-def _wired(units: Iterable[UnitFact]) -> tuple[WiredLayer, ...]:
-    return tuple(WiredLayer(name=unit.name, path=unit.path, kind=unit.kind, slots=unit.slots) for unit in units)
 
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
