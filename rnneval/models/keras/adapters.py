@@ -17,9 +17,9 @@ WINDOW            Model(the last N ids → one prediction)         WindowAdapter
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
@@ -77,9 +77,6 @@ class Adapter:
     model: Any
     contract: StateContract
     takes_states: bool = False
-    begins_with_ids: bool = (
-        False  # whether it takes a text alone first, and then a tuple of text and state in its place
-    )
     inputs: tuple[Inputs, ...] = (Inputs(),)  # the form of each text that the model reads
     takes_training: bool = True  # whether it can be called with training=True
     training: bool | None = False  # None leaves each layer of a graph as its author called it
@@ -138,13 +135,20 @@ class SignatureAdapter(Adapter):
     flags: tuple[str, ...]  # arguments that are set to True, so that the state is returned
     spread: bool  # whether `*states` takes the state
     more_texts: tuple[str, ...]  # other arguments without a default
-    pair_of: Literal["two texts", "ids and state", "ids and states"] | None = None
-    """What the first argument holds if it is no text alone: two texts, (ids, state), or (ids, \\*states)."""
+    pair_of: Literal["two texts", "ids and state"] | None = None  # what the first argument holds, if it is a pair
+    later: Literal["ids and state", "ids and states"] | None = None
+    """What the first argument holds in each call but the first: (ids, state), or (ids, \\*states)."""
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model, and divide what it returns into logits and state."""
         positional, named = self._arguments(ids, state)
         return _divided(call_model(self.model, positional, named), ids[0], self.state_names)
+
+    def beside_ids(self) -> "Iterator[SignatureAdapter]":
+        """Yield the ways to hand a state back in a tuple with the ids, where no argument takes it."""
+        if not self.takes_states and self.texts == 1:
+            yield replace(self, later="ids and state", takes_states=True)
+            yield replace(self, later="ids and states", takes_states=True)
 
     @property
     def sentence(self) -> str:
@@ -156,10 +160,10 @@ class SignatureAdapter(Adapter):
         named: dict[str, Any] = dict.fromkeys(self.flags, True)
         if self.takes_training:
             named["training"] = bool(self.training)
-        if self.pair_of in ("ids and state", "ids and states"):
-            states = keras.tree.flatten(state) if self.pair_of == "ids and states" else [state]
-            alone = self.begins_with_ids and state is None
-            return [texts[0] if alone else (texts[0], *states)], named
+        if self.pair_of == "ids and state":
+            return [(texts[0], state)], named
+        if self.later is not None and state is not None:
+            return [(texts[0], *([state] if self.later == "ids and state" else keras.tree.flatten(state)))], named
         positional: list[Any] = [tuple(texts) if self.pair_of == "two texts" else texts[0]]
         named |= dict(zip(self.more_texts, texts[1:], strict=False))
         if state is None and self.required:  # the start that it offers, where it insists on being given one

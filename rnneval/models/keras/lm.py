@@ -94,8 +94,7 @@ class RecurrentLM(LanguageModel):
     units: tuple[RecurrentUnit, ...]  # the recurrent layers, each at each of its places in a call
     row: State  # the leaves, with one row each, that stand for `states=None`
     softmax: Any = None  # the layer whose softmax is left out
-    moved: tuple[tuple[Any, NDArray[Any], NDArray[Any]], ...] = ()
-    """Variables, their values, and those that they have in calls of `stepper`."""
+    moved: tuple[tuple[Any, NDArray[Any]], ...] = ()  # variables and the values that they have in calls of `stepper`
 
     @property
     def contract(self) -> int:
@@ -146,7 +145,8 @@ class RecurrentLM(LanguageModel):
 
     def stepper(self) -> Callable[[NDArray[np.int32], Any], Answer]:
         """Return `step` as a graph, in which the weights have the values of `moved`, and afterwards those of before."""
-        before, during = ([(each[0], tf.constant(each[at])) for each in self.moved] for at in (1, 2))
+        before = [(variable, tf.constant(variable.numpy())) for variable, _ in self.moved]
+        during = [(variable, tf.constant(values)) for variable, values in self.moved]
 
         def read(ids: Any, state: Any) -> Answer:
             _assign(during)
@@ -180,8 +180,7 @@ class RecurrentLM(LanguageModel):
         return self._moved(lambda values: tf.cast(tf.cast(values, dtype), values.dtype).numpy())
 
     def _moved(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> "RecurrentLM":
-        values = [(variable, variable.numpy()) for variable in weights_of(self.model)]
-        return replace(self, moved=tuple((variable, before, change(before)) for variable, before in values))
+        return replace(self, moved=tuple((each, change(each.numpy())) for each in weights_of(self.model)))
 
     def pack(self, state: Sequence[Any]) -> Any:
         """Put leaves into vectors `(rows, D)`; in a graph or eagerly."""

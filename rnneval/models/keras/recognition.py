@@ -134,15 +134,11 @@ def adapters_for(model: Any) -> Iterator[Adapter]:
         yield _graph_adapter(model, training=None)
         return
     plain = signature_of(model, tolerant=True)
-    without_states = not plain.more_texts and not plain.takes_states
-    if without_states:
-        yield replace(plain, pair_of="ids and state", takes_states=True, begins_with_ids=True)
-        yield replace(plain, pair_of="ids and states", takes_states=True, begins_with_ids=True)
     yield plain
     if not plain.more_texts:
         yield replace(plain, pair_of="two texts", inputs=(Inputs(),) * 2)
-    if without_states:
-        yield replace(plain, pair_of="ids and state", takes_states=True)
+        if not plain.takes_states:
+            yield replace(plain, pair_of="ids and state", takes_states=True)
 
 
 def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:

@@ -8,7 +8,7 @@ is called too, with the state exactly as it returned it.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from dis import get_instructions
 from functools import partial
@@ -22,7 +22,7 @@ from keras.src.backend.common import global_state
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
-from rnneval.models.keras.adapters import Adapter
+from rnneval.models.keras.adapters import Adapter, Answer, SignatureAdapter
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.models.keras.recognition import adapters_for, call_parameters, fixed_batch
 from rnneval.models.protocol import one_unit_off
@@ -344,8 +344,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
-            if not call.begins_with_ids:
-                errors.append(type_and_message(error) + _symbols_left(model))
+            errors.append(type_and_message(error) + _symbols_left(model))
             # An initializer that raises (one without a kernel for bfloat16, say) leaves its variable in Keras' list of
             # those that wait for their values: it would raise again while the next model of the process is built.
             if global_state.get_global_attribute("uninitialized_variables"):
@@ -367,6 +366,17 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     raise ValueError(errors[0])
 
 
+def _called_again(call: Adapter, texts: Sequence[Any], state: Any) -> tuple[Adapter, Answer]:
+    """Call a model with the state that it returned; return the way in which it took it, and what it answered."""
+    if state is not None and isinstance(call, SignatureAdapter):
+        for beside in call.beside_ids():
+            with suppress(
+                Exception
+            ):  # the author's code may raise anything where it is called as it was not meant to be
+                return beside, beside(texts, state)
+    return call, call(texts, state)
+
+
 def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or 2
@@ -381,9 +391,7 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
             raise
         texts.reverse()
         first = call(texts, None)
-    if first.state is None and call.begins_with_ids:
-        raise ValueError("it returns no state to put beside the ids")
-    second = call(texts, first.state)
+    call, second = _called_again(call, texts, first.state)
     shape = tuple(second.logits.shape)
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
     length = shape[1] if len(shape) == 3 else None
