@@ -170,16 +170,16 @@ def worst_places(kl: NDArray[np.floating], limit: float) -> list[tuple[int, floa
     count = len(kl) // _WINDOW
     means = kl[: count * _WINDOW].reshape(count, _WINDOW).mean(axis=1, dtype=np.float64)
     least = max(_FAR_ABOVE * float(np.median(means)), limit) if count else limit
-    found: list[tuple[int, float]] = []
+    places: list[tuple[int, float]] = []
     for window in np.argsort(-means, kind="stable"):
         start = int(window) * _WINDOW
-        if len(found) == _WORST or means[window] <= least:
+        if len(places) == _WORST or means[window] <= least:
             break
-        if all(abs(start - other) > 4 * _WINDOW for other, _ in found):  # what follows is of the same place
+        if all(abs(start - other) > 4 * _WINDOW for other, _ in places):  # what follows is of the same place
             before = max(start - _WINDOW, 0)
             high = np.flatnonzero(kl[before : start + _WINDOW] > 0.05 * kl[before : start + _WINDOW].max())
-            found.append((before + int(high[0]), float(means[window])))
-    return found
+            places.append((before + int(high[0]), float(means[window])))
+    return places
 
 
 def period_of(starts: Sequence[int]) -> int | None:

@@ -13,65 +13,66 @@ _LITTLE = 10.0  # a first position above the limit says nothing if the largest K
 _HAND_OVERS = 64
 
 
-def _in_lower_precision(seen: Parity) -> bool:
+def _in_lower_precision(parity: Parity) -> bool:
     """Return whether the first state that departs does so by at most a unit in the last place of half precision."""
-    return seen.departure is not None and seen.departure.difference <= max(HALF_TYPES.values()) / 2
+    return parity.departure is not None and parity.departure.difference <= max(HALF_TYPES.values()) / 2
 
 
-def _exact_before_hand_over(seen: Parity, largest: float) -> bool:
+def _exact_before_hand_over(parity: Parity, largest: float) -> bool:
     """Return whether the candidate is exact before it reads a state, and differs by more than rounding afterwards."""
-    first, hand_over = seen.first_above, seen.first_hand_over
-    far = largest > _LITTLE * seen.floor.limit
+    first, hand_over = parity.first_above, parity.first_hand_over
+    far = largest > _LITTLE * parity.floor.limit
     return first is not None and hand_over is not None and first >= hand_over and far
 
 
-def judge(seen: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str | None, str, list[str]]:
+def judge(parity: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str | None, str, list[str]]:
     """Return the verdict, the fault if it fails whatever the limits are, the reason, and warnings."""
-    if seen.first_above is None:
-        said = f"no token differs by more than rounding ({seen.floor.limit:.1e} nats)"
-        few = _too_few_hand_overs(seen)
+    if parity.first_above is None:
+        said = f"no token differs by more than rounding ({parity.floor.limit:.1e} nats)"
+        few = _too_few_hand_overs(parity)
         return ("pass", None, said, []) if few is None else ("inconclusive", None, f"{said}, but {few}", [])
-    where, limited, exact = _where(seen), _by_limits(seen, kl, loss), _exact_before_hand_over(seen, kl.largest)
+    where, limited, exact = _where(parity), _by_limits(parity, kl, loss), _exact_before_hand_over(parity, kl.largest)
     before = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
-    if exact and _in_lower_precision(seen) and limited is not None and limited[0] == "pass":
+    if exact and _in_lower_precision(parity) and limited is not None and limited[0] == "pass":
         return "pass", None, limited[1], [f"state of lower precision: {before}"]
     for ratio, words in (
-        (seen.start_over_end, "larger at the start of a call than at its end"),
-        (seen.restarts, "larger with the state carried than after a restart"),
+        (parity.start_over_end, "larger at the start of a call than at its end"),
+        (parity.restarts, "larger with the state carried than after a restart"),
     ):
         if ratio is not None and ratio.low is not None and ratio.low > _WRONG_STATE:
             return "fail", "state", f"the state is handed over wrong: KL is {ratio.value:.2g} times {words}{where}", []
     if exact:
         return "fail", "state", f"the state is handed over wrong, or in lower precision: {before}", []
-    doubt = _too_little(seen, kl)
+    doubt = _too_little(parity, kl)
     if limited is not None and (doubt is None or limited[0] == "fail"):
         return limited[0], None, limited[1], []
     if doubt is None:
-        little = kl.largest <= _LITTLE * seen.floor.limit
+        little = kl.largest <= _LITTLE * parity.floor.limit
         how = "by little more than rounding" if little else "evenly along the stream: weights or arithmetic"
         doubt = f"differs {how}; give a limit (--max-kl or --allow loss=+X)"
     return "inconclusive", None, doubt, []
 
 
-def _where(seen: Parity) -> str:
+def _where(parity: Parity) -> str:
     """Return words about the reset period, if there is one."""
-    period = seen.reset_period
-    if period is None or period == seen.candidate.segment:
+    period = parity.reset_period
+    if period is None or period == parity.candidate.segment:
         return ""
     return f"; the worst places are {period:,} tokens apart: a reset?"
 
 
-def _too_little(seen: Parity, kl: KlSummary) -> str | None:
+def _too_little(parity: Parity, kl: KlSummary) -> str | None:
     """Return why the text or the floor is not enough to rule a wrong state out; None if it is."""
-    ratio = seen.start_over_end or seen.restarts
-    if seen.max_kl is not None and seen.floor.limit / TIMES_FLOOR > seen.max_kl / 10:
+    ratio = parity.start_over_end or parity.restarts
+    rounding = parity.floor.limit / TIMES_FLOOR
+    if parity.max_kl is not None and rounding > parity.max_kl / 10:
         return (
-            f"rounding alone moves the reference by {seen.floor.limit / TIMES_FLOOR:.1e} nats, which hides differences "
-            f"of {seen.max_kl:.1e}: take a reference of higher precision (--ref-dtype), or a larger --max-kl"
+            f"rounding alone moves the reference by {rounding:.1e} nats, which hides differences of "
+            f"{parity.max_kl:.1e}: take a reference of higher precision (--ref-dtype), or a larger --max-kl"
         )
     if kl.low is None:
         return "too little text for an interval: give 32 kB or 8 documents of about the same length"
-    if few := _too_few_hand_overs(seen):
+    if few := _too_few_hand_overs(parity):
         return few
     if (
         ratio is not None
@@ -86,19 +87,19 @@ def _too_little(seen: Parity, kl: KlSummary) -> str | None:
     return None
 
 
-def _too_few_hand_overs(seen: Parity) -> str | None:
-    if seen.candidate.state == "reset" or seen.hand_overs >= _HAND_OVERS:
+def _too_few_hand_overs(parity: Parity) -> str | None:
+    if parity.candidate.state == "reset" or parity.hand_overs >= _HAND_OVERS:
         return None
-    count = f"{seen.hand_overs} hand-over{'s' * (seen.hand_overs != 1)} of the state"
+    count = f"{parity.hand_overs} hand-over{'s' * (parity.hand_overs != 1)} of the state"
     return f"the text has {count}, {_HAND_OVERS} are needed: give a longer text, or shorter calls (--cand-segment)"
 
 
-def _by_limits(seen: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str] | None:
+def _by_limits(parity: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str] | None:
     """Return the verdict by the limits that were given, the gravest of several; None without a limit."""
-    found: list[tuple[Verdict, str]] = []
+    verdicts: list[tuple[Verdict, str]] = []
     for name, value, low, high, most in (
-        ("mean KL", kl.mean, kl.low, kl.high, seen.max_kl),
-        ("loss", loss.value, loss.low, loss.high, seen.allowed_loss),
+        ("mean KL", kl.mean, kl.low, kl.high, parity.max_kl),
+        ("loss", loss.value, loss.low, loss.high, parity.allowed_loss),
     ):
         if most is None:
             continue
@@ -107,6 +108,6 @@ def _by_limits(seen: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str] 
         within: Verdict = "inconclusive"
         if low is not None and high is not None:
             within = "fail" if low > most else "pass" if high <= most else "inconclusive"
-        found.append((within, said))
+        verdicts.append((within, said))
     order = ("fail", "inconclusive", "pass")
-    return min(found, key=lambda each: order.index(each[0])) if found else None
+    return min(verdicts, key=lambda each: order.index(each[0])) if verdicts else None
