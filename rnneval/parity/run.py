@@ -27,6 +27,7 @@ from rnneval.text import EncodedText, TextOptions, encode, text_given
 
 _RESTARTS = 128  # places at which both models begin anew, for calls that are too short to have a start and an end
 _BATCHES = 8
+_FAR_ABOVE = 1e6  # KL of other calls over that of moved numbers: rounding moves logits less than a thousand times more
 
 
 @by_keyword(ParityOptions)
@@ -82,12 +83,13 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
     )
     read_as = TextOptions.of(options)
     with encode(text_given(text, options.string), vocabulary, read_as) as encoded:
-        floor_columns = floor_readings(first, encoded)
+        floor_columns, warnings = _rounding_alone(floor_readings(first, encoded))
         tie = max((each.lost for _, each in floor_columns), default=0.0)
         (columns,) = read_columns(first, [second], encoded, tie=tie)
         if not one.repeatable:  # NaN is no equal of NaN: said of finite losses alone
             raise CheckpointError(f"{one.checkpoint.title}: equal calls give other logits: it is no reference")
         record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
+        record = msgspec.structs.replace(record, warnings=(*record.warnings, *warnings))
         columns = replace(columns, nats=columns.nats[:0].copy())  # frees memory for the quantiles of KL
         if columns.not_finite is not None:
             token = columns.token_at(columns.not_finite)
@@ -108,6 +110,20 @@ def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> N
             f"{lm.checkpoint.title}: fails the wiring check ({wiring.reason}): it is no reference; rnneval check shows "
             "where, and --declare says what is meant"
         )
+
+
+def _rounding_alone(readings: list[tuple[str, TokenColumns]]) -> tuple[list[tuple[str, TokenColumns]], list[Warning]]:
+    """Leave out readings in other calls that moved numbers do not explain: the reference is wrong in such calls."""
+    of_numbers = [float(each.kl.max()) for kind, each in readings if not kind.startswith("calls")]
+    most = _FAR_ABOVE * max([*of_numbers, LEAST_LIMIT]) if of_numbers else np.inf
+    rounding, warnings = [], []
+    for kind, each in readings:
+        if each.kl.max() <= most:
+            rounding.append((kind, each))
+        else:
+            message = f"the reference differs from itself in {kind} by {each.kl.max():.1e} nats, which is no rounding"
+            warnings.append(Warning(code="parity-floor", message=f"{message}: not in the floor; see rnneval check"))
+    return rounding, warnings
 
 
 def _record(

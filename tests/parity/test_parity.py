@@ -245,6 +245,28 @@ def test_a_candidate_that_raises_in_the_middle_is_one_line() -> None:
         _parity(rnneval.from_step(step, begin, vocabulary=VOCABULARY))
 
 
+@pytest.mark.parametrize(("handed", "segment"), [(lambda h: h, 64), (lambda h: 0.5 * h, 1)])
+def test_a_reference_that_is_wrong_in_longer_calls_does_not_raise_the_floor(handed, segment) -> None:
+    """As Mamba of transformers, which begins anew in calls of several tokens: right is what calls of one give."""
+
+    def by_token(handed):
+        model = Leaky(handed=handed)
+
+        def step(ids, state):
+            return model.step(ids, state if ids.shape[1] == 1 else (np.zeros_like(state[0]), state[1]))
+
+        begin = lambda rows: (np.zeros((rows, UNITS), np.float32), np.zeros((rows, 1), np.int32))  # noqa: E731
+        return rnneval.from_step(step, begin, vocabulary=VOCABULARY)
+
+    reference = by_token(lambda h: h)
+    found = rnneval.parity(
+        reference, by_token(handed), string=_text(9000), check=False, ref_segment=1, cand_segment=segment
+    )
+    assert (found.verdict, found.fault, found.first_above) == ("fail", "state", segment)
+    assert found.floor.limit < 1e-11
+    assert any("in calls of 37" in each.message for each in found.warnings)
+
+
 def test_a_short_text_is_inconclusive_and_says_what_is_needed() -> None:
     found = _parity(Leaky(noise=1e-3).lm(), string=_text(500))
     assert (found.verdict, found.kl.low) == ("inconclusive", None)
