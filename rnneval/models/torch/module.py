@@ -6,7 +6,6 @@ holds the state, is taken out after the call and put back before the next one.
 """
 
 import copy
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,11 +22,15 @@ from rnneval.errors import CheckpointError, UsageError, type_and_message
 from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
-from rnneval.models.step_function import has_default
+from rnneval.models.torch.forward import Forward
 from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 
 _TRIED = (2, 3)  # rows and tokens of the call that finds the number of logits
+_ADVICE = (
+    "a pair is needed, logits (batch, time, V) and the new state; step=, a function of (module, ids, state), may "
+    "return it"
+)
 
 StepOfModule = Callable[[torch.nn.Module, torch.Tensor, Any], tuple[torch.Tensor, Any]]
 GivenVocabulary = Vocabulary | str | PathLike[str] | Sequence[str] | Mapping[str, int] | None
@@ -49,16 +52,12 @@ class TorchStep:
         self.called = module
         self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
         """The module; the one that `torch.compile` was given, if that is called."""
-        self.stateless = step is None and not _takes_state(self.module)
-        self._has_start = has_default(self.module.forward)
-        self._given, self._step = step, step or self._forward
+        forward = Forward(self.module)
+        self.stateless = step is None and not forward.takes_state
+        self._given, self._step = step, step or forward
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
         self.keeps_all = False  # whether the state is in the module alone, and nothing is returned
-
-    def _forward(self, called: torch.nn.Module, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        returned: Any = called(ids) if self.stateless or (state is None and self._has_start) else called(ids, state)
-        return (returned, None) if self.stateless else returned
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
         """Read ids `(rows, time)` from a state, which stays as it is; return logits `(rows, time, V)` and a state."""
@@ -219,10 +218,7 @@ class TorchStep:
             shape = tuple(getattr(logits, "shape", ()))
             if not pair or len(shape) != 3 or shape[:2] != ids.shape:
                 seen = f"{type(logits).__name__}{f' of shape {shape}' * bool(shape)}{' and a state' * pair}"
-                raise self.refusal(
-                    f"returned a {seen} for ids of shape {ids.shape}: a pair is needed, logits (batch, time, V) and "
-                    "the new state; step=, a function of (module, ids, state), may return it"
-                )
+                raise self.refusal(f"returned a {seen} for ids of shape {ids.shape}: {_ADVICE}")
             self._step(self.called, tokens[:, :1], returned[1])
         self._held = {
             path: copies.get(path)
@@ -231,8 +227,10 @@ class TorchStep:
         }
         _put(self.module, self._held)
         self.keeps_all = not leaves_of(returned[1])
-        if not self._held and self.stateless:
-            raise self.refusal("keeps no state")
+        if not self._held and self.keeps_all:
+            raise self.refusal(
+                f"returned a Tensor of logits and no state, and changed none of its attributes: {_ADVICE}"
+            )
 
     def refusal(self, message: str) -> CheckpointError:
         """Return the error of a module that carries no state, or else of what was seen of it."""
@@ -261,13 +259,6 @@ def copy_of(state: Any) -> Any:
     leaves = [*leaves_of(state).values()]
     copies = {id(leaf): leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves}
     return filled(state, (copies[id(leaf)] for leaf in leaves))
-
-
-def _takes_state(module: torch.nn.Module) -> bool:
-    """Return whether the forward of a module takes a state beside the ids."""
-    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
-    takes = [kind for kind in kinds if kind not in {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}]
-    return len(takes) > 1 or inspect.Parameter.VAR_POSITIONAL in takes
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:

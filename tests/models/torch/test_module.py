@@ -213,7 +213,7 @@ def test_what_is_no_pair_is_named():
         def forward(self, ids, state=None):
             return torch.zeros(self.shape)
 
-    with pytest.raises(CheckpointError, match=r"^Logits returned a Tensor of shape \(2, 3, 5\) for ids of .*a pair is"):
+    with pytest.raises(CheckpointError, match=r"^Logits returned a Tensor of logits and no state.*a pair is"):
         rnneval.wrap(Logits((2, 3, 5)))  # as many rows as a pair has parts
 
 
@@ -247,3 +247,57 @@ def test_a_transformer_is_called_one():
     for module in (Encoder(), torch.nn.TransformerEncoderLayer(8, 2)):
         with pytest.raises(CheckpointError, match=r"is a Transformer \(attention in .*self_attn\)"):
             rnneval.wrap(module)
+
+
+class Stacked(torch.nn.Module):
+    """Two layers of GRU; `written` changes the states that are returned."""
+
+    def __init__(self, written=list):
+        super().__init__()
+        self.embedding, self.out = torch.nn.Embedding(len(LETTERS), 8), torch.nn.Linear(8, len(LETTERS))
+        self.layers = torch.nn.ModuleList(torch.nn.GRU(8, 8, batch_first=True) for _ in range(2))
+        self.written = written
+
+    def read(self, ids, *states):
+        x, new = self.embedding(ids), []
+        for layer, state in zip(self.layers, states or (None, None), strict=True):
+            x, after = layer(x, state)
+            new.append(after)
+        return self.out(x), self.written(new)
+
+
+class TwoArguments(Stacked):
+    def forward(self, ids, first=None, second=None):
+        logits, states = self.read(ids) if first is None else self.read(ids, first, second)
+        return logits, *states
+
+
+class AfterTargets(Stacked):
+    def forward(self, ids, targets=None, states=()):
+        logits, states = self.read(ids, *states)
+        return logits, None if targets is None else logits.sum(), states
+
+
+class InAMapping(Stacked):
+    def forward(self, ids, *, hidden=()):
+        logits, states = self.read(ids, *hidden)
+        return {"loss": None, "logits": logits, "hidden": states}
+
+
+class InAttributes(Stacked):
+    hidden = ()
+
+    def forward(self, ids, lengths=None):
+        logits, self.hidden = self.read(
+            ids, *(self.hidden if self.hidden and len(ids) == self.hidden[0].shape[1] else ())
+        )
+        return logits
+
+
+@pytest.mark.parametrize("form", [TwoArguments, AfterTargets, InAMapping, InAttributes])
+def test_states_are_found_in_what_forward_returns(form):
+    right, wrong = (
+        rnneval.from_torch(form(written), vocabulary=[*LETTERS]) for written in (list, lambda new: new[::-1])
+    )
+    assert rnneval.check(right).verdict == "pass"
+    assert "crossed-state" in {finding.rule for finding in rnneval.check(wrong).findings}
