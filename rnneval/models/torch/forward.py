@@ -2,12 +2,16 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import make_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 _NO_STATE = ("target", "label")  # arguments whose names begin so
+
+
+class States(SimpleNamespace):
+    """Several states, by the names of the arguments that take them."""
 
 
 class Forward:
@@ -19,41 +23,39 @@ class Forward:
 
     def __init__(self, module: torch.nn.Module) -> None:
         """Read the arguments of a module's forward."""
-        _, *later = inspect.signature(module.forward).parameters.values() or (None,)
+        later = [*inspect.signature(module.forward).parameters.values()][1:]
         named = [each for each in later if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
         states = [each for each in named if _may_be_state(each)]
         self._names = [each.name for each in states]
-        self._several = make_dataclass("States", self._names)
         self._by_name = bool(states) and (states[0] is not named[0] or states[0].kind is states[0].KEYWORD_ONLY)
         self.takes_state = bool(states) or any(each.kind is each.VAR_POSITIONAL for each in later)
         required = sum(each.default is each.empty for each in states) if states else self.takes_state
         self._start = (None,) * required  # the arguments of the first call
 
     def __call__(self, module: torch.nn.Module, ids: torch.Tensor, state: Any) -> Any:
-        """Return logits and the state after the ids; what the module returned, if it is not known where they are."""
+        """Return logits and the state after the ids; what the module returned, if that is logits alone or not known."""
         if state is None or not self.takes_state:
             return self._parts(module(ids, *self._start))
-        if isinstance(state, self._several):
+        if isinstance(state, States):
             return self._parts(module(ids, **vars(state)))
         return self._parts(module(ids, **{self._names[0]: state}) if self._by_name else module(ids, state))
 
     def _parts(self, returned: Any) -> Any:
-        values = _by_name(returned)
+        values = _values(returned)
         if "logits" in values:
             logits = values.pop("logits")
             states = [values[name] for name in self._names if name in values] or [*values.values()]
-        elif torch.is_tensor(returned):
-            return returned, None
         elif isinstance(returned, tuple | list) and (len(returned) > 2 or not self.takes_state):
             logits, *states = returned
         else:
             return returned
         states = [each for each in states if each is not None]
         if not self.takes_state:
-            return logits, None
+            return logits
         if len(states) == 1:
             return logits, states[0]
-        return (logits, self._several(*states)) if len(states) == len(self._names) else returned
+        several = len(states) == len(self._names)
+        return (logits, States(**dict(zip(self._names, states, strict=True)))) if several else returned
 
 
 def _may_be_state(argument: inspect.Parameter) -> bool:
@@ -61,10 +63,10 @@ def _may_be_state(argument: inspect.Parameter) -> bool:
     return not argument.name.startswith(_NO_STATE) and not isinstance(argument.default, bool | int | float | str)
 
 
-def _by_name(returned: Any) -> dict[str, Any]:
+def _values(returned: Any) -> dict[str, Any]:
     """Return the values of a mapping, a named tuple or an object by their names."""
     if isinstance(returned, Mapping):
         return dict(returned)
     if hasattr(returned, "_asdict"):
         return dict(returned._asdict())
-    return {} if torch.is_tensor(returned) else dict(getattr(returned, "__dict__", {}))
+    return dict(getattr(returned, "__dict__", {}))

@@ -27,11 +27,6 @@ from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 
 _TRIED = (2, 3)  # rows and tokens of the call that finds the number of logits
-_ADVICE = (
-    "a pair is needed, logits (batch, time, V) and the new state; step=, a function of (module, ids, state), may "
-    "return it"
-)
-
 StepOfModule = Callable[[torch.nn.Module, torch.Tensor, Any], tuple[torch.Tensor, Any]]
 GivenVocabulary = Vocabulary | str | PathLike[str] | Sequence[str] | Mapping[str, int] | None
 
@@ -76,7 +71,8 @@ class TorchStep:
         if not self._held:
             return self._step(self.called, tokens, given)
         with self.holding(None if state is None else given.held):
-            logits, returned = self._step(self.called, tokens, None if state is None else given.returned)
+            returned = self._step(self.called, tokens, None if state is None else given.returned)
+            logits, returned = (returned, None) if torch.is_tensor(returned) else returned
             return logits, ModuleState(returned=returned, held=self.attributes())
 
     @contextmanager
@@ -213,24 +209,26 @@ class TorchStep:
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
             returned: Any = self._step(self.called, tokens, None)
-            pair = isinstance(returned, tuple | list) and len(returned) == 2
-            logits = returned[0] if pair else returned
+            pair, alone = isinstance(returned, tuple | list) and len(returned) == 2, torch.is_tensor(returned)
+            logits, state = returned if pair else (returned, None)
             shape = tuple(getattr(logits, "shape", ()))
-            if not pair or len(shape) != 3 or shape[:2] != ids.shape:
-                seen = f"{type(logits).__name__}{f' of shape {shape}' * bool(shape)}{' and a state' * pair}"
-                raise self.refusal(f"returned a {seen} for ids of shape {ids.shape}: {_ADVICE}")
-            self._step(self.called, tokens[:, :1], returned[1])
+            seen = f"{type(logits).__name__}{f' of shape {shape}' * bool(shape)}{' and a state' * pair}"
+            message = (
+                f"returned a {seen} for ids of shape {ids.shape}: a pair is needed, logits (batch, time, V) and "
+                "the new state; step=, a function of (module, ids, state), may return it"
+            )
+            if not (pair or alone) or len(shape) != 3 or shape[:2] != ids.shape:
+                raise self.refusal(message)
+            self._step(self.called, tokens[:, :1], state)
         self._held = {
             path: copies.get(path)
             for path, value in _attributes(self.module).items()
             if path not in copies or _differ(copies[path], value)
         }
         _put(self.module, self._held)
-        self.keeps_all = not leaves_of(returned[1])
-        if not self._held and self.keeps_all:
-            raise self.refusal(
-                f"returned a Tensor of logits and no state, and changed none of its attributes: {_ADVICE}"
-            )
+        self.keeps_all = not leaves_of(state)
+        if alone and not self._held:
+            raise self.refusal(message)
 
     def refusal(self, message: str) -> CheckpointError:
         """Return the error of a module that carries no state, or else of what was seen of it."""
@@ -311,7 +309,8 @@ def from_torch(
     Args:
         module: Called as `module(ids, state)` with ids of type int64 and shape `(batch, time)`, and the state that it
             returned for the tokens before, None at the start. Returns logits `(batch, time, V)` and the new state: a
-            tensor, or a tuple, list, dict or object that holds tensors, which it may change in place.
+            tensor, or a tuple, list, dict or object that holds tensors, which it may change in place. It may return
+            several states that are arguments, `(logits, h, c)`, and logits in a mapping or an object.
         step: Called as `step(module, ids, state)` in place of the module, where it takes other arguments.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
             is needed to evaluate the model.

@@ -213,7 +213,7 @@ def test_what_is_no_pair_is_named():
         def forward(self, ids, state=None):
             return torch.zeros(self.shape)
 
-    with pytest.raises(CheckpointError, match=r"^Logits returned a Tensor of logits and no state.*a pair is"):
+    with pytest.raises(CheckpointError, match=r"^Logits returned a Tensor of shape \(2, 3, 5\) for ids of .*a pair is"):
         rnneval.wrap(Logits((2, 3, 5)))  # as many rows as a pair has parts
 
 
@@ -288,9 +288,8 @@ class InAttributes(Stacked):
     hidden = ()
 
     def forward(self, ids, lengths=None):
-        logits, self.hidden = self.read(
-            ids, *(self.hidden if self.hidden and len(ids) == self.hidden[0].shape[1] else ())
-        )
+        goes_on = self.hidden and self.hidden[0].shape[1] == len(ids)
+        logits, self.hidden = self.read(ids, *(self.hidden if goes_on else ()))
         return logits
 
 
@@ -301,3 +300,11 @@ def test_states_are_found_in_what_forward_returns(form):
     )
     assert rnneval.check(right).verdict == "pass"
     assert "crossed-state" in {finding.rule for finding in rnneval.check(wrong).findings}
+
+
+def test_a_module_that_returns_none_as_its_state_is_evaluated():
+    class Bigram(Stacked):
+        def forward(self, ids, state=None):
+            return self.out(self.embedding(ids)), None
+
+    assert rnneval.evaluate(Bigram(), string=TEXT, vocabulary=list(LETTERS), check=False).tokens.scored == len(TEXT) - 1
