@@ -175,8 +175,17 @@ def read_columns(
 # The floor
 
 
-def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str, TokenColumns]]:
-    """Return readings of the reference by itself, each with its name: other calls, another type, moved numbers."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SelfReading:
+    """The reference compared with itself, read in another way."""
+
+    kind: str
+    in_other_calls: bool
+    columns: TokenColumns
+
+
+def floor_readings(reference: CalledModel, text: EncodedText) -> list[SelfReading]:
+    """Return readings of the reference by itself: in other calls, in another type, with moved numbers."""
     segments = sorted({1, _OTHER_CALLS} - {reference.segment}) if reference.carries else ()
     others = [(f"calls of {segment}", replace(reference, segment=segment)) for segment in segments]
     if isinstance(reference.lm, StepLM) and (wide := reference.lm.in_dtype("float64")) is not None:
@@ -189,7 +198,10 @@ def floor_readings(reference: CalledModel, text: EncodedText) -> list[tuple[str,
     if not others:
         return []
     read = read_columns(reference, [model for _, model in others], text, _FLOOR_TOKENS)
-    return [(name, columns) for (name, _), columns in zip(others, read, strict=True)]
+    return [
+        SelfReading(kind=kind, in_other_calls=model.segment != reference.segment, columns=columns)
+        for (kind, model), columns in zip(others, read, strict=True)
+    ]
 
 
 # The two sides

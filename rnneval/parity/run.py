@@ -18,7 +18,16 @@ from rnneval.models.wrapping import language_model
 from rnneval.options import ParityOptions, Paths, by_keyword
 from rnneval.parity import statistics
 from rnneval.parity.departure import first_departure
-from rnneval.parity.reading import CalledModel, TokenColumns, compared, floor_readings, in_type, read_columns, same_ids
+from rnneval.parity.reading import (
+    CalledModel,
+    SelfReading,
+    TokenColumns,
+    compared,
+    floor_readings,
+    in_type,
+    read_columns,
+    same_ids,
+)
 from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, judge
 from rnneval.processes import one_thread
 from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
@@ -83,12 +92,12 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
     )
     read_as = TextOptions.of(options)
     with encode(text_given(text, options.string), vocabulary, read_as) as encoded:
-        floor_columns, warnings = _rounding_alone(floor_readings(first, encoded))
-        tie = max((each.lost for _, each in floor_columns), default=0.0)
+        floor, warnings = _rounding_alone(floor_readings(first, encoded))
+        tie = max((each.columns.lost for each in floor), default=0.0)
         (columns,) = read_columns(first, [second], encoded, tie=tie)
         if not one.repeatable:  # NaN is no equal of NaN: said of finite losses alone
             raise CheckpointError(f"{one.checkpoint.title}: equal calls give other logits: it is no reference")
-        record = _record(first, second, encoded, read_as, columns=columns, floor_columns=floor_columns, options=options)
+        record = _record(first, second, encoded, read_as, columns=columns, floor=floor, options=options)
         record = msgspec.structs.replace(record, warnings=(*record.warnings, *warnings))
         columns = replace(columns, nats=columns.nats[:0].copy())  # frees memory for the quantiles of KL
         if columns.not_finite is not None:
@@ -98,8 +107,8 @@ def compare_models(reference: Any, candidate: Any, text: Paths | None, options: 
                 "reference does not"
             )
             return msgspec.structs.replace(record, verdict="fail", fault="not finite", reason=reason)
-        floor = [each for _, each in floor_columns]
-        return _judged(record, first, second, text=encoded, columns=columns, floor=floor, seed=options.seed)
+        of_floor = [each.columns for each in floor]
+        return _judged(record, first, second, text=encoded, columns=columns, floor=of_floor, seed=options.seed)
 
 
 def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> None:
@@ -112,16 +121,16 @@ def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> N
         )
 
 
-def _rounding_alone(readings: list[tuple[str, TokenColumns]]) -> tuple[list[tuple[str, TokenColumns]], list[Warning]]:
+def _rounding_alone(readings: list[SelfReading]) -> tuple[list[SelfReading], list[Warning]]:
     """Leave out readings in other calls that moved numbers do not explain: the reference is wrong in such calls."""
-    of_numbers = [float(each.kl.max()) for kind, each in readings if not kind.startswith("calls")]
+    of_numbers = [float(each.columns.kl.max()) for each in readings if not each.in_other_calls]
     most = _FAR_ABOVE * max([*of_numbers, LEAST_LIMIT]) if of_numbers else np.inf
     rounding, warnings = [], []
-    for kind, each in readings:
-        if each.kl.max() <= most:
-            rounding.append((kind, each))
+    for each in readings:
+        if (largest := each.columns.kl.max()) <= most:
+            rounding.append(each)
         else:
-            message = f"the reference differs from itself in {kind} by {each.kl.max():.1e} nats, which is no rounding"
+            message = f"the reference differs from itself in {each.kind} by {largest:.1e} nats, which is no rounding"
             warnings.append(Warning(code="parity-floor", message=f"{message}: not in the floor; see rnneval check"))
     return rounding, warnings
 
@@ -133,15 +142,17 @@ def _record(
     read_as: TextOptions,
     *,
     columns: TokenColumns,
-    floor_columns: list[tuple[str, TokenColumns]],
+    floor: list[SelfReading],
     options: ParityOptions,
 ) -> Parity:
     """Return the record with what does not depend on the candidate's numbers."""
     run = scored_text(text, read_as, add_up(Losses(text=text, unscored=1, nats=columns.nats), first.lm.width),
                       state="state:carry", base={})  # fmt: skip
     readings = tuple(
-        FloorReading(kind=kind, mean=float(each.kl.mean(dtype=np.float64)), largest=float(each.kl.max()))
-        for kind, each in floor_columns
+        FloorReading(
+            kind=each.kind, mean=float(each.columns.kl.mean(dtype=np.float64)), largest=float(each.columns.kl.max())
+        )
+        for each in floor
     )
     largest = max((each.largest for each in readings), default=0.0)
     warnings = [each for each in run.warnings if each.code != "no-score"]
@@ -166,10 +177,10 @@ def _record(
         text=run.text,
         tokens=len(columns.kl),
         floor=Floor(
-            tokens=max((len(each.kl) for _, each in floor_columns), default=0),
+            tokens=max((len(each.columns.kl) for each in floor), default=0),
             readings=readings,
             limit=max(TIMES_FLOOR * largest, LEAST_LIMIT),
-            margin=max((each.lost for _, each in floor_columns), default=0.0),
+            margin=max((each.columns.lost for each in floor), default=0.0),
         ),
         max_kl=options.max_kl,
         allowed_loss=options.allowed_loss,
