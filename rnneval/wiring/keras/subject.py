@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from dis import get_instructions
 from functools import partial
+from itertools import product
 from types import FunctionType
 from typing import Any
 
@@ -340,9 +341,10 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     before = Snapshot(model, built=False)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
-    for call in adapters_for(model):
+    # Two rows show whether rows mix. A model whose own variables hold one row can only be called with one.
+    for rows, call in product((2, 1), adapters_for(model)):
         try:
-            ready = _warmed(model, call, vocab_size)
+            ready = _warmed(model, call, rows, vocab_size)
         except Exception as error:
             errors.append(type_and_message(error) + _symbols_left(model))
             # An initializer that raises (one without a kernel for bfloat16, say) leaves its variable in Keras' list of
@@ -377,9 +379,9 @@ def _called_again(call: Adapter, texts: Sequence[Any], state: Any) -> tuple[Adap
     return call, call(texts, state)
 
 
-def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
+def _warmed(model: Any, call: Adapter, rows: int, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
-    batch = call.batch or 2
+    batch = call.batch or rows
     # Before the first call: an embedding that is only made there may be one of positions.
     layers = [layer for _, layer in walk_below(model)] + sublayers(model)
     embedded = min((int(one.input_dim) for one in layers if isinstance(one, keras.layers.Embedding)), default=None)

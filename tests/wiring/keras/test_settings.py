@@ -148,3 +148,33 @@ class BesideTheIds(keras.Model):
 def test_states_that_come_in_a_tuple_with_the_ids_are_followed(flat):
     assert check(BesideTheIds(flat=flat, exchanged=False)).verdict == "pass"
     assert "swapped-slots" in [each.rule for each in check(BesideTheIds(flat=flat, exchanged=True)).findings]
+
+
+class OneRow(keras.Model):
+    """Its own variables hold the states of one row. Where it is crossed, the second layer gets that of the first."""
+
+    def __init__(self, *, crossed):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(11, 6), layers.Dense(11)
+        self.gru = layers.GRU(8, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(8, return_sequences=True, return_state=True)
+        self.first, self.second = (tf.Variable(tf.zeros((1, 8)), trainable=False) for _ in range(2))
+        self.crossed = crossed
+
+    def reset_states(self):
+        for state in self.first, self.second:
+            state.assign(tf.zeros_like(state))
+
+    def call(self, ids):
+        x, first = self.gru(self.embedding(ids), initial_state=self.first.value())
+        self.first.assign(first)
+        x, second = self.gru2(x, initial_state=(self.first if self.crossed else self.second).value())
+        self.second.assign(second)
+        return self.dense(x)
+
+
+def test_a_model_whose_own_variables_hold_one_row_is_checked_with_one_row():
+    assert check(OneRow(crossed=False)).verdict == "pass"
+    crossed = check(OneRow(crossed=True))
+    assert crossed.verdict == "fail"
+    assert ("shared-state", "gru2") in {(finding.rule, finding.layer) for finding in crossed.findings}
