@@ -88,8 +88,8 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     except OSError as error:
         raise RecordError(f"{out}: cannot be made: {error.strerror or error}: name a folder") from error
     rows = {order.name: row for order in orders if (row := _finished(order, out)) is not None}
-    kept, left = len(rows), [order for order in orders if order.name not in rows]
-    progress(kept, len(orders))
+    finished, left = len(rows), [order for order in orders if order.name not in rows]
+    progress(finished, len(orders))
     if left:
         with connected(WorkerGroup(**values_of(WorkerGroup, options)), tasks=len(left)) as pool:
             for order, done in pool.run(measure_one, left):
@@ -97,7 +97,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
                 progress(len(rows), len(orders))
     ordered = tuple(rows[order.name] for order in orders)
     write_table(ordered, out, {"rnneval.text": one.text})
-    return Sweep(rows=ordered, out=out, kept=kept)
+    return Sweep(rows=ordered, out=out, finished_before=finished)
 
 
 # The checkpoints of a folder

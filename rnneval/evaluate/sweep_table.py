@@ -76,7 +76,7 @@ class Sweep:
 
     rows: tuple[SweepRow, ...]  # one row for each checkpoint, in natural order of their names
     out: Path
-    kept: int  # number of checkpoints that were finished before
+    finished_before: int  # number of checkpoints whose records were there
 
     @property
     def failed(self) -> tuple[SweepRow, ...]:

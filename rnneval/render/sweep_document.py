@@ -22,7 +22,7 @@ def sweep_document(sweep: Sweep) -> Iterator[doc.Block]:
     if failed := [row for row in rows if row["status"] != OK]:
         yield failures_table(failed)
     parts = [counted(len(rows), "checkpoint")]
-    parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
+    parts += [f"{sweep.finished_before:,} finished before"] if sweep.finished_before else []
     parts += [f"{len(failed):,} failed or not valid"] if failed else []
     yield doc.Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
     runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)

@@ -36,7 +36,7 @@ class ModuleState:
     """A state of which a part is held by the module."""
 
     returned: Any  # the state that the step returned
-    held: Mapping[str, Any]  # attributes of the module, by path
+    attributes: Mapping[str, Any]  # attributes of the module, by path
 
 
 class TorchStep:
@@ -70,10 +70,10 @@ class TorchStep:
         given = copy_of(state) if copied else state
         if not self._held:
             return self._step(self.called, tokens, given)
-        with self.holding(None if state is None else given.held):
+        with self.holding(None if state is None else given.attributes):
             returned = self._step(self.called, tokens, None if state is None else given.returned)
             logits, returned = (returned, None) if torch.is_tensor(returned) else returned
-            return logits, ModuleState(returned=returned, held=self.attributes())
+            return logits, ModuleState(returned=returned, attributes=self.attributes())
 
     @contextmanager
     def holding(self, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:

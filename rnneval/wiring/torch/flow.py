@@ -294,7 +294,7 @@ def _slot(path: str) -> str:
     """Return the name of an array: the end of its path from the last step that has a name, or all of it.
 
     Example:
-        >>> _slot("state.cache.layers[0].conv_states[0]"), _slot("state.held['rnn.0.h']"), _slot("state[1]")
+        >>> _slot("state.cache.layers[0].conv_states[0]"), _slot("state.attributes['rnn.0.h']"), _slot("state[1]")
         ('conv_states[0]', 'h', 'state[1]')
     """
     named = _NAME_AT_END.search(path)

@@ -80,7 +80,7 @@ def sweep(folder, shelf, tmp_path, monkeypatch):
 
 def test_a_row_and_a_record_a_checkpoint(sweep, shelf, tmp_path):
     result, measured = sweep(real=True)
-    assert (measured, result.kept) == (4, 0)
+    assert (measured, result.finished_before) == (4, 0)
     frame = result.to_frame()
     assert frame["path"].tolist() == ["ckpt_9.h5", "ckpt_10.keras", "lstm/epoch_3.keras", "step5.h5"]
     assert frame["status"].tolist() == ["ok", "ok", "failed", "failed"]
@@ -114,7 +114,7 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
     first, _ = sweep()
     before = (tmp_path / "out" / "sweep.parquet").read_bytes()
     again, measured = sweep()
-    assert (measured, again.kept) == (2, 2)  # what failed is tried again
+    assert (measured, again.finished_before) == (2, 2)  # what failed is tried again
     pd.testing.assert_frame_equal(again.to_frame(), first.to_frame())
     assert (tmp_path / "out" / "sweep.parquet").read_bytes() == before
     for change in (
@@ -127,9 +127,9 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
         assert measured == 3
         assert result.to_frame()["status"].tolist().count("failed") == 2, result.to_frame()["error"].tolist()
     result, measured = sweep(part=":200")  # another text
-    assert (measured, result.kept) == (5, 0)
+    assert (measured, result.finished_before) == (5, 0)
     assert sweep(state="reset", segment=50)[1] == 5  # the same text, read in another way
-    assert sweep()[0].kept == 3  # the records of the first one are still there
+    assert sweep()[0].finished_before == 3  # the records of the first one are still there
 
 
 def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):

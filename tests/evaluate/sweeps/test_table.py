@@ -53,13 +53,13 @@ def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_p
     assert frame["perplexity"].isna().tolist() == frame["total_nats"].isna().tolist() == [True, False, False]
     assert frame.loc[frame["cross_entropy"].idxmin(), "path"] == "c.keras"
     assert [row["path"] for row in best_first(read_table(tmp_path))] == ["c.keras", "b.keras", "a.keras"]
-    sweep = Sweep(rows=rows, out=tmp_path, kept=0)
+    sweep = Sweep(rows=rows, out=tmp_path, finished_before=0)
     assert "best is 'c.keras'" in repr(sweep)
     table = next(block for block in sweep_document(sweep) if isinstance(block, TableBlock))
     last = {row[0].text: row[-1].text for row in table.rows}
     assert last == {"b.keras": "", "c.keras": "best, wiring", "a.keras": "not-valid: crossed-state"}
     assert list(last)[-1] == "a.keras"
-    assert "none is valid" in repr(Sweep(rows=rows[:1], out=tmp_path, kept=0))
+    assert "none is valid" in repr(Sweep(rows=rows[:1], out=tmp_path, finished_before=0))
 
 
 @pytest.mark.parametrize(
