@@ -8,7 +8,7 @@ holds the state, is taken out after the call and put back before the next one.
 import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -22,7 +22,7 @@ from rnneval.errors import CheckpointError, UsageError, type_and_message
 from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
-from rnneval.models.torch.forward import Forward
+from rnneval.models.torch.forward import Form, Forward
 from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 
@@ -39,17 +39,24 @@ class ModuleState:
     attributes: Mapping[str, Any]  # attributes of the module, by path
 
 
+class TimeFirstError(CheckpointError):
+    """A module takes ids `(time, batch)`, and was said to take `(batch, time)`."""
+
+
 class TorchStep:
     """A step of a PyTorch module: ids and a state in, logits and a state out."""
 
-    def __init__(self, module: torch.nn.Module, step: StepOfModule | None = None) -> None:
-        """Take a module; `step(module, ids, state)` returns logits and the new state, and by default calls it."""
+    def __init__(self, module: torch.nn.Module, step: StepOfModule | None = None, *, time_first: bool = False) -> None:
+        """Take a module; `step(module, ids, state)` returns logits and the new state, and by default calls it.
+
+        A module that is `time_first` takes ids `(time, batch)`.
+        """
         self.called = module
         self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
         """The module; the one that `torch.compile` was given, if that is called."""
-        forward = Forward(self.module)
-        self.stateless = step is None and not forward.takes_state
-        self._given, self._step = step, step or forward
+        self._given, self._forward = step, Forward(self.module, Form(time_first=time_first))
+        self._is_found = step is not None  # whether it is known how the module is called
+        self.stateless = step is None and not self._forward.takes_state
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
         self.keeps_all = False  # whether the state is in the module alone, and nothing is returned
@@ -69,11 +76,20 @@ class TorchStep:
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
         given = copy_of(state) if copied else state
         if not self._held:
-            return self._step(self.called, tokens, given)
+            logits, after = self._call(tokens, given, begins=state is None)
+            return logits, after
         with self.holding(None if state is None else given.attributes):
-            returned = self._step(self.called, tokens, None if state is None else given.returned)
+            returned = self._call(tokens, None if state is None else given.returned, begins=state is None)
             logits, returned = (returned, None) if torch.is_tensor(returned) else returned
             return logits, ModuleState(returned=returned, attributes=self.attributes())
+
+    def _call(self, tokens: torch.Tensor, state: Any, *, begins: bool) -> Any:
+        """Call the module, from its own beginning of a text if one begins."""
+        if self._given is not None:
+            return self._given(self.called, tokens, state)
+        if begins:
+            state = copy_of(self._forward.begin(self.module, tokens))
+        return self._forward(self.called, tokens, state)
 
     @contextmanager
     def holding(self, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -83,6 +99,11 @@ class TorchStep:
             yield
         finally:
             _put(self.module, copy_of(self._held))
+
+    @property
+    def form(self) -> Form:
+        """The form in which the module is called."""
+        return self._forward.form
 
     @property
     def is_scripted(self) -> bool:
@@ -120,7 +141,9 @@ class TorchStep:
 
     def of(self, module: torch.nn.Module) -> "TorchStep":
         """Return the same step of another module."""
-        return TorchStep(module, self._given)
+        other = TorchStep(module, self._given)
+        other._forward, other._is_found = self._forward, self._is_found
+        return other
 
     def widened(self, lm: StepLM, dtype: str) -> StepLM | None:
         """Return a copy of its model that computes in a wider type; None if it cannot, or its states are not wider."""
@@ -204,11 +227,34 @@ class TorchStep:
                 parameter.requires_grad_(False)
 
     def find_held(self, ids: NDArray[np.int32]) -> None:
-        """Make two calls, and find the state that the module holds itself: attributes and buffers that they change."""
+        """Make two calls, and find how the module is called, and the state that it holds itself.
+
+        Raises:
+            CheckpointError: it returns no logits and a state in any form of a call, or its rows are tokens of a text.
+            Exception: what the module itself raises, if it raises in each form.
+        """
         copies = {path: copy_of(value) for path, value in _attributes(self.module).items()}
+        forms = iter([self._forward]) if self._is_found else self._forward.forms(self.module)
+        errors: list[Exception] = []
+        for self._forward in forms:
+            self._held = {}
+            try:
+                self._find_held(ids, copies)
+            except TimeFirstError:
+                raise
+            except Exception as error:  # whatever the module raises where it is called as it was not meant to be
+                errors.append(error)
+                _put(self.module, copies)
+            else:
+                self._is_found = True
+                return
+        raise errors[0]
+
+    def _find_held(self, ids: NDArray[np.int32], copies: Mapping[str, Any]) -> None:
+        """Make two calls, and find attributes and buffers that they change; `copies` are those from before."""
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
-            returned: Any = self._step(self.called, tokens, None)
+            returned: Any = self._call(tokens, None, begins=True)
             pair, alone = isinstance(returned, tuple | list) and len(returned) == 2, torch.is_tensor(returned)
             logits, state = returned if pair else (returned, None)
             shape = tuple(getattr(logits, "shape", ()))
@@ -219,7 +265,11 @@ class TorchStep:
             )
             if not (pair or alone) or len(shape) != 3 or shape[:2] != ids.shape:
                 raise self.refusal(message)
-            self._step(self.called, tokens[:, :1], state)
+            self._require_batch_first(tokens, logits)
+            later = self._call(tokens[:, :1], state, begins=False)
+            logits = later if alone else later[0]
+            if self.form.sentences and tuple(logits.shape) != (len(ids), 1, shape[2]):
+                raise self.refusal(f"returned logits of shape {tuple(logits.shape)} for ids of shape ({len(ids)}, 1)")
         self._held = {
             path: copies.get(path)
             for path, value in _attributes(self.module).items()
@@ -230,12 +280,32 @@ class TorchStep:
         if alone and not self._held:
             raise self.refusal(message)
 
+    def _require_batch_first(self, tokens: torch.Tensor, logits: torch.Tensor) -> None:
+        """Refuse a module for which the rows of ids are the tokens of a text; `logits` are those of the tokens."""
+        other = tokens.clone()
+        other[0, 0] = 0
+        returned = self._call(other, None, begins=True)
+        changed = ((returned if torch.is_tensor(returned) else returned[0]) != logits).any(dim=-1)
+        if len(tokens) > 1 and changed[1, 0] and not changed[0, 1:].any() and not self._attention:
+            raise TimeFirstError(
+                f"{type(self.module).__name__} reads ids as (time, batch): in a call of shape {tuple(tokens.shape)}, "
+                "the first token of a row changes the logits of the next row, and none of its own row. If this is "
+                "meant, give from_torch(..., time_first=True); if not, a layer lacks batch_first=True, and rows leak "
+                "into each other"
+            )
+
+    @property
+    def _attention(self) -> str:
+        """The path of the first attention of a module that has attention and no recurrent module; "" of others."""
+        parts = [*self.module.named_modules()]
+        attention = (path for path, part in parts if isinstance(part, torch.nn.MultiheadAttention))
+        return "" if any(isinstance(part, torch.nn.RNNBase) for _, part in parts) else next(attention, "")
+
     def refusal(self, message: str) -> CheckpointError:
         """Return the error of a module that carries no state, or else of what was seen of it."""
-        name, parts = type(self.module).__name__, [*self.module.named_modules()]
-        attention = [path for path, part in parts if isinstance(part, torch.nn.MultiheadAttention)]
-        if attention and not any(isinstance(part, torch.nn.RNNBase) for _, part in parts):
-            return CheckpointError(about_transformer(name, attention[0]))
+        name = type(self.module).__name__
+        if self._attention:
+            return CheckpointError(about_transformer(name, self._attention))
         if self.stateless:
             message = (
                 "takes no state: give step=, a function of (module, ids, state) that returns (logits, state); a model "
@@ -302,7 +372,12 @@ def _place(module: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str]:
 
 
 def from_torch(
-    module: torch.nn.Module, step: StepOfModule | None = None, *, vocabulary: GivenVocabulary = None, name: str = ""
+    module: torch.nn.Module,
+    step: StepOfModule | None = None,
+    *,
+    vocabulary: GivenVocabulary = None,
+    name: str = "",
+    time_first: bool = False,
 ) -> StepLM:
     """Make a language model of a PyTorch module that carries a state.
 
@@ -310,11 +385,15 @@ def from_torch(
         module: Called as `module(ids, state)` with ids of type int64 and shape `(batch, time)`, and the state that it
             returned for the tokens before, None at the start. Returns logits `(batch, time, V)` and the new state: a
             tensor, or a tuple, list, dict or object that holds tensors, which it may change in place. It may return
-            several states that are arguments, `(logits, h, c)`, and logits in a mapping or an object.
+            several states that are arguments, `(logits, h, c)`, further values, logits `(batch * time, V)`, and logits
+            in a mapping or an object. Where a call with the state None fails, a text begins with what a method such as
+            `init_hidden(batch)` makes; where one with ids fails, one-hot vectors are tried, and one token a call. The
+            record of an evaluation says so.
         step: Called as `step(module, ids, state)` in place of the module, where it takes other arguments.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
             is needed to evaluate the model.
         name: Name of the model in messages, records and reports; by default that of its class.
+        time_first: Whether it takes ids `(time, batch)`, as recurrent modules of PyTorch without `batch_first` do.
 
     Raises:
         CheckpointError: the module takes no state, fails, returns other shapes, or has a state that cannot be carried.
@@ -335,22 +414,23 @@ def from_torch(
         (5, 517)
     """
     require_module(module, "from_torch", "make the module, and load its weights with load_state_dict")
-    called = TorchStep(module, step)
+    called = TorchStep(module, step, time_first=time_first)
     name = name or getattr(module, "original_name", type(module).__name__)  # the former of `torch.jit.script`
     return language_model(called, given_vocabulary(vocabulary), name, "torch")
 
 
 def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, form: str) -> StepLM:
     """Return the model of a step of PyTorch, once the state is known that the module holds itself."""
-    ids = np.ones(_TRIED, np.int32)
     try:
-        step.find_held(ids)
-        width = int(step(ids, None)[0].shape[-1])
+        rows = _rows_of(step)
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
-        said = f"failed on ids of shape {ids.shape}: {type_and_message(error)}; it is called as forward(ids, state)"
+        said = f"failed on ids of shape {_TRIED}: {type_and_message(error)}; it is called as forward(ids, state)"
         said += ", at first with the state None"
         raise step.refusal(said) from error
-    made = _model(step, width, name)
+    ids = np.ones((rows, _TRIED[1]), np.int32)
+    width = int(step(ids, None)[0].shape[-1])
+    made = _model(step, width, name, batched=rows > 1)
+    made = replace(made, assumptions=(*made.assumptions, *step.form.sentences))
     if vocabulary is not None:
         made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"), why_no_vocabulary="")
     parameters = [*step.module.parameters()]
@@ -362,7 +442,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     modules = RecurrentModules(step.module)
     return replace(
         made,
-        names=modules.names(step),
+        names=modules.names(step, ids),
         observer=modules if made.batched and numbers and modules.make_up(step, numbers) else None,
         checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),
     )
@@ -379,10 +459,24 @@ def _packed(value: Any) -> Iterator[torch.Tensor]:
             yield from _packed(each)
 
 
-def _model(step: TorchStep, width: int, name: str) -> StepLM:
+def _rows_of(step: TorchStep) -> int:
+    """Find how a module is called, and return the rows of a call that works: some modules hold the state of one row."""
+    try:
+        step.find_held(np.ones(_TRIED, np.int32))
+    except TimeFirstError:
+        raise
+    except Exception:
+        with suppress(Exception):
+            step.find_held(np.ones((1, _TRIED[1]), np.int32))
+            return 1
+        raise
+    return _TRIED[0]
+
+
+def _model(step: TorchStep, width: int, name: str, *, batched: bool) -> StepLM:
     """Return a model that reads several rows in one call, or one row if it cannot."""
     try:
-        return from_step(step, vocab_size=width, name=name)
+        return from_step(step, vocab_size=width, name=name, batched=batched)
     except CheckpointError as error:
         try:
             made = from_step(step, vocab_size=width, name=name, batched=False)

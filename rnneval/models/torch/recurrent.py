@@ -54,10 +54,11 @@ class RecurrentModules:
             step(ids, state)
         return all(self._repeats(name, calls[name], ids.size) for name in self._modules)
 
-    def names(self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]]) -> dict[str, tuple[str, ...]]:
+    def names(
+        self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]], ids: NDArray[np.int32]
+    ) -> dict[str, tuple[str, ...]]:
         """Return the names of the arrays that these modules returned, by path: `gru.h`, or `gru.h[0]`, … of layers."""
         names_of: dict[str, tuple[str, ...]] = {}
-        ids = np.ones((2, 3), np.int32)
         state = step(ids, None)[1]
         with self._calls(self._modules | self._cells) as calls:
             leaves = leaves_of(step(ids, state)[1])

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from rnneval.models.state import as_array, filled, is_array, leaves_of
-from rnneval.models.torch.module import TorchStep, copy_of
+from rnneval.models.torch.module import ModuleState, TorchStep, copy_of
 from rnneval.wiring.subject import Ids, ordinary_ids, other_ids, special_ids
 from rnneval.wiring.torch.hooks import Chain, content, runs_of, same
 from rnneval.wiring.torch.watched_call import (
@@ -179,7 +179,8 @@ class Interventions:
     def _results(self, module: nn.Module, arguments: Any) -> list[bytes]:
         """Return what a module returns, and what it changes in its arguments."""
         args, kwargs = copies = copy_of(arguments)
-        with self._step.evaluating(), self._step.holding(getattr(self._state, "held", None)):
+        attributes = self._state.attributes if isinstance(self._state, ModuleState) else None
+        with self._step.evaluating(), self._step.holding(attributes):
             result = module(*args, **kwargs)
         before, after = leaves_of(arguments), leaves_of(copies)
         changed = (leaf for at, leaf in after.items() if not same(leaf, before.get(at)))
