@@ -13,7 +13,8 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy.optimize import isotonic_regression
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import median_filter
 
 from rnneval.arrays import Doubles, Ints
 from rnneval.gates.clusters import BATCHES, NATS, Columns, TooLittleTextError, batches, clusters_of, jackknife, ratio
@@ -22,8 +23,7 @@ from rnneval.records.run import Blocks, HowFar, Score
 _FEWEST = 4 * BATCHES  # blocks of a piece: a batch has four
 _MOST = 16  # pieces: more would make each interval wider
 _PROBABILITY = 0.95
-_BINS = 256  # places at which the change may turn
-_JOINED = (4, 8, 16)  # bins that are joined where the noise is measured: neighbours may depend on each other
+_JOINED = 16  # parts into which the blocks are joined where the noise is measured that AR(1) does not explain
 _MEDIAN_OF_SQUARES = 0.4549  # of a standard normal number
 _TURNS = 2.286  # 95 % quantile of the likelihood ratio of Banerjee and Wellner
 
@@ -91,42 +91,63 @@ def _turn(change: Doubles, tokens: Doubles, ends: Ints) -> Score:
     `ends`, `(n + 1,)`, are the distances at which the blocks begin, and the end. The change is taken to be
     nondecreasing, and its noise to be normal; at a jump the interval holds the truth more often than in 95 %.
     """
-    count = min(_BINS, change.size)
-    bounds = np.linspace(0, change.size, count + 1).astype(np.intp)
-    weights, nats = (np.add.reduceat(each, bounds[:-1]) for each in (tokens, change))
-    means = nats / weights
-
-    def error(below: int | None) -> float:
-        """Return the squared error of the best nondecreasing fit, which is at most 0 in the first `below` bins."""
-        if below is None:
-            fits = [isotonic_regression(means, weights=weights).x]
-        else:
-            parts = zip(np.split(means, [below]), np.split(weights, [below]), (np.minimum, np.maximum), strict=True)
-            fits = [side(isotonic_regression(y, weights=w).x, 0) for y, w, side in parts if y.size]
-        return float(np.dot(weights, np.square(means - np.concatenate(fits))))
-
-    worse = np.array([error(k) for k in range(count + 1)])
-    near = np.flatnonzero(worse - worse.min() <= _TURNS * _noise(nats, weights))
-    # The change may turn within a bin, and then fits at either end of it.
-    chosen = int(worse.argmin()), max(near[0] - 1, 0), min(near[-1] + 1, count)
-    value, low, high = (float(ends[bounds[k]]) for k in chosen)
+    fitted = _fitted(change, tokens) + _fitted(-change[::-1], tokens[::-1])[::-1]
+    best = int(fitted.argmax())
+    near = np.flatnonzero(fitted[best] - fitted <= _TURNS * tokens.mean() * _noise(change / tokens, best))
+    # The change may turn within a block, and then fits at either end of it.
+    chosen = best, max(near[0] - 1, 0), min(near[-1] + 1, change.size)
+    value, low, high = (float(ends[k]) for k in chosen)
     return Score(value=value, unit="tokens", low=low, high=high)
 
 
-def _noise(nats: Doubles, weights: Doubles) -> float:
-    """Return the variance of a mean of weight 1, by second differences of bins: no trend of the change is in them.
+def _fitted(nats: Doubles, weights: Doubles) -> Doubles:
+    """Return the squares that the best nondecreasing fit explains in the first 0, 1, … n blocks, `(n + 1,)`.
 
-    Bins are joined by 4, by 8 and by 16, since neighbours may resemble each other; the mean of the three is returned.
+    The fit is at most 0. Neighbours that decrease are pooled, and each level has the mean of its pool.
     """
-    return float(np.mean([_noise_of_joined(nats, weights, bins) for bins in _JOINED]))
+    pools: list[tuple[float, float, float]] = []  # nats and weight of each, and the squares explained up to it
+    explained = [0.0]
+    for total, weight in zip(nats.tolist(), weights.tolist(), strict=True):
+        while pools and pools[-1][0] * weight >= total * pools[-1][1]:
+            before = pools.pop()
+            total, weight = total + before[0], weight + before[1]  # noqa: PLW2901
+        explained.append((pools[-1][2] if pools else 0.0) + min(total, 0) ** 2 / weight)
+        pools.append((total, weight, explained[-1]))
+    return np.array(explained)
 
 
-def _noise_of_joined(nats: Doubles, weights: Doubles, bins: int) -> float:
-    whole = nats.size // bins * bins
-    nats, weights = (each[:whole].reshape(-1, bins).sum(axis=1) for each in (nats, weights))
-    means, parts = nats / weights, 1 / weights
-    squares = np.square(np.diff(means, 2)) / (parts[:-2] + 4 * parts[1:-1] + parts[2:])
-    return float(np.median(squares)) / _MEDIAN_OF_SQUARES
+def _noise(change: Doubles, at: int) -> float:
+    """Return the long-run variance of a change, `(n,)` blocks, near one of them.
+
+    It is measured on second differences, which hold no trend. First those of single blocks give the level of the noise
+    along the text. Then those at several lags give its autocorrelation, as if it were AR(1): P. Hall, I. Van Keilegom:
+    Using difference-based methods for inference in nonparametric regression with time series errors. JRSS B 65, 2003.
+    Last, those of joined blocks are taken where this correlation is filtered out (prewhitening: D. W. K. Andrews,
+    J. C. Monahan: An improved heteroskedasticity and autocorrelation consistent covariance matrix estimator.
+    Econometrica 60, 1992).
+    """
+    level = median_filter(_squares(change, 1, 1), change.size // 4, mode="reflect")
+
+    def relative(series: Doubles, joined: int, lag: int) -> float:
+        squares = _squares(series, joined, lag)
+        start = (level.size - squares.size) // 2
+        return float(np.median(squares / level[start : start + squares.size]))
+
+    lags = [lag for lag in (1, 2, 4, 8, 16) if lag <= change.size // 8]
+    correlations = np.linspace(0, 0.9, 91)
+    at_lags = correlations[:, None] ** lags
+    unlike = np.log([relative(change, 1, lag) for lag in lags] / ((1 - at_lags) * (3 - at_lags)))
+    correlation = correlations[unlike.var(axis=1).argmin()]
+    joined = change.size // _JOINED
+    left = relative(change[1:] - correlation * change[:-1], joined, joined) / (1 - correlation) ** 2
+    return float(left * level[min(max(at - 1, 0), level.size - 1)]) / _MEDIAN_OF_SQUARES
+
+
+def _squares(series: Doubles, joined: int, lag: int) -> Doubles:
+    """Return squared second differences at a lag, of means of joined neighbours: of white noise its variance."""
+    means: Doubles = sliding_window_view(series, joined).mean(axis=1)
+    differences = means[: -2 * lag] - 2 * means[lag:-lag] + means[2 * lag :]
+    return np.square(differences) * joined / 6 + np.finfo(float).eps  # no noise at all is no division by 0
 
 
 def growth(document: Ints, distance: Doubles, norms: Doubles) -> Score | None:

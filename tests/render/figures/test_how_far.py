@@ -16,7 +16,7 @@ def test_the_figure_of_both_losses_and_the_norms(ax):
     far = run.beside_reset.how_far
     figure = figures.figure_of(run)
     assert figure.name == "how_far"
-    assert figure.title == "Worse than guessing: Carrying the state helps up to 39,679 tokens, and costs from there"
+    assert figure.title == "Worse than guessing: Carrying the state helps up to 39,935 tokens, and costs from there"
     figure.draw(ax=ax)
     shown = {line.get_label(): line for line in ax.lines}
     for name, every in (("carried, with the change's interval", TOKENS), ("reset every 50 tokens", 50)):
