@@ -20,7 +20,7 @@ _MOST_NUMBERS = 1 << 26
 _FAR, _OTHER_SIZE = 1e9, 1e12  # costs of pairs
 _ROUNDING = 2e-5  # relative; weights that move by one unit in the last place move states by a tenth of it
 
-States = dict[str, NDArray[np.inexact[Any]]]
+ValuesByState = dict[str, NDArray[np.inexact[Any]]]
 """Values of each state after some tokens, `(tokens, numbers)`, real or complex, in the order in which layers run."""
 
 
@@ -34,24 +34,42 @@ def first_departure(
     if length > _MOST_TOKENS:
         return None
     ids = text.ids(start, start + length)
+    # A step around a module shows arrays of all layers, and the module itself the states of each: these pair with none.
+    shown = (True, False) if any(getattr(side.lm, "observer", None) for side in (first, second)) else (True,)
+    of_most_pairs = max((_departures(first, second, ids, start, observed) for observed in shown), key=len)
+    departures = [each for each in of_most_pairs if each is not None]
+    return min(departures, key=lambda each: each.token, default=None)
+
+
+def _departures(
+    first: CalledModel, second: CalledModel, ids: NDArray[np.int32], start: int, observed: bool
+) -> list[Departure | None]:
+    """Return where each pair of states departs, None of one that does not; no pairs where states are not seen.
+
+    The states are those that an observer sees, where a model has one, or else the arrays that are handed on.
+    """
     try:
-        (tokens, one), (others, other) = (_states(side, ids) for side in (first, second))
+        (tokens, one), (others, other) = (_states(side, ids, observed) for side in (first, second))
     except CheckpointError:
-        return None
+        return []
     common = np.intersect1d(tokens, others)
     one, other = (
         {name: values[np.searchsorted(seen, common)] for name, values in states.items()}
         for seen, states in ((tokens, one), (others, other))
     )
     pairs, paired_by = _paired(one, other)
-    best: Departure | None = None
+    departures: list[Departure | None] = []
     for name, match in pairs:
         difference = _differences(one[name], other[match])
         above = np.flatnonzero(~(difference <= _ROUNDING))
-        if above.size and (best is None or start + common[above[0]] < best.token):
-            token, relative = int(start + common[above[0]]), float(np.nan_to_num(difference[above[0]], posinf=1e30))
-            best = Departure(part=name, in_candidate=match, token=token, difference=relative, paired_by=paired_by)
-    return best
+        if not above.size:
+            departures.append(None)
+            continue
+        token, relative = int(start + common[above[0]]), float(np.nan_to_num(difference[above[0]], posinf=1e30))
+        departures.append(
+            Departure(part=name, in_candidate=match, token=token, difference=relative, paired_by=paired_by)
+        )
+    return departures
 
 
 def _differences(a: NDArray[np.inexact[Any]], b: NDArray[np.inexact[Any]]) -> Doubles:
@@ -60,7 +78,9 @@ def _differences(a: NDArray[np.inexact[Any]], b: NDArray[np.inexact[Any]]) -> Do
     return np.asarray(np.abs(a - b).max(axis=1, initial=0) / size)
 
 
-def _paired(one: States, other: States) -> tuple[list[tuple[str, str]], Literal["name", "order and shape", "values"]]:
+def _paired(
+    one: ValuesByState, other: ValuesByState
+) -> tuple[list[tuple[str, str]], Literal["name", "order and shape", "values"]]:
     """Pair the states of two models by name where all names are alike, else those of one size that begin nearest.
 
     An exporter may list states by their names. Before the first hand-over all but the wrong ones agree.
@@ -77,11 +97,11 @@ def _paired(one: States, other: States) -> tuple[list[tuple[str, str]], Literal[
     return same_size, "order and shape" if (np.diff(columns) > 0).all() else "values"
 
 
-def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
+def _states(side: CalledModel, ids: NDArray[np.int32], observed: bool) -> tuple[NDArray[np.int64], ValuesByState]:
     """Read ids in calls; return the tokens after which states are seen, and their values."""
     ids = ids if side.ids is None else side.ids[ids]
     lm = side.lm
-    if isinstance(lm, StepLM) and (lm.observer is None or not lm.mixable):
+    if isinstance(lm, StepLM) and (not observed or lm.observer is None or not lm.mixable):
         return _after_calls(side, lm, ids)
     scorer, start = lm.scorer(Shape(rows=1, segment=side.segment), padded=False, sees="states"), lm.start()[None]
     if getattr(lm, "moved", ()) or len(ids) * start.size > _MOST_NUMBERS:
@@ -97,7 +117,7 @@ def _states(side: CalledModel, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64
     return np.arange(len(ids)), {key: np.concatenate(rows).astype(np.float64) for key, rows in parts.items()}
 
 
-def _after_calls(side: CalledModel, lm: StepLM, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], States]:
+def _after_calls(side: CalledModel, lm: StepLM, ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], ValuesByState]:
     """Return the arrays of a step function's state after each call."""
     start = lm.initial_state(1)
     paths, state = [leaf.path for leaf in lm.leaves if leaf.kind == "state"], start

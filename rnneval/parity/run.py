@@ -122,16 +122,27 @@ def _require_right(lm: LanguageModel, segment: int, options: ParityOptions) -> N
 
 
 def _rounding_alone(readings: list[SelfReading]) -> tuple[list[SelfReading], list[Warning]]:
-    """Leave out readings in other calls that moved numbers do not explain: the reference is wrong in such calls."""
-    of_numbers = [float(each.columns.kl.max()) for each in readings if not each.in_other_calls]
+    """Leave out readings that are not finite, or that moved numbers do not explain: there the reference is wrong.
+
+    Raises:
+        CheckpointError: no reading is finite, so nothing is known of the rounding of the reference.
+    """
+    finite = [each for each in readings if each.columns.not_finite is None]
+    if readings and not finite:
+        kinds = ", ".join(each.kind for each in readings)
+        raise CheckpointError(f"the reference's logits are not finite in {kinds}: its rounding cannot be measured")
+    of_numbers = [float(each.columns.kl.max()) for each in finite if not each.in_other_calls]
     most = _FAR_ABOVE * max([*of_numbers, LEAST_LIMIT]) if of_numbers else np.inf
     rounding, warnings = [], []
     for each in readings:
-        if (largest := each.columns.kl.max()) <= most:
+        largest = each.columns.kl.max() if each in finite else np.nan
+        if largest <= most:
             rounding.append(each)
-        else:
-            message = f"the reference differs from itself in {each.kind} by {largest:.1e} nats, which is no rounding"
-            warnings.append(Warning(code="parity-floor", message=f"{message}: not in the floor; see rnneval check"))
+            continue
+        by = f"differs from itself in {each.kind} by {largest:.1e} nats, which is no rounding"
+        message = by if each in finite else f"has logits that are not finite in {each.kind}"
+        message = f"the reference {message}: not in the floor; see rnneval check"
+        warnings.append(Warning(code="parity-floor", message=message))
     return rounding, warnings
 
 

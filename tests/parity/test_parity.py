@@ -267,6 +267,23 @@ def test_a_reference_that_is_wrong_in_longer_calls_does_not_raise_the_floor(hand
     assert any("in calls of 37" in each.message for each in found.warnings)
 
 
+@pytest.mark.parametrize("calls", [(37,), (1, 37)])
+def test_a_reading_of_the_floor_that_is_not_finite_is_left_out_and_said(calls) -> None:
+    """The reference overflows in calls of some lengths; the candidate is another model of the same numbers."""
+    model = Leaky()
+
+    def step(ids, state):
+        logits, after = model.step(ids, state)
+        return np.where(ids.shape[1] in calls and ids.shape[0] == 1, np.nan, logits).astype(np.float32), after
+
+    begin = lambda rows: (np.zeros((rows, UNITS), np.float32), np.zeros((rows, 1), np.int32))  # noqa: E731
+    reference = rnneval.from_step(step, begin, vocabulary=VOCABULARY)
+    found = rnneval.parity(reference, Leaky().lm(), string=_text(9_000), check=False)
+    left_out = [each.message for each in found.warnings if "not finite in calls of" in each.message]
+    assert len(left_out) == len(calls)
+    assert (found.verdict, np.isfinite(found.floor.limit)) == ("pass", True)
+
+
 def test_a_short_text_is_inconclusive_and_says_what_is_needed() -> None:
     found = _parity(Leaky(noise=1e-3).lm(), string=_text(500))
     assert (found.verdict, found.kl.low) == ("inconclusive", None)
