@@ -7,6 +7,7 @@ inputs that a pairing names.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
@@ -63,7 +64,7 @@ class OnnxGraph:
     probabilities: bool
     loosened: bool = False  # whether the file fixes the number of tokens, and the graph computes with any other
 
-    @property
+    @cached_property
     def outputs(self) -> list[str]:
         """The outputs that may be a state."""
         return [name for name in self.shapes if name not in {port.name for port in self.states}]
@@ -109,13 +110,14 @@ class OnnxGraph:
         feed = {self.ids.name: self._arranged(_as_input(ids, self.ids, self.width))}
         feed |= {port.name: np.asarray(state[port.name], port.dtype) for port in self.states}
         feed |= {port.name: self._arranged(_extra(port, self.ids, ids.shape, state[_PAST])) for port in self.extras}
+        names = [self.logits, *self.outputs] if self.logits else [each.name for each in self.session.get_outputs()]
         try:
-            outputs: list[NDArray[Any]] = self.session.run(None, feed)
+            outputs: list[NDArray[Any]] = self.session.run(names, feed)
         except Exception as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
             seen = f"onnxruntime cannot run the graph on {shapes}: {type_and_message(error)[:300]}"
             raise CheckpointError(f"{self.file.path}: {seen}") from error
-        return dict(zip((each.name for each in self.session.get_outputs()), outputs, strict=True))
+        return dict(zip(names, outputs, strict=True))
 
     def _arranged(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array `(rows, time, …)` with the axes of the ids."""
@@ -134,10 +136,9 @@ class GraphStep:
     def __call__(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Read ids `(rows, time)` from a state, in one call or token by token."""
         length = 1 if self.graph.by_token else self.graph.tokens or ids.shape[1]
-        pieces = np.split(ids, np.arange(length, ids.shape[1], length), axis=1)
         logits, kept = [], dict(state)
-        for piece in pieces:
-            scores, outputs = self.graph.call(piece, kept)
+        for at in range(0, ids.shape[1], length):
+            scores, outputs = self.graph.call(ids[:, at : at + length], kept)
             logits.append(scores)
             kept = self.carried(kept, outputs)
         return np.concatenate(logits, axis=1), kept

@@ -154,12 +154,17 @@ def test_a_graph_of_one_token_is_judged_by_loss(tmp_path):
     assert "give --text with more than 4,000 tokens" in wiring.reason
 
 
+@pytest.fixture(scope="module")
+def written():
+    """What a model draws from its own predictions: no pairs predict it better than those by which it was drawn."""
+    return "".join(VOCABULARY[each] for each in zoo.by_hand(zoo.lstm(seed=2), length=16_000)[0])
+
+
 @pytest.mark.parametrize(("outputs", "verdict"), [((), "pass"), (EXCHANGED, "fail")], ids=["right", "crossed"])
-def test_the_loss_on_a_text_that_the_model_wrote_judges_pairs(outputs, verdict, tmp_path):
+def test_the_loss_on_a_text_that_the_model_wrote_judges_pairs(outputs, verdict, written, tmp_path):
     model = zoo.lstm(outputs=outputs, time=1, one_token=True, seed=2)
-    written, _ = zoo.by_hand(model, length=16_000)  # no pairs predict it better than those by which it was drawn
     text = tmp_path / "text.txt"
-    text.write_text("".join(VOCABULARY[each] for each in written))
+    text.write_text(written)
     wiring = checked(model, tmp_path, text=text)
     assert wiring.verdict == verdict, wiring.reason
     said = "confirmed by loss" if verdict == "pass" else "h0_in needs c0_out and gets h0_out; c0_in needs h0_out"
