@@ -42,6 +42,7 @@ class Port:
     name: str
     dtype: type[Any]
     sizes: tuple[_Size, ...]  # a number, the name of a symbol, or None
+    default: NDArray[Any] | None = field(default=None, compare=False, repr=False)  # that the file has for an input
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +87,14 @@ class OnnxGraph:
         return self.dtypes[into] == self.dtypes[output] and _alike(self.shapes[into], self.shapes[output])
 
     def start(self, rows: int, past: int = 0) -> dict[str, NDArray[Any]]:
-        """Return zeros for every input that takes a state; `past` is the number of tokens before."""
+        """Return the default of every input that takes a state, else zeros; `past` is the number of tokens before."""
         rows = self.rows or rows
         batch = dict(zip(self.axes, self.ids.sizes, strict=False)).get("r")
-        state = {port.name: np.zeros(_shape(port, batch, rows, past), port.dtype) for port in self.states}
+        state = {}
+        for port in self.states:
+            state[port.name] = np.zeros(_shape(port, batch, rows, past), port.dtype)
+            if port.default is not None and port.default.size:
+                state[port.name][:] = port.default
         return state | ({_PAST: np.full(rows, past, np.int64)} if self.extras else {})
 
     def call(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
@@ -215,9 +220,10 @@ def recognised(file: GraphFile, *, vocabulary: int | None = None, states: Iterab
 def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: frozenset[str]) -> OnnxGraph:
     """Recognise inputs and outputs by two trial calls."""
     inputs, outputs = ([_port(file, each) for each in ports] for ports in (session.get_inputs(), session.get_outputs()))
+    inputs += _with_default(file, session, outputs)
     named = [port for port in inputs if port.name not in states]
-    ids = _ids(file, [port for port in named if not filling(port, None)], vocabulary)
-    extras = tuple(port for port in named if port is not ids and filling(port, ids))
+    ids = _ids(file, [port for port in named if port.default is None and not filling(port, None)], vocabulary)
+    extras = tuple(port for port in named if port is not ids and port.default is None and filling(port, ids))
     taking = tuple(port for port in inputs if port is not ids and port not in extras)
     width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2
     blank = OnnxGraph(
@@ -249,16 +255,48 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     logits = min(candidates, key=unlikely)
     scores = first[logits]
     sums = bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1, dtype=np.float64), 1, atol=1e-3))
-    rest = {name: array for name, array in first.items() if name != logits}
+    possible = {name: array for name, array in first.items() if name != logits}
+    taking = tuple(port for port in taking if port.name in states or _is_state(file, port, start[port.name], possible))
+    known = {port.name: start[port.name] for port in taking} | possible
     return replace(
         blank,
+        states=taking,
         logits=logits,
-        shapes={name: array.shape for name, array in {**start, **rest}.items() if name != _PAST},
-        dtypes={name: array.dtype for name, array in {**start, **rest}.items() if name != _PAST},
+        shapes={name: array.shape for name, array in known.items()},
+        dtypes={name: array.dtype for name, array in known.items()},
         width=scores.shape[-1],
         last_only=leads[logits] != whole,
         probabilities=sums and scores.shape[-1] > 1,
     )
+
+
+def _with_default(file: GraphFile, session: Any, outputs: Sequence[Port]) -> list[Port]:
+    """Return the inputs for which the file has a default, and whose declared type and sizes are those of an output."""
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in file.model.graph.initializer}
+    ports = []
+    for declared in session.get_overridable_initializers():
+        port, default = _port(file, declared), numpy_helper.to_array(stored[declared.name])
+        sizes = tuple(size if at <= 1 else at for size, at in zip(port.sizes, default.shape, strict=True))
+        if any(port.dtype == each.dtype and _may_be(sizes, each.sizes) for each in outputs):
+            ports.append(replace(port, sizes=sizes, default=default))
+    return ports
+
+
+def _is_state(file: GraphFile, port: Port, start: NDArray[Any], outputs: Arrays) -> bool:
+    """Return whether an input takes a state: what has a default may be a weight, and one number is a setting.
+
+    Raises:
+        CheckpointError: it is a setting without a default, as a temperature may be.
+    """
+    if any(start.dtype == array.dtype and _alike(start.shape, array.shape) for array in outputs.values()):
+        return True
+    if port.default is None and start.size and math.prod(size for size in port.sizes if isinstance(size, int)) == 1:
+        seen = f"{port.name} {port.sizes} takes one number, which no output gives and for which the file has no default"
+        append = f"model.graph.initializer.append(onnx.numpy_helper.from_array(array, {port.name!r}))"
+        raise CheckpointError(f"{file.path}: {seen}: add one by {append}, or export the graph without it")
+    return port.default is None
 
 
 def _trials(graph: OnnxGraph, outputs: Sequence[Port]) -> tuple[OnnxGraph, list[dict[str, NDArray[Any]]]]:
@@ -273,7 +311,8 @@ def _trials(graph: OnnxGraph, outputs: Sequence[Port]) -> tuple[OnnxGraph, list[
         orders.sort(key=lambda axes: sum(sizes[axes.index("r")] not in port.sizes for port in graph.states))
     computed = [size for port in outputs if len(port.sizes) == 3 for size in port.sizes[:2] if isinstance(size, int)]
     refused: list[CheckpointError] = []
-    for rows, tokens, axes in product((None, 1), dict.fromkeys([None, *computed, 1]), orders):
+    layouts = product(orders, dict.fromkeys([None, *computed, 1]), (None, 1))
+    for axes, tokens, rows in sorted(layouts, key=lambda layout: -layout.count(None)):  # what fixes least, first
         of = {"r": 1, "t": 1} | dict(zip(axes, sizes, strict=False))
         fixed = [size if isinstance(size, int) and size > 0 else None for size in (of["r"], of["t"])]
         layout = replace(graph, axes=axes, rows=fixed[0] or rows, tokens=fixed[1] or tokens)
@@ -363,6 +402,12 @@ def _shape(port: Port, batch: _Size, rows: int, past: int) -> tuple[int, ...]:
 def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
     """Return whether two shapes are equal but for an axis without numbers, which grows."""
     return len(one) == len(other) and all(a in (b, 0) for a, b in zip(one, other, strict=True))
+
+
+def _may_be(one: Sequence[_Size], other: Sequence[_Size]) -> bool:
+    """Return whether declared sizes may be equal."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or {type(a), type(b)} != {int} for a, b in pairs)
 
 
 def _as_input(ids: NDArray[np.int32], port: Port, width: int) -> NDArray[Any]:

@@ -133,6 +133,8 @@ def _assumptions(graph: OnnxGraph, pairing: Pairing) -> tuple[str, ...]:
     else:
         said.append(pairing.message)
     said += [f"{port.name} is filled with {filling(port, graph.ids)}" for port in graph.extras]
+    defaults = [port for port in graph.states if port.default is not None and port.default.any()]
+    said += [f"{port.name} begins with its default in the file" for port in defaults]
     if graph.loosened:
         said.append("the file fixes the number of tokens of a call; the graph computes with any, and is called so")
     if graph.tokens == 1:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 import rnneval
+from rnneval.errors import CheckpointError
 from rnneval.wiring.graphs import check, open_graph
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'rnneval[onnx]'")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'rnneval[onnx]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'rnneval[onnx]'")
 
 from tests.wiring.onnx import decays, zoo  # noqa: E402 - after the skips
 from tests.wiring.onnx.test_graphs import VOCABULARY  # noqa: E402 - after the skips
@@ -122,3 +124,36 @@ def test_features_as_wide_as_the_vocabulary_are_no_logits(tmp_path):
 @pytest.mark.parametrize(("fault", "verdict"), [("", "inconclusive"), ("dropped", "fail")])
 def test_a_graph_of_one_token_whose_ids_have_no_time_needs_a_text(fault, verdict, tmp_path):
     assert check(opened(decays.graph(axes="r", fault=fault), tmp_path)).verdict == verdict
+
+
+@pytest.mark.parametrize(("fault", "verdict"), [("", "pass"), ("crossed", "fail"), ("dropped", "fail")])
+def test_states_begin_with_the_defaults_that_the_file_has(fault, verdict, tmp_path):
+    model = decays.graph(**TWO, rows=1, fault=fault)
+    starts = np.random.default_rng(1).normal(size=(2, 1, 6)).astype(np.float32)
+    model.graph.initializer.extend(map(onnx.numpy_helper.from_array, starts, TWO["inputs"]))
+    lm = rnneval.from_onnx(zoo.saved(model, tmp_path), vocabulary=VOCABULARY)
+    assert rnneval.check(lm).verdict == verdict
+    assert {"slow begins with its default in the file", "fast begins with its default in the file"} <= {*lm.assumptions}
+    text = "".join(np.random.default_rng(0).choice([*VOCABULARY], 300))
+    ids = np.array([[[*VOCABULARY].index(letter) for letter in text]])
+    if not fault:  # onnxruntime takes the defaults itself where it is given ids alone
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        scores = session.run(["logits"], {"ids": ids[:, :-1]})[0][0].astype(np.float64)
+        losses = logsumexp(scores, axis=1) - scores[np.arange(len(scores)), ids[0, 1:]]
+        record = rnneval.evaluate(lm, string=text, check=False)
+        assert record.scores["cross_entropy"].value == pytest.approx(losses.mean(), abs=2e-6)
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_a_temperature_is_no_state_and_needs_a_default(default, tmp_path):
+    model = decays.graph(**TWO)
+    for node in model.graph.node:
+        node.output[:] = ["cold" if name == "logits" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Mul", ["cold", "temperature"], ["logits"]))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("temperature", onnx.TensorProto.FLOAT, [1]))
+    if default:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.float32), "temperature"))
+        assert check(opened(model, tmp_path)).verdict == "pass"
+        return
+    with pytest.raises(CheckpointError, match=r"temperature .*takes one number, which no output gives"):
+        opened(model, tmp_path)
