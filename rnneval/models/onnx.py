@@ -63,12 +63,18 @@ class OnnxGraph:
     tokens: int | None  # the number of tokens of a call, where it is fixed
     last_only: bool  # whether there are logits after the last token of a call alone
     probabilities: bool
+    flat: bool  # whether the logits have one axis for tokens and rows
     loosened: bool = False  # whether the file fixes the number of tokens, and the graph computes with any other
 
     @cached_property
     def outputs(self) -> list[str]:
         """The outputs that may be a state."""
         return [name for name in self.shapes if name not in {port.name for port in self.states}]
+
+    @cached_property
+    def scales_calls(self) -> bool:
+        """True if it has dynamic int8, with one scale for all numbers of a call."""
+        return any(node.op_type.startswith("DynamicQuantize") for node in self.file.model.graph.node)
 
     @property
     def by_token(self) -> bool:
@@ -122,6 +128,8 @@ class OnnxGraph:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
             seen = f"onnxruntime cannot run the graph on {shapes}: {type_and_message(error)[:300]}"
             raise CheckpointError(f"{self.file.path}: {seen}") from error
+        if self.flat:
+            outputs[0] = outputs[0].reshape(*feed[self.ids.name].shape[:2], -1)
         return dict(zip(names, outputs, strict=True))
 
     def _arranged(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -137,6 +145,11 @@ class GraphStep:
 
     graph: OnnxGraph
     pairs: Mapping[str, str]  # the output that each input of a state gets, "" for zeros
+
+    @property
+    def scales_calls(self) -> bool:
+        """True if the graph has one scale for all numbers of a call."""
+        return self.graph.scales_calls
 
     def __call__(self, ids: NDArray[np.int32], state: Arrays) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Read ids `(rows, time)` from a state, in one call or token by token."""
@@ -228,7 +241,7 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     width = ids.sizes[-1] if len(ids.sizes) == 3 else vocabulary or 2
     blank = OnnxGraph(
         file=file, session=session, ids=ids, logits="", states=taking, extras=extras, axes="", shapes={}, dtypes={},
-        width=int(width or 2), rows=None, tokens=None, last_only=False, probabilities=False,
+        width=int(width or 2), rows=None, tokens=None, last_only=False, probabilities=False, flat=False,
     )  # fmt: skip
     blank, trials = _trials(blank, outputs)
     count, first = blank.rows or 2, trials[0]
@@ -236,9 +249,10 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
     whole = [tuple(count if axis == "r" else time for axis in blank.axes) for time in times]
     last = [tuple(count for axis in blank.axes if axis == "r")] * len(times)
     kept = [tuple(count if axis == "r" else 1 for axis in blank.axes)] * len(times)
+    flat = [(count * time,) for time in times]
     leads = {name: [trial[name].shape[:-1] for trial in trials] for name, array in first.items() if array.ndim}
     floats = [name for name in leads if first[name].dtype.kind == "f"]
-    candidates = [name for name in floats if leads[name] in (whole, last, kept)]
+    candidates = [name for name in floats if leads[name] in (whole, last, kept, flat)]
     start = blank.start(count)
     wide = ids.sizes[2] if len(ids.sizes) == 3 else vocabulary
     sources = {name: _sources(file.model.graph, name) for name in candidates}
@@ -247,13 +261,13 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         array = first[name]
         taken = any(_alike(state.shape, array.shape) for state in start.values())
         read_on = any(sources[name] < sources[other] for other in candidates)
-        return "logits" not in name.lower(), array.ndim <= len(blank.axes), array.shape[-1] != wide, taken, read_on
+        return "logits" not in name.lower(), array.shape[-1] != wide, taken, array.ndim <= len(blank.axes), read_on
 
     if not candidates:
         listed = ", ".join(f"{name} {array.shape}" for name, array in first.items())
         raise CheckpointError(f"{file.path}: no output is logits (rows, time, V): it has {listed}")
     logits = min(candidates, key=unlikely)
-    scores = first[logits]
+    scores, lead = first[logits], leads[logits]
     sums = bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1, dtype=np.float64), 1, atol=1e-3))
     possible = {name: array for name, array in first.items() if name != logits}
     taking = tuple(port for port in taking if port.name in states or _is_state(file, port, start[port.name], possible))
@@ -265,8 +279,9 @@ def _recognised(file: GraphFile, session: Any, vocabulary: int | None, states: f
         shapes={name: array.shape for name, array in known.items()},
         dtypes={name: array.dtype for name, array in known.items()},
         width=scores.shape[-1],
-        last_only=leads[logits] != whole,
+        last_only=lead in (last, kept) and lead != whole,
         probabilities=sums and scores.shape[-1] > 1,
+        flat=lead == flat and lead not in (whole, last),
     )
 
 

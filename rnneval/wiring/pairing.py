@@ -30,6 +30,7 @@ _CUTS = ((4, 12), (1,) * 16, (7, 9))
 _TOKENS = 16
 _PAST_TOKENS = 3  # for which a cache that grows has random keys and values
 _MOST_PERMUTATIONS = 5000
+_TIMES_SCALE = 4  # the noise of dynamic int8, whose scale depends on all numbers of a call
 _BATCHES = 8
 LEAST_TOKENS = 4000
 """Tokens of a text by whose loss pairs are judged."""
@@ -114,6 +115,8 @@ def by_names(inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
         {'h0_in': 'h0_out', 'c0_in': 'c0_out'}
         >>> by_names(["h_0", "state"], ["h_n", "stateN"]), by_names(["a", "b"], ["a1", "b1"])
         ({'h_0': 'h_n', 'state': 'stateN'}, {})
+        >>> by_names(["past_key_values.0.key", "past_key_values.0.value"], ["present.0.value", "present.0.key"])
+        {'past_key_values.0.key': 'present.0.key', 'past_key_values.0.value': 'present.0.value'}
     """
     partners, pairs = [_key(name, drop="n") for name in outputs], []
     for drop in ("", "0"):
@@ -125,7 +128,7 @@ def by_names(inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
 
 def _key(name: str, drop: str) -> tuple[str, ...]:
     """Return the words of a name but for those that say read or written; `drop` ends it: `h0` begins, `hn` ends."""
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("past_key_values", "past")
     words = [word for word in re.findall(r"[a-z]+|\d+", split) if word not in _ROLES]
     if drop and words and words[-1] == drop:
         words.pop()
@@ -235,7 +238,16 @@ class _Reader:
     def tolerance(self) -> float:
         """The largest difference that is rounding."""
         half = "float16" if any(dtype == np.float16 for dtype in self.graph.dtypes.values()) else ""
-        return Limits.of_noise(5 * HALF_TYPES[half] if half else ASSUMED_NOISE, half=half).tolerance
+        rounding = Limits.of_noise(5 * HALF_TYPES[half] if half else ASSUMED_NOISE, half=half).tolerance
+        return max(rounding, _TIMES_SCALE * self._noise_of_scales()) if self.graph.scales_calls else rounding
+
+    def _noise_of_scales(self) -> float:
+        """Return how far other rows and later tokens of a call move the logits of the first row, by their scale."""
+        kept = _TOKENS if self.graph.last_only else _TOKENS // 2
+        others = other_ids(self.ids, self.graph.width)
+        others[0, :kept] = self.ids[0, :kept]
+        moved = as_logits([self.graph.call(others, self.graph.start(self.rows))[0]])[0]
+        return float(differences(moved[:1, :kept], self.whole[:1, :kept], self.spread).max())
 
     def distance(self, pairs: OutputOf, cuts: Sequence[Sequence[int]] = _CUTS[:1], **moved: Any) -> float:
         """Return the largest difference between one call and several, in units of the context spread."""

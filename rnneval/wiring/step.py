@@ -106,7 +106,7 @@ def _tested(lm: StepLM, seed: int, *, scaled: bool) -> tuple[StepLM, str, dict[s
     """
     step, types = step_of(lm), [str(getattr(leaf.like, "dtype", "")) for leaf in lm.leaves]
     half = next((half for half in HALF_TYPES if any(half in each for each in types)), "") or (step.half if step else "")
-    scaled = scaled or (step is not None and step.scales_calls)
+    scaled = scaled or getattr(lm.function.step, "scales_calls", False)
     if half and step is not None and (wide := step.widened(lm, "float32")) is not None:
         why = f"; tested as a copy in float32, since {half} hides faults"
         return wide, why, run_behaviour(_subject(wide, seed, scaled=scaled))
@@ -178,7 +178,8 @@ def _finding(lm: StepLM, name: str, oracle: TestResult, declared: Declarations) 
     module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
     function = inspect.unwrap(type(module).forward if module is not None else step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    spot = Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
+    ours = str(getattr(function, "__module__", "")).startswith("rnneval.")  # a graph's step is no line of its author
+    spot = Spot() if code is None or ours else Spot(file=code.co_filename, line=code.co_firstlineno)
     return finding_of(
         TESTS[name].fault, Detection(sentence=sentence, severity="warning" if by_design else None, at=spot)
     )

@@ -32,6 +32,7 @@ def weights_of(units: int) -> dict[str, np.ndarray]:
 def stored(kind: np.dtype[Any], units: int) -> dict[str, np.ndarray]:
     weights = {name: array.astype(kind) for name, array in weights_of(units).items()}
     weights |= {"slow rate": kind.type(SLOW), "fast rate": kind.type(FAST), "none": kind.type(0), "some": kind.type(1)}
+    weights["flat"] = np.array([-1, V])
     return weights | {str(n): np.array(n) for n in (-1, 0, 1)} | {f"[{n}]": np.array([n]) for n in (-1, 0, 1, 2)}
 
 
@@ -90,7 +91,8 @@ def graph(
     """Return a graph; without a third input it does not count, and with one alone both sums are stacked in it.
 
     `axes` are those of the ids: r for rows, t for tokens. `extra` is an input (`mask`, `labels` or `style`), or
-    `features`, an output before the logits, or logits after the `last` token alone (`last alone`: with three axes).
+    `features`, an output before the logits, or logits after the `last` token alone (`last alone`: with three axes), or
+    logits with one axis for rows and tokens (`flat`).
     `fault` is `crossed`, `dropped` (slow stays) or `stuck` (it never counts).
     """
     run = Nodes()
@@ -113,6 +115,8 @@ def graph(
     if extra in {"last", "last alone"}:
         logits = run("Gather", logits, "-1" if extra == "last" else "[-1]", axis=1)
     results = [logits if extra == "last" else run.arranged(logits, axes, back=True), *news]
+    if extra == "flat":
+        results[0] = run("Reshape", results[0], "flat")
     sizes = [{"r": rows, "t": time}[axis] for axis in axes]
     state = [dtype, ([2] if len(inputs) == 1 else []) + ([units] if axes == "t" else [rows, units])]
     kinds = [state, state, [INT64, [rows]]][: len(inputs)]
@@ -120,7 +124,7 @@ def graph(
     ports = [["ids", dtype, [*sizes, V]] if one_hot else ["ids", ids, sizes]]
     ports += [[extra, *others[extra]]] if extra in others else []
     ports += [[name, *kind] for name, kind in zip(inputs, kinds, strict=True)]
-    shape = [*{"last": [rows], "last alone": [rows, 1]}.get(extra, sizes), V]
+    shape = [*{"last": [rows], "last alone": [rows, 1], "flat": ["all"]}.get(extra, sizes), V]
     out_ports = [[name, *kind] for name, kind in zip(outputs, [[dtype, shape], *kinds], strict=False)]
     if extra == "features":
         results.insert(0, sums[0])

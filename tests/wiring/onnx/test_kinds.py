@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'r
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'rnneval[onnx]'")
 
 from tests.wiring.onnx import decays, zoo  # noqa: E402 - after the skips
-from tests.wiring.onnx.test_graphs import VOCABULARY  # noqa: E402 - after the skips
+from tests.wiring.onnx.test_graphs import EXCHANGED, VOCABULARY  # noqa: E402 - after the skips
 
 TWO = {"inputs": ["slow", "fast"]}
 FLAT = {"inputs": ["state"], "outputs": ["logits", "new_state"]}
@@ -25,9 +25,14 @@ KINDS = {
     "tokens first, fixed": {"axes": "tr", "rows": 1, "time": 5, **TWO},
     "last token": {"extra": "last"}, "last token, one row": {"extra": "last", "rows": 1},
     "last token of three axes": {"extra": "last alone"},
+    "flat logits": {"extra": "flat"}, "flat logits, tokens first": {"extra": "flat", "axes": "tr", **TWO},
     "mask": {"extra": "mask"}, "labels": {"extra": "labels"}, "style": {"extra": "style"},
     "dots": {"inputs": ["cache.0", "cache.1"], "outputs": ["logits", "new_cache.0", "new_cache.1"]},
     "conv and ssm": {"inputs": ["conv_state", "ssm_state"], "outputs": ["y", "conv_state_out", "ssm_state_out"]},
+    "keys and values": {
+        "inputs": ["past_key_values.0.key", "past_key_values.0.value"],
+        "outputs": ["logits", "present.0.key", "present.0.value"],
+    },
     "begins and ends": {"inputs": ["h0", "c0", "n0"], "outputs": ["logits", "hn", "cn", "nn"]},
 }  # fmt: skip
 
@@ -54,7 +59,9 @@ def test_right_states_pass_and_others_are_named(kind, fault, tmp_path):
     assert said in (wiring.findings[0].message if fault else wiring.reason)
 
 
-@pytest.mark.parametrize("kind", ["float ids", "one-hot", "tokens first", "no rows", "style", "mask", "last token"])
+@pytest.mark.parametrize(
+    "kind", ["float ids", "one-hot", "tokens first", "no rows", "style", "mask", "last token", "flat logits"]
+)
 def test_losses_of_every_kind_are_those_of_a_loop_by_hand(kind, tmp_path):
     drawn = np.random.default_rng(3).integers(0, zoo.V, 600)
     text = tmp_path / "text.txt"
@@ -121,6 +128,19 @@ def test_features_as_wide_as_the_vocabulary_are_no_logits(tmp_path):
     )
 
 
+def test_the_state_of_a_decoder_is_not_taken_for_logits(tmp_path):
+    run, weights = decays.Nodes(), {name: np.ones((1, 3 * zoo.UNITS, zoo.UNITS), np.float32) for name in "WR"}
+    weights |= {"table": np.ones((zoo.V, zoo.UNITS)), "out": np.ones((zoo.UNITS, zoo.V)), "axis": np.array([0])}
+    embedded = run("Gather", "table", "ids")
+    run.append(onnx.helper.make_node("GRU", [embedded, "W", "R", "", "", "h"], ["", "new"], hidden_size=zoo.UNITS))
+    values = ["new", run("MatMul", run("Squeeze", "new", "axis"), "out")]
+    state = [onnx.TensorProto.FLOAT, [1, 1, zoo.UNITS]]
+    ports = [["ids", onnx.TensorProto.INT64, [1, 1]], ["h", *state]]
+    outputs = [["hidden", *state], ["output", onnx.TensorProto.FLOAT, [1, zoo.V]]]
+    graph = opened(decays.model_of(run, ports, outputs, values, weights), tmp_path).graph
+    assert (graph.logits, graph.width, graph.outputs) == ("output", zoo.V, ["hidden"])
+
+
 @pytest.mark.parametrize(("fault", "verdict"), [("", "inconclusive"), ("dropped", "fail")])
 def test_a_graph_of_one_token_whose_ids_have_no_time_needs_a_text(fault, verdict, tmp_path):
     assert check(opened(decays.graph(axes="r", fault=fault), tmp_path)).verdict == verdict
@@ -157,3 +177,15 @@ def test_a_temperature_is_no_state_and_needs_a_default(default, tmp_path):
         return
     with pytest.raises(CheckpointError, match=r"temperature .*takes one number, which no output gives"):
         opened(model, tmp_path)
+
+
+@pytest.mark.parametrize(("outputs", "rules"), [(zoo.outputs_of(), []), (EXCHANGED, ["crossed-state"])])
+def test_pairs_are_judged_above_the_scales_of_dynamic_int8(outputs, rules, tmp_path):
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    quantization.quantize_dynamic(zoo.saved(zoo.lstm(outputs=outputs), tmp_path), tmp_path / "int8.onnx")
+    graph = open_graph(tmp_path / "int8.onnx", vocabulary=VOCABULARY)
+    declared = check(graph, declare=["scaled=call"]).findings
+    assert [finding.rule for finding in declared if finding.severity == "error"] == rules
+    undeclared = check(graph).findings[0]
+    assert "declare scaled=call if that is meant" in undeclared.message
+    assert undeclared.file is None  # a graph has no line
