@@ -18,10 +18,10 @@ WINDOW            Model(the last N ids → one prediction)         WindowAdapter
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import keras
 import tensorflow as tf
@@ -35,6 +35,9 @@ STATE_NAME = re.compile(r"((initial|hidden|rnn|prev)_)?states?|hiddens?|memory|c
 _LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
 _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
 _MOST_NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of large vocabularies fit into memory
+
+
+BesideIds = Literal["ids and state", "ids and states"]
 
 
 class StateContract(IntEnum):
@@ -88,6 +91,10 @@ class Adapter:
         """Read ids `(batch, time)`, one array for each of the model's texts, from a state as the model returned it."""
         raise NotImplementedError
 
+    def called_again(self, ids: Sequence[Any], state: Any) -> "tuple[Adapter, Answer]":
+        """Give a model the state that it returned; return the way in which it took it, and what it answered."""
+        return self, self(ids, state)
+
     def read(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
         """Read `(batch, time)` ids from a state, given and returned as its tensors; None is the model's own start."""
         state = None
@@ -136,24 +143,44 @@ class SignatureAdapter(Adapter):
     spread: bool  # whether `*states` takes the state
     more_texts: tuple[str, ...]  # other arguments without a default
     pair_of: Literal["two texts", "ids and state"] | None = None  # what the first argument holds, if it is a pair
-    later: Literal["ids and state", "ids and states"] | None = None
+    later: BesideIds | None = None
     """What the first argument holds in each call but the first: (ids, state), or (ids, \\*states)."""
+    state_at: int | None = None  # which of the values beside the logits is the state; None where all are
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model, and divide what it returns into logits and state."""
+        logits, values = self._returned(ids, state)
+        return Answer(logits, _joined(values) if self.state_at is None else values[self.state_at])
+
+    def called_again(self, ids: Sequence[Any], state: Any) -> tuple[Adapter, Answer]:
+        """Give a model the state that it returned; return the way in which it took it, and what it answered.
+
+        Where no argument takes a state, a tuple with the ids may. Beside the state may be attention weights or a second
+        output: where the model fails with all values, it is given each of them alone.
+        """
+        for way in self._ways(ids, state):
+            with suppress(Exception):  # the author's code may raise anything where it is not called as it was meant
+                return way, way(ids, state if way.state_at is None else way(ids, None).state)
+        return super().called_again(ids, state)
+
+    def _ways(self, ids: Sequence[Any], state: Any) -> "Iterator[SignatureAdapter]":
+        """Yield the ways in which a model may take what it returned."""
+        if self.takes_states:
+            yield self
+            _, values = self._returned(ids, None)
+            yield from (replace(self, state_at=at) for at in range(len(values)) if values[1:])
+        elif self.texts == 1 and state is not None:
+            yield from (replace(self, later=later, takes_states=True) for later in get_args(BesideIds))
+
+    def _returned(self, ids: Sequence[Any], state: Any) -> tuple[Any, list[Any]]:
         positional, named = self._arguments(ids, state)
         return _divided(call_model(self.model, positional, named), ids[0], self.state_names)
-
-    def beside_ids(self) -> "Iterator[SignatureAdapter]":
-        """Yield the ways to hand a state back in a tuple with the ids, where no argument takes it."""
-        if not self.takes_states and self.texts == 1:
-            yield replace(self, later="ids and state", takes_states=True)
-            yield replace(self, later="ids and states", takes_states=True)
 
     @property
     def sentence(self) -> str:
         """The contract, as a sentence for the record."""
-        return f"states argument: call takes {' and '.join([*self.state_names, *self.flags])}"
+        said = f"states argument: call takes {' and '.join([*self.state_names, *self.flags])}"
+        return said if self.state_at is None else f"{said}; value {self.state_at + 1} beside the logits is the state"
 
     def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
         texts, names = self._encoded(ids), self.state_names
@@ -206,7 +233,10 @@ class GraphAdapter(Adapter):
         returned = call_model(self.model if fits else self.model.call, arguments, named)
         if self.state_places:
             return self._with_states(returned)
-        return _divided(returned, ids[0]) if len(keras.tree.flatten(returned)) > 1 else Answer(returned)
+        if len(keras.tree.flatten(returned)) == 1:
+            return Answer(returned)
+        logits, values = _divided(returned, ids[0])
+        return Answer(logits, _joined(values))
 
     def _with_states(self, returned: Any) -> Answer:
         """Divide what a graph with inputs for states returned.
@@ -234,20 +264,19 @@ def single_place(wanted: list[bool]) -> int:
     return wanted.index(True) if sum(wanted) == 1 else 0
 
 
-def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:
-    """Divide a returned value into logits and state; `names` are those of the arguments that take the state."""
+def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> tuple[Any, list[Any]]:
+    """Divide a returned value into logits and other values; `names` are those of the arguments that take the state."""
     if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
         returned = {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
     if isinstance(returned, Mapping):
         return _divided_by_key(returned, ids, names)
     if not isinstance(returned, (tuple, list)) or not returned:
-        return Answer(returned)
+        return returned, []
     at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
-    rest = [part for i, part in enumerate(returned) if i != at]
-    return Answer(returned[at], (rest[0] if len(rest) == 1 else rest) if rest else None)
+    return returned[at], [part for i, part in enumerate(returned) if i != at]
 
 
-def _divided_by_key(returned: Mapping[str, Any], ids: Any, names: Sequence[str]) -> Answer:
+def _divided_by_key(returned: Mapping[str, Any], ids: Any, names: Sequence[str]) -> tuple[Any, list[Any]]:
     """Divide a mapping: logits by a usual key, or by their shape; the state is all others, or the one named as such."""
     alike = (key for key, part in returned.items() if _looks_like_logits(part, ids))
     of_logits = next((key for key in _LOGIT_KEYS if key in returned), None) or next(alike, next(iter(returned)))
@@ -257,7 +286,12 @@ def _divided_by_key(returned: Mapping[str, Any], ids: Any, names: Sequence[str])
     state: Any = others
     if len(others) == 1 or (len(names) == 1 and len(named) == 1):
         state = others[(named or list(others))[0]]
-    return Answer(returned[of_logits], state if keras.tree.flatten(state) else None)
+    return returned[of_logits], [state] if keras.tree.flatten(state) else []
+
+
+def _joined(values: list[Any]) -> Any:
+    """Return the state that values beside the logits are, None if there are none."""
+    return (values[0] if len(values) == 1 else values) if values else None
 
 
 def _looks_like_logits(part: Any, ids: Any) -> bool:

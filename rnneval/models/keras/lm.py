@@ -64,6 +64,7 @@ State = tuple[Any, ...]  # leaves of a state, that is, its tensors; `()` stands 
 # Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
 _TOLERANCE = 1e-4
 _SUM_TOLERANCE = 1e-4  # softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance
+_OTHERWISE = "for other arguments and results, give rnneval.from_step a function that calls the model"
 _PROBE = (2, 6)  # rows and tokens of the segment on which a model is tried
 
 
@@ -316,7 +317,7 @@ def wrap(
     with eagerly():
         size = None if tokens is None else tokens.first_id + tokens.size
         adapter, units = recognise(model, vocabulary_width=size, window=window)
-        width = int(_first_call(adapter).logits.shape[-1])
+        adapter, width = _first_call(adapter)
         require_finite((variable_name(variable), variable) for variable in model_variables(model))
         require_next_token(min(_embedded(model), default=width) if adapter.inputs[0].kind == IDS else width, width)
         try:
@@ -336,24 +337,27 @@ def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | 
         _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window)[0])
 
 
-def _first_call(adapter: Adapter) -> Answer:
-    """Call the model for the first time, which builds it; twice, since layers used only with a state are built then."""
+def _first_call(adapter: Adapter) -> tuple[Adapter, int]:
+    """Call the model for the first time, which builds it; return how it takes its state, and the number of logits.
+
+    It is called twice, since layers used only with a state are built then.
+    """
     ids, name = tf.ones(_PROBE, tf.int32), type(adapter.model).__name__  # id 1: id 0 may be masked
     try:
+        adapter, _ = adapter.called_again([ids], adapter([ids], None).state)
         first = adapter.read(ids, None)
-        adapter.read(ids, first.state)
     except CheckpointError:
         raise
     except Exception as error:
         rows = "if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
-        hint = "" if _embedded(adapter.model) else f"; it has no Embedding: {rows}"
-        said = f"{name} could not be called on int32 ids of shape {_PROBE}: {type_and_message(error)}{hint}"
+        hint = _OTHERWISE if _embedded(adapter.model) else f"it has no Embedding: {rows}"
+        said = f"{name} could not be called on int32 ids of shape {_PROBE}: {type_and_message(error)}; {hint}"
         raise CheckpointError(said) from error
     shape = tuple(first.logits.shape)
     if len(shape) != 3 or shape[:2] != _PROBE:
-        wanted = f"logits of shape ({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token"
+        wanted = f"logits of shape ({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token; {_OTHERWISE}"
         raise CheckpointError(f"{name} gives outputs of shape {shape} for ids of shape {_PROBE}: {wanted}")
-    return first
+    return adapter, shape[2]
 
 
 def _embedded(model: Any) -> list[int]:

@@ -8,7 +8,7 @@ is called too, with the state exactly as it returned it.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from dis import get_instructions
 from functools import partial
@@ -23,7 +23,7 @@ from keras.src.backend.common import global_state
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
-from rnneval.models.keras.adapters import Adapter, Answer, SignatureAdapter
+from rnneval.models.keras.adapters import Adapter
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.models.keras.recognition import adapters_for, call_parameters, fixed_batch
 from rnneval.models.protocol import one_unit_off
@@ -368,17 +368,6 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     raise ValueError(errors[0])
 
 
-def _called_again(call: Adapter, texts: Sequence[Any], state: Any) -> tuple[Adapter, Answer]:
-    """Call a model with the state that it returned; return the way in which it took it, and what it answered."""
-    if state is not None and isinstance(call, SignatureAdapter):
-        for beside in call.beside_ids():
-            with suppress(
-                Exception
-            ):  # the author's code may raise anything where it is called as it was not meant to be
-                return beside, beside(texts, state)
-    return call, call(texts, state)
-
-
 def _warmed(model: Any, call: Adapter, rows: int, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or rows
@@ -393,7 +382,7 @@ def _warmed(model: Any, call: Adapter, rows: int, vocab_size: int | None) -> Rea
             raise
         texts.reverse()
         first = call(texts, None)
-    call, second = _called_again(call, texts, first.state)
+    call, second = call.called_again(texts, first.state)
     shape = tuple(second.logits.shape)
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
     length = shape[1] if len(shape) == 3 else None

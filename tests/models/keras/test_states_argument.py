@@ -119,6 +119,22 @@ def test_one_state_argument_and_what_is_returned_is_flat_or_a_dict(given_back):
     assert_right(settled(Spoken("LSTM", (3, 4), CONTAINERS["list"])))
 
 
+@pytest.mark.parametrize(("given_back", "place"), [(lambda x, v, s: (x, v, s), 2), (lambda x, v, s: (s, x, v), 1)])
+def test_a_value_beside_the_state_is_not_given_back(given_back, place):
+    class Critic(Body):
+        crossed = False
+
+        def call(self, ids, states=None):
+            logits, after = self.body(ids, states)
+            return given_back(logits, logits[..., :1], [part for (part,) in after][:: -1 if self.crossed else 1])
+
+    model = settled(Critic("GRU", (3, 3), CONTAINERS["list"]))
+    assert assert_right(model).adapter.sentence.endswith(f"; value {place} beside the logits is the state")
+    assert rnneval.check(model).verdict == "pass"
+    model.crossed = True
+    assert {finding.rule for finding in rnneval.check(model).findings} == {"crossed-state", "chunk-variance"}
+
+
 def test_a_state_argument_without_a_default_is_given_none():
     class Spoken(Body):
         def call(self, ids, hidden, training=False):
