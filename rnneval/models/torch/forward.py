@@ -45,6 +45,7 @@ class Form:
     start: str = ""  # the method that makes the state at the beginning of a text; "" where it is None
     flags: tuple[str, ...] = ()  # arguments that are false by default and given as true, as `return_state`
     state_at: int = 0  # which of the values beside the logits is the state
+    spread: bool = False  # whether it takes each value beside the logits as an argument, as `*states`
     time_first: bool = False  # whether it takes ids `(time, batch)`, and returns logits `(time, batch, V)`
 
     @property
@@ -56,6 +57,7 @@ class Form:
             f"a text begins with what {self.start} makes": bool(self.start),
             f"the module is called with {' and '.join(f'{flag}=True' for flag in self.flags)}": bool(self.flags),
             f"of the values beside the logits, number {self.state_at + 1} is carried as the state": self.state_at > 0,
+            "each value beside the logits is given back as an argument of its own": self.spread,
         }
         return tuple(sentence for sentence, holds in said.items() if holds)
 
@@ -79,7 +81,8 @@ class Forward:
         self._flags = tuple(each.name for each in named if each.default is False and _STATE.search(each.name))
         first = bool(states) and states[0] is named[0] and not self._lengths
         self._by_name = bool(states) and not (first and states[0].kind is not states[0].KEYWORD_ONLY)
-        self.takes_state = bool(states) or any(each.kind is each.VAR_POSITIONAL for each in later)
+        self._takes_any = any(each.kind is each.VAR_POSITIONAL for each in later)
+        self.takes_state = bool(states) or self._takes_any
         self._required = [each.name for each in states if each.default is each.empty]
         self.form = form
 
@@ -88,8 +91,10 @@ class Forward:
         widths = [0, *_one_hot_sizes(module)]
         starts = ["", *_methods_that_begin(module)]
         flags = [(), self._flags] if self._flags else [()]
-        for cut, width, start, given, at in product(Cut, widths, starts, flags, range(2 if self.takes_state else 1)):
-            form = replace(self.form, cut=cut, width=width, start=start, flags=given, state_at=at)
+        places = [(0, False), (1, False)] if self.takes_state else [(0, False)]
+        places += [(0, True)] if self._takes_any and not self._names else []
+        for cut, width, start, given, (at, spread) in product(Cut, widths, starts, flags, places):
+            form = replace(self.form, cut=cut, width=width, start=start, flags=given, state_at=at, spread=spread)
             yield Forward(module, form)
 
     def begin(self, module: torch.nn.Module, ids: torch.Tensor) -> Any:
@@ -143,6 +148,8 @@ class Forward:
         arguments |= {name: torch.full((shape[0],), shape[1]) for name in self._lengths}
         if not self.takes_state:
             return self._parts(module(tokens, **arguments), shape)
+        if self.form.spread:
+            return self._parts(module(tokens, *vars(state or States()).values(), **arguments), shape)
         if state is None and self._names:
             arguments |= dict.fromkeys(self._required)
         elif isinstance(state, States):
@@ -166,6 +173,8 @@ class Forward:
         logits = _in_rows(logits, shape)
         if not self.takes_state:
             return logits
+        if self.form.spread:
+            return logits, States(**{f"_{at}": each for at, each in enumerate(others)})
         if len(others) == 1:
             return logits, others[0]
         states = [each for each in others if not (each is None or (torch.is_tensor(each) and each.dim() == 0))]

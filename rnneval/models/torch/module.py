@@ -385,7 +385,7 @@ def from_torch(
         module: Called as `module(ids, state)` with ids of type int64 and shape `(batch, time)`, and the state that it
             returned for the tokens before, None at the start. Returns logits `(batch, time, V)` and the new state: a
             tensor, or a tuple, list, dict or object that holds tensors, which it may change in place. It may return
-            several states that are arguments, `(logits, h, c)`, further values, logits `(batch * time, V)`, and logits
+            several states that are arguments, also `*states`, further values, logits `(batch * time, V)`, and logits
             in a mapping or an object. Where a call with the state None fails, a text begins with what a method such as
             `init_hidden(batch)` makes; where one with ids fails, one-hot vectors are tried, and one token a call. The
             record of an evaluation says so.

@@ -93,6 +93,15 @@ class WithLengths(Stack):
         return self.out(torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)[0]), (first, second)
 
 
+class OneByOne(Stack):
+    """Every state is an argument and a value of its own, without a name."""
+
+    embeds = True
+
+    def forward(self, x, *hidden):
+        return self.read(self.embedding(x), *(hidden or (None, None)))
+
+
 class TimeFirst(Flat):
     """Ids and logits have the tokens on their first axis."""
 
@@ -130,7 +139,7 @@ def model(kind, **options):
     return module, rnneval.from_torch(module, vocabulary=[*LETTERS], time_first=getattr(kind, "time_first", False))
 
 
-@pytest.mark.parametrize("kind", [Flat, OneHot, Flagged, OwnStart, WithLengths, TimeFirst])
+@pytest.mark.parametrize("kind", [Flat, OneHot, Flagged, OwnStart, WithLengths, OneByOne, TimeFirst])
 def test_a_right_module_passes_and_a_shared_state_is_named(kind):
     assert rnneval.check(model(kind)[1]).verdict == "pass"
     findings = rnneval.check(model(kind, wrong=True)[1]).findings
@@ -156,7 +165,7 @@ def by_hand(module):
     return total / (len(ids) - 1)
 
 
-@pytest.mark.parametrize("kind", [Flat, OneHot, Flagged, OwnStart, WithLengths, TimeFirst, Token, Number])
+@pytest.mark.parametrize("kind", [Flat, OneHot, Flagged, OwnStart, WithLengths, OneByOne, TimeFirst, Token, Number])
 def test_losses_are_those_of_a_loop_over_tokens(kind):
     module, lm = model(kind)
     run = rnneval.evaluate(lm, string=TEXT, check=False)
@@ -171,6 +180,7 @@ def test_losses_are_those_of_a_loop_over_tokens(kind):
             Token,
             {"the module is called with one token a call, `(batch,)`", "a text begins with what init_hidden makes"},
         ),
+        (OneByOne, {"each value beside the logits is given back as an argument of its own"}),
         (Number, {"the module is called with one token of one row a call, a number"}),
     ],
 )
