@@ -76,7 +76,7 @@ class StateWatch(Watch):
     """A watch over the states of every layer."""
 
     weight = 4
-    sees: Sees = "states"
+    sees: Sees = "shown"
 
     def __init__(self, text: EncodedText, every: int | None = None, **anchors: Any) -> None:
         """Take a text; `every` is the distance of positions for the slowest sums."""

@@ -38,8 +38,9 @@ CARRIED: Mapping[int, str] = {
 
 IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"  # the forms in which a model reads a token
 
-Sees = Literal["losses", "states", "gates"]
-"""What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
+Sees = Literal["losses", "shown", "states", "gates"]
+"""What is observed of a step: losses alone; the states that a model shows at no cost, or those after every token, too;
+the inputs of gated layers as well."""
 
 
 @dataclass(frozen=True, kw_only=True)

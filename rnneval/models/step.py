@@ -71,6 +71,11 @@ class StepLM(LanguageModel):
         """The arrays of its state, as far as they are known."""
         return self.carrier.leaves
 
+    @property
+    def memory_cells(self) -> bool:
+        """True if a module of PyTorch holds c, as LSTMs do: they forget late."""
+        return any(re.search(r"\.c(\[\d+\])?$", name) for names in self.names.values() for name in names)
+
     def initial_state(self, batch: int) -> Any:
         """Return the initial state of `batch` rows, as the user's function makes it."""
         return self.function.begin(batch)
@@ -101,7 +106,7 @@ class StepLM(LanguageModel):
         if sees == "losses":
             return StepScorer(self, None, None)
         if self.mixable and self.observer is not None:
-            return StepScorer(self, self.observer.layout(sees), self.observer)
+            return StepScorer(self, self.observer.layout(sees, shape.segment), self.observer)
         return StepScorer(self, _layout(self, sees, call=1 if self.every_token else shape.segment), None)
 
     def named(self, path: str) -> tuple[str, str]:
@@ -289,7 +294,9 @@ class StepScorer:
         observed = [self._observed(state, rows)]
         pieces = np.arange(1, ids.shape[1] if self._lm.every_token else 1)
         outputs: list[NDArray[Any]] = []
-        watching: Any = nullcontext(lambda: ({}, {})) if self._observer is None else self._observer.watching()
+        watching: Any = nullcontext(lambda: ({}, {}))
+        if self._observer is not None and self._layout is not None:
+            watching = self._observer.watching(every_token=self._layout.call == 1)
         with watching as observations:
             for number, piece in enumerate(np.split(ids, pieces, axis=1)):
                 # The carrier may need the first state again; later ones were copied where they are observed.

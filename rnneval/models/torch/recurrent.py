@@ -1,7 +1,8 @@
 """States and gates of `torch.nn.GRU`, `LSTM` and `RNN` after every token, seen in calls of many tokens.
 
-A hook keeps what such a module is given. Its layers are then run once more, one after the other: PyTorch returns h of
-every token, and c, of which it returns the last alone, follows from the equations of the cell.
+A hook keeps what such a module is given and returns. The layers below the last are then run once more, one after the
+other: PyTorch returns h of the last layer after every token, and c, of which it returns the last alone, follows from
+the equations of the cell.
 """
 
 import sys
@@ -71,9 +72,13 @@ class RecurrentModules:
                 names_of |= dict.fromkeys(same, keys)
         return names_of
 
-    def layout(self, sees: Sees) -> Layout:
-        """Describe their states, and their gates where they are asked for."""
-        layout = Layout()
+    def layout(self, sees: Sees, segment: int) -> Layout:
+        """Describe their states, and their gates where they are asked for.
+
+        After every token, modules of one layer show h at no cost. Else the states at the ends of calls are shown.
+        """
+        shown = all(module.num_layers == 1 and module.mode != "LSTM" for module in self._modules.values())
+        layout = Layout(call=1 if shown or sees != "shown" else segment)
         for name, module in self._modules.items():
             cells: list[GatedCell] = []
             for number, layer in enumerate(_layers(module)):
@@ -91,10 +96,10 @@ class RecurrentModules:
         return layout
 
     @contextmanager
-    def watching(self) -> Iterator[Callable[[], WatchedStates]]:
+    def watching(self, *, every_token: bool) -> Iterator[Callable[[], WatchedStates]]:
         """Watch the calls in a block; the function that is given returns afterwards what was seen."""
         with self._calls() as calls:
-            yield partial(self._watched, calls)
+            yield partial(self._watched if every_token else self._at_the_end, calls)
 
     @contextmanager
     def _calls(self, of: Mapping[str, torch.nn.Module] | None = None) -> Iterator[dict[str, list[Any]]]:
@@ -122,19 +127,40 @@ class RecurrentModules:
                 inputs.setdefault(name, _numpy(given))
         return states, inputs
 
+    def _at_the_end(self, calls: dict[str, list[Any]]) -> WatchedStates:
+        """Return the states before the first call and after the last, and no inputs."""
+        states: dict[str, Trajectory] = {}
+        for name, module in self._modules.items():
+            end = calls[name][-1][2][1]
+            ends = end if isinstance(end, tuple) else (end,)
+            for slot, before, after in zip(_slots(module), self._start(name, calls[name]), ends, strict=True):
+                for number in range(module.num_layers):
+                    key = f"{name}.{slot}{_number(number, module.num_layers)}"
+                    states[key] = Trajectory(_numpy(after[number])[:, None], _numpy(before[number]))
+        return states, {}
+
+    def _start(self, name: str, calls: list[Any]) -> tuple[torch.Tensor, ...]:
+        """Return the parts of the state before the first call of a module, each `(layers, rows, units)`."""
+        module, (given, start, _) = self._modules[name], calls[0]
+        if start is None:
+            rows = given.shape[0 if module.batch_first else 1]
+            start = given.new_zeros(module.num_layers, rows, module.hidden_size)
+        return start if isinstance(start, tuple) else (start,) * len(_slots(module))
+
     def _run(self, name: str, calls: list[Any]) -> Iterator[tuple[torch.Tensor, dict[str, Trajectory]]]:
         """Yield the inputs `(rows, time, inputs)` of each layer of a module, and its states by slot."""
-        module, start = self._modules[name], calls[0][1]
+        module, start = self._modules[name], self._start(name, calls)
         axis = 1 if module.batch_first else 0
-        given = torch.cat([tokens for tokens, _, _ in calls], dim=axis).movedim(axis, 1)
-        if start is None:
-            start = given.new_zeros(module.num_layers, len(given), module.hidden_size)
+        given, returned = (
+            torch.cat(tensors, dim=axis).movedim(axis, 1)
+            for tensors in zip(*((tokens, output) for tokens, _, (output, _) in calls), strict=True)
+        )
         for number, layer in enumerate(_layers(module)):
-            slots = _slots(layer)
-            first = [part[number] for part in (start if isinstance(start, tuple) else (start,) * len(slots))]
+            slots, first = _slots(layer), [part[number] for part in start]
             with torch.no_grad():
                 hx = tuple(part[None] for part in first)
-                hidden, _ = layer(given, hx if len(hx) > 1 else hx[0])
+                top = number == module.num_layers - 1
+                hidden = returned if top else layer(given, hx if len(hx) > 1 else hx[0])[0]
                 after = [hidden, *([_cells(layer, given, first, hidden)] if len(hx) > 1 else [])]
             found = (Trajectory(_numpy(states), _numpy(before)) for states, before in zip(after, first, strict=True))
             yield given, dict(zip(slots, found, strict=True))

@@ -92,6 +92,31 @@ def test_states_and_gates_are_those_of_a_loop_over_cells(make):
     assert {*run.states, *(run.gates or ())} == {*by_cells(model)}
 
 
+@pytest.mark.parametrize(
+    ("make", "call"),
+    [
+        (lambda: Model(torch.nn.GRU), None),
+        (lambda: Model(torch.nn.GRU, batch_first=False), None),
+        (lambda: Model(torch.nn.GRU, layers=2), 10),
+        (lambda: Model(torch.nn.LSTM, layers=2, batch_first=False), 10),
+        (lambda: TokenByToken(torch.nn.LSTM), 10),
+    ],
+    ids=["gru", "gru, time first", "gru of two layers", "lstm of two layers", "token by token"],
+)
+def test_a_summary_is_of_the_states_that_calls_return(make, call):
+    model = make()
+    lm = rnneval.from_torch(model, vocabulary=list(LETTERS))
+    run = rnneval.evaluate(lm, string=TEXT, check=False, streams=1, segment=10)
+    by_hand = {name: values for name, values in by_cells(model).items() if name.split(".")[1][0] in "hc"}
+    assert {*run.states} == {*by_hand}
+    for name, values in by_hand.items():
+        ends = values[(call or 1) - 1 :: call or 1]
+        assert run.states[name].call == call
+        assert run.states[name].rms == pytest.approx(np.sqrt((ends**2).mean()), rel=1e-5)
+        assert run.states[name].norm_max == pytest.approx(np.linalg.norm(ends, axis=1).max(), rel=1e-5)
+    assert lm.memory_cells == isinstance(model.rnn, torch.nn.LSTM)
+
+
 def test_a_compiled_model_is_read_as_it_is_called_and_looked_into_uncompiled():
     if "tensorflow" in sys.modules:
         pytest.skip("PyTorch's compiler ends a process that has TensorFlow")
