@@ -41,18 +41,27 @@ def is_allowed(name: str, *, called: bool = False) -> bool:
     if root == UNKNOWN:
         known = parts[-1] in _METHODS or parts[-1].startswith("__")
         return not EFFECTS.intersection(parts) and (known or not called)
-    if root == "builtins":
-        is_error = re.fullmatch(r"[A-Z]\w+", parts[0]) is not None
-        has_methods = all(part in _METHODS or part in {"__init__", "__getitem__"} for part in parts[1:])
-        return (parts[0] in _LISTS["builtins"] or is_error) and has_methods
-    module, _, last = canonical.rpartition(".")
-    is_public = not last.startswith("_")
+    return _is_builtin(*parts) if root == "builtins" else _is_of_module(canonical)
+
+
+def _is_builtin(name: str, *methods: str) -> bool:
+    """Return whether a builtin is on the list or an error, and only methods of the list are reached through it."""
+    is_error = re.fullmatch(r"[A-Z]\w+", name) is not None
+    has_methods = all(method in _METHODS or method in {"__init__", "__getitem__"} for method in methods)
+    return (name in _LISTS["builtins"] or is_error) and has_methods
+
+
+def _is_of_module(name: str) -> bool:
+    """Return whether a name is public in a module or namespace of the list, or a method of a class there."""
+    module, _, last = name.rpartition(".")
+    if last.startswith("_"):
+        return False
     if module in _LISTS["modules"]:
         imported = importlib.import_module(module)
-        return is_public and last in getattr(imported, "__all__", dir(imported))
+        return last in getattr(imported, "__all__", dir(imported))
     # A method of a class of such a namespace, as in `datetime.datetime.now` or `keras.layers.GRU.from_config`.
     unbound = last in _METHODS - {"open", "replace", "write"}
-    return is_public and (module in _LISTS["namespaces"] or (unbound and module != root and is_allowed(module)))
+    return module in _LISTS["namespaces"] or (unbound and is_allowed(module))
 
 
 def _canonical(name: str) -> str:
@@ -93,8 +102,8 @@ def _opens(call: ast.Call, place: int) -> str:
 
 _JUDGES: dict[str, Judge] = {
     **dict.fromkeys(("builtins.open", "io.open", "codecs.open"), partial(_opens, place=1)),
-    "?.open": partial(_opens, place=0),  # of a path
-    "?.replace": lambda call: "" if len(call.args) > 1 else "calls replace with one argument, which may move a file",
+    f"{UNKNOWN}.open": partial(_opens, place=0),  # of a path
+    f"{UNKNOWN}.replace": lambda call: "" if len(call.args) > 1 else "calls replace with one argument, which may move a file",
     "functools.wraps": lambda call: (  # which copies any attribute that it is given the name of
         "" if len(call.args) == 1 and not call.keywords else "calls wraps with names of attributes"
     ),
