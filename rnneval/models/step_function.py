@@ -2,7 +2,7 @@
 
 `StepFunction` calls the function and checks what it returns. `probe` calls it a few times with two and three rows. It
 finds the batch axis and the kind of every array of the state, and returns the carrier for it: `Packing` where vectors
-hold all of the state, `OpaqueState` where it is no nest of arrays, or grows with the text.
+hold all of the state, `OpaqueState` where it is no nest of arrays, changes its containers, or grows with the text.
 """
 
 import inspect
@@ -137,13 +137,10 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[StateCarrier, bool
     if logits.shape[-1] > 1 and (logits > 0).all() and np.allclose(logits.sum(axis=-1), 1, atol=1e-3):
         raise CheckpointError("step returned probabilities, which add up to 1: give logits, or their logarithms")
     leaves = leaves_of(example)
-    if not all(map(is_array, leaves.values())):
+    forms = {form_of(state) for trial in trials for state in trial.states}
+    if not all(map(is_array, leaves.values())) or len(forms) > 1:
         function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
         return unknown, _repeats(function, first, unknown)
-    forms = {form_of(state): None for trial in trials for state in trial.states}
-    if len(forms) > 1:
-        advice = "give the same containers after each call (a cache that grows is one array that grows)"
-        raise CheckpointError(f"step returned states of the forms {' and '.join(forms)}: {advice}")
     arrays = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
     kinds = tuple(replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in arrays)
     if any(leaf.kind == "memory" for leaf in kinds):
