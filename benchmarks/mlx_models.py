@@ -110,6 +110,22 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
             "kda_layers": [1], "full_attn_layers": [2], "num_heads": 4, "head_dim": 8, "short_conv_kernel_size": 4,
         },
     },
+    "bailing_moe_v3": {
+        **MOE, **LATENT, "moe_shared_expert_intermediate_size": 32, "num_shared_experts": 1, "n_group": 1,
+        "topk_group": 1, "first_k_dense_replace": 2, "layer_group_size": 2, "q_lora_rank": 8,
+        "routed_scaling_factor": 1.0,
+    },
+    "longcat_flash_ngram": {
+        **LATENT, "ffn_hidden_size": 64, "moe_topk": 1, "expert_ffn_hidden_size": 32, "n_routed_experts": 2,
+        "zero_expert_num": 1, "num_layers": 2, "q_lora_rank": 8, "routed_scaling_factor": 1.0,
+        "mla_scale_q_lora": True, "mla_scale_kv_lora": True, "ngram_vocab_size_ratio": 2,
+    },
+    "deepseek_v41": {
+        "q_lora_rank": 8, "qk_rope_head_dim": 4, "o_groups": 1, "o_lora_rank": 8, "moe_intermediate_size": 32,
+        "n_routed_experts": 2, "num_experts_per_tok": 1, "sliding_window": 16, "compress_ratios": (0, 4),
+        "kv_source_layer_ids": (0, 1), "index_source_layer_ids": (0, 1), "index_n_heads": 2, "index_head_dim": 8,
+        "index_topk": 16, "hc_mult": 2, "hc_sinkhorn_iters": 3,
+    },
 }  # fmt: skip
 
 

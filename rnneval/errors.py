@@ -83,7 +83,9 @@ def failure_of(error: Exception) -> str:
     last = max((at for at, frame in enumerate(frames) if frame.filename.startswith(_PACKAGE)), default=-1)
     below = frames[last + 1 :]
     in_call = any(frame.name in _CALLS_OF_MODULES or not _NUMERICS.search(frame.filename) for frame in below)
-    if in_call or isinstance(error, RnnevalError):
+    if isinstance(error, RnnevalError):
+        return str(error)
+    if in_call:
         return f"the model raises {type_and_message(error)}"
     at = f"{Path(frames[last].filename).name}, line {frames[last].lineno}"
     seen = f"rnneval raises {type_and_message(error)} ({at})"

@@ -25,7 +25,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from rnneval.errors import failure_of
+from rnneval.errors import CheckpointError, failure_of
 from rnneval.models.mlx import MlxStep
 from rnneval.models.step import StepLM
 from rnneval.records.wiring import TestResult, Wiring
@@ -139,6 +139,9 @@ class RowsReader:
 
 def merged(batches: Sequence[CachedRows]) -> list[Any]:
     """Return the caches of several rows as those of one batch."""
+    for each in batches[0][1]:
+        if not hasattr(each, "merge"):
+            raise CheckpointError(f"mlx-lm cannot merge a {type(each).__name__}, which has no method merge")
     return [layer[0].merge(list(layer)) for layer in zip(*[caches for _, caches in batches], strict=True)]
 
 
