@@ -103,7 +103,9 @@ def _opens(call: ast.Call, place: int) -> str:
 _JUDGES: dict[str, Judge] = {
     **dict.fromkeys(("builtins.open", "io.open", "codecs.open"), partial(_opens, place=1)),
     f"{UNKNOWN}.open": partial(_opens, place=0),  # of a path
-    f"{UNKNOWN}.replace": lambda call: "" if len(call.args) > 1 else "calls replace with one argument, which may move a file",
+    f"{UNKNOWN}.replace": lambda call: (
+        "" if len(call.args) > 1 else "calls replace with one argument, which may move a file"
+    ),
     "functools.wraps": lambda call: (  # which copies any attribute that it is given the name of
         "" if len(call.args) == 1 and not call.keywords else "calls wraps with names of attributes"
     ),
