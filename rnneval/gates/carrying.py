@@ -1,8 +1,10 @@
 """Distance to which carrying a state helps: the change from a reset state to a carried one along a document.
 
 Both readings score the same tokens, so that a drift of the text itself cancels. The blocks, in the order of their
-distance from the start of their document, are divided into equal pieces; the mean change of a piece has an interval by
-the jackknife over its batches. The intervals of all pieces hold together with a probability of 95 % (Bonferroni).
+distance from the start of their document, are divided into equal pieces. The mean change of a piece has an interval by
+the jackknife over its batches, and one by the autocorrelation of the whole text: a slow drift of mean 0 looks like a
+change in every piece. The wider bounds count. The intervals of all pieces hold together with a probability of 95 %
+(Bonferroni).
 
 Where carrying costs more in the end, the place at which the change turns from below 0 to above 0 has an interval of its
 own: the places at which a nondecreasing change that turns there fits nearly as well as the best one (M. Banerjee, J. A.
@@ -15,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import median_filter
+from scipy.special import ndtri
 
 from rnneval.arrays import Doubles, Ints
 from rnneval.gates.clusters import BATCHES, NATS, Columns, TooLittleTextError, batches, clusters_of, jackknife, ratio
@@ -56,11 +59,8 @@ def of_changes(change: Doubles, tokens: Doubles, distance: Ints) -> HowFar | Non
     if count < 2:
         return None
     pieces = np.array_split(np.arange(change.size), count)
-    p = (1 - _PROBABILITY) / 2 / count
-    estimates = [
-        jackknife(ratio, np.stack([change[each], tokens[each]]), batches(tokens[each], BATCHES)) for each in pieces
-    ]
-    low, high = ([each.bound(q) for each in estimates] for q in (p, 1 - p))
+    level, correlation = _autoregression(change / tokens)
+    means, low, high = zip(*(_mean(change[k], tokens[k], level[k], correlation, count) for k in pieces), strict=True)
     first = [int(distance[each[0]]) for each in pieces]
     end = int(distance[-1] + tokens[-1])
     not_costing = [k for k, bound in enumerate(low) if not bound > 0]
@@ -72,20 +72,38 @@ def of_changes(change: Doubles, tokens: Doubles, distance: Ints) -> HowFar | Non
         verdict = "collapses"
     elif high[-1] < 0:
         verdict = "holds"
+    ends = np.append(distance, end)
     return HowFar(
         verdict=verdict,
         helps_to=helps_to,
         costs_from=first[since] if since < count else None,
-        turns_at=_turn(change, tokens, np.append(distance, end)) if verdict == "collapses" else None,
+        turns_at=_turn(change, tokens, ends, level, correlation) if verdict == "collapses" else None,
         distance=tuple(first),
         end=end,
-        change=tuple(each.value for each in estimates),
-        low=tuple(low),
-        high=tuple(high),
+        change=means,
+        low=low,
+        high=high,
     )
 
 
-def _turn(change: Doubles, tokens: Doubles, ends: Ints) -> Score:
+def _mean(
+    change: Doubles, tokens: Doubles, level: Doubles, correlation: float, pieces: int
+) -> tuple[float, float, float]:
+    """Return the mean change of a piece, one of several, and its interval.
+
+    The variance of a mean of m values of AR(1) is γ₀/m · ((1 + ρ)/(1 − ρ) − 2ρ (1 − ρᵐ) / (m (1 − ρ)²)).
+    """
+    p = (1 - _PROBABILITY) / 2 / pieces
+    estimate = jackknife(ratio, np.stack([change, tokens]), batches(tokens, BATCHES))
+    rest, count = 1 - correlation, change.size
+    times = (1 + correlation) / rest - 2 * correlation * (1 - correlation**count) / (count * rest**2)
+    variance = level * 3 / (rest * (3 - correlation))  # γ₀
+    drift = float(np.sqrt(tokens**2 @ variance * times) / tokens.sum() * ndtri(1 - p))
+    value = estimate.value
+    return value, min(estimate.bound(p), value - drift), max(estimate.bound(1 - p), value + drift)
+
+
+def _turn(change: Doubles, tokens: Doubles, ends: Ints, level: Doubles, correlation: float) -> Score:
     """Return at how many tokens a change turns from below 0 to above 0, with its interval.
 
     `ends`, `(n + 1,)`, are the distances at which the blocks begin, and the end. The change is taken to be
@@ -93,7 +111,8 @@ def _turn(change: Doubles, tokens: Doubles, ends: Ints) -> Score:
     """
     fitted = _fitted(change, tokens) + _fitted(-change[::-1], tokens[::-1])[::-1]
     best = int(fitted.argmax())
-    near = np.flatnonzero(fitted[best] - fitted <= _TURNS * tokens.mean() * _noise(change / tokens, best))
+    noise = _excess(change / tokens, level, correlation) * level[max(best - 1, 0)]
+    near = np.flatnonzero(fitted[best] - fitted <= _TURNS * tokens.mean() * noise)
     # The change may turn within a block, and then fits at either end of it.
     chosen = best, max(near[0] - 1, 0), min(near[-1] + 1, change.size)
     value, low, high = (float(ends[k]) for k in chosen)
@@ -116,31 +135,39 @@ def _fitted(nats: Doubles, weights: Doubles) -> Doubles:
     return np.array(explained)
 
 
-def _noise(change: Doubles, at: int) -> float:
-    """Return the long-run variance of a change, `(n,)` blocks, near one of them.
+def _autoregression(change: Doubles) -> tuple[Doubles, float]:
+    """Return the level of the noise of a change near each block, `(n,)`, and the correlation of neighbours.
 
-    It is measured on second differences, which hold no trend. First those of single blocks give the level of the noise
-    along the text. Then those at several lags give its autocorrelation, as if it were AR(1): P. Hall, I. Van Keilegom:
-    Using difference-based methods for inference in nonparametric regression with time series errors. JRSS B 65, 2003.
-    Last, those of joined blocks are taken where this correlation is filtered out (prewhitening: D. W. K. Andrews,
+    Both are measured on second differences, which hold no trend. Those of single blocks give the level. Those at
+    several lags give the autocorrelation, as if it were AR(1): P. Hall, I. Van Keilegom: Using difference-based methods
+    for inference in nonparametric regression with time series errors. JRSS B 65, 2003.
+    """
+    smooth = median_filter(_squares(change, 1, 1), change.size // 4, mode="reflect") / _MEDIAN_OF_SQUARES
+    level = np.pad(smooth, 1, mode="edge")  # a second difference is that of its middle block
+    lags = [lag for lag in (1, 2, 4, 8, 16) if lag <= change.size // 8]
+    correlations = np.linspace(0, 0.99, 100)
+    at_lags = correlations[:, None] ** lags
+    unlike = np.log([_relative(change, level, 1, lag) for lag in lags] / ((1 - at_lags) * (3 - at_lags)))
+    return level, float(correlations[unlike.var(axis=1).argmin()])
+
+
+def _excess(change: Doubles, level: Doubles, correlation: float) -> float:
+    """Return how many times the long-run variance of a change is the level of its noise.
+
+    It is that of joined blocks where the autocorrelation is filtered out (prewhitening: D. W. K. Andrews,
     J. C. Monahan: An improved heteroskedasticity and autocorrelation consistent covariance matrix estimator.
     Econometrica 60, 1992).
     """
-    level = median_filter(_squares(change, 1, 1), change.size // 4, mode="reflect")
-
-    def relative(series: Doubles, joined: int, lag: int) -> float:
-        squares = _squares(series, joined, lag)
-        start = (level.size - squares.size) // 2
-        return float(np.median(squares / level[start : start + squares.size]))
-
-    lags = [lag for lag in (1, 2, 4, 8, 16) if lag <= change.size // 8]
-    correlations = np.linspace(0, 0.9, 91)
-    at_lags = correlations[:, None] ** lags
-    unlike = np.log([relative(change, 1, lag) for lag in lags] / ((1 - at_lags) * (3 - at_lags)))
-    correlation = correlations[unlike.var(axis=1).argmin()]
     joined = change.size // _JOINED
-    left = relative(change[1:] - correlation * change[:-1], joined, joined) / (1 - correlation) ** 2
-    return float(left * level[min(max(at - 1, 0), level.size - 1)]) / _MEDIAN_OF_SQUARES
+    white = change[1:] - correlation * change[:-1]
+    return _relative(white, level, joined, joined) / (1 - correlation) ** 2
+
+
+def _relative(series: Doubles, level: Doubles, joined: int, lag: int) -> float:
+    """Return the variance of a series by its second differences, as a multiple of a level along it."""
+    squares = _squares(series, joined, lag)
+    start = (level.size - squares.size) // 2
+    return float(np.median(squares / level[start : start + squares.size])) / _MEDIAN_OF_SQUARES
 
 
 def _squares(series: Doubles, joined: int, lag: int) -> Doubles:

@@ -89,15 +89,16 @@ def test_the_place_from_which_a_planted_model_fails(kind, seed):
     assert best - 2 * piece <= far.helps_to <= best + piece
 
 
-def test_drift_alone_is_no_collapse():
+@pytest.mark.parametrize(
+    ("blocks", "resemble"), [(128, 0.5), (128, 0.9), (400, 0.8), (400, 0.95), (640, 0.95), (1_000, 0.9), (1_000, 0.95)]
+)
+def test_drift_alone_is_no_collapse(blocks, resemble):
     """Differences of mean 0 that drift as AR(1), 200 texts: at most 5 % are said to collapse."""
     rng = np.random.default_rng(0)
     false = 0
     for _ in range(200):
-        change = rng.normal(size=1_000)
-        for k in range(1, 1_000):
-            change[k] += 0.9 * change[k - 1]
-        far = of_changes(change, np.full(1_000, 250.0), 250 * np.arange(1_000))
+        change = lfilter([1], [1, -resemble], rng.normal(size=blocks + 1_000))[1_000:]
+        far = of_changes(change, np.full(blocks, 250.0), 250 * np.arange(blocks))
         false += far.verdict == "collapses"
     assert false <= 10
 
@@ -134,7 +135,8 @@ def test_the_interval_of_the_turn_holds_it_in_95_of_100_texts(blocks, doubles, j
             certain += 1
             held += far.turns_at.low <= turn <= far.turns_at.high
             assert far.turns_at.low <= far.turns_at.value <= far.turns_at.high
-    assert certain >= 360
+    # Noise of which neighbours resemble each other hides a change of its own size more often.
+    assert certain >= (280 if resemble else 360)
     assert 0.93 <= held / certain <= most
 
 
