@@ -74,17 +74,17 @@ def in_python(message: str) -> str:
 
 
 def failure_of(error: Exception) -> str:
-    """Return in words why a model's calls cannot be watched; warn of an error that the code of rnneval raises itself.
+    """Return in words why a model's calls cannot be watched; warn of an error that is a defect of rnneval.
 
     An error is the model's where a module, a library of models or a file of the user runs below the last function of
-    rnneval.
+    rnneval. An RnnevalError says what is wrong with the input in its own words.
     """
+    if isinstance(error, RnnevalError):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     last = max((at for at, frame in enumerate(frames) if frame.filename.startswith(_PACKAGE)), default=-1)
     below = frames[last + 1 :]
     in_call = any(frame.name in _CALLS_OF_MODULES or not _NUMERICS.search(frame.filename) for frame in below)
-    if isinstance(error, RnnevalError):
-        return str(error)
     if in_call:
         return f"the model raises {type_and_message(error)}"
     at = f"{Path(frames[last].filename).name}, line {frames[last].lineno}"

@@ -139,9 +139,9 @@ def from_step(
         step: Called as `step(ids, state)` with ids of type int32 and shape `(batch, time)`, time ≥ 1. Returns logits
             `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, dataclass or other
             object that holds arrays, which it must not change: a state is used again. An array may grow with the text,
-            as a cache does. An object without arrays that NumPy can read, or containers that change from call to call,
-            such as a list that grows, are carried as they are, even if `step` changes them in place; whether each part
-            is used is not tested then. All of these are read in one row, which is slower.
+            as a cache does. An object without arrays that NumPy can read is carried as it is, even if `step` changes it
+            in place. So are containers that change from call to call, such as a list that grows, but not in place.
+            Whether each part is used is not tested then. All of these are read in one row, which is slower.
         initial_state: Called as `initial_state(batch)` for the state before the first token; None where `step` takes
             None for that.
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.

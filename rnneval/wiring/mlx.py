@@ -141,7 +141,7 @@ def merged(batches: Sequence[CachedRows]) -> list[Any]:
     """Return the caches of several rows as those of one batch."""
     for each in batches[0][1]:
         if not hasattr(each, "merge"):
-            raise CheckpointError(f"mlx-lm cannot merge a {type(each).__name__}, which has no method merge")
+            raise CheckpointError(f"mlx-lm cannot merge caches of {type(each).__name__}: the class has no method merge")
     return [layer[0].merge(list(layer)) for layer in zip(*[caches for _, caches in batches], strict=True)]
 
 

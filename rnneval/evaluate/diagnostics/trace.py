@@ -116,7 +116,7 @@ def _lyapunov(
     if places:
         return probes.exponents(lm, text, places, tokens)
     short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
-    grows = "its state grows with the text, or is no nest of arrays: no row can begin in the middle"
+    grows = "its state grows with the text, or is carried as it is: no row can begin in the middle"
     no_start = grows if lm.backend == "step" else "the model's start stands for no state that it returns"
     reason = short if begins_inside else no_start
     return {}, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")]

@@ -294,6 +294,12 @@ def in_place(ids, state):
     return logits, state
 
 
+def appends(ids, state):
+    logits, h = running_mean(ids, state[-1])
+    state.append(h)
+    return logits, state
+
+
 def fails(ids, state):
     raise ValueError("no such\nlayer")
 
@@ -313,6 +319,11 @@ def test_what_cannot_be_carried_is_refused_by_name(name):
     with pytest.raises(CheckpointError, match=message) as error:
         from_step(step, np.zeros, vocab_size=V)
     assert "\n" not in str(error.value)
+
+
+def test_a_list_that_grows_in_place_is_refused():
+    with pytest.raises(CheckpointError, match=r"changes the state that it is given, at state\[1\]"):
+        from_step(appends, lambda batch: [np.zeros(batch)], vocab_size=V)
 
 
 def test_arguments():

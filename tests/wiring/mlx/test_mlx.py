@@ -148,6 +148,13 @@ def test_a_cache_that_raises_is_inconclusive(monkeypatch):
     assert "not for this cache" in wiring.reason
 
 
+def test_a_cache_that_cannot_be_merged_is_inconclusive(monkeypatch):
+    monkeypatch.delattr(ArraysCache, "merge")
+    wiring = rnneval.check(rnneval.from_mlx(drawn(Summing())))
+    assert wiring.verdict == "inconclusive"
+    assert "mlx-lm cannot merge caches of ArraysCache: the class has no method merge" in wiring.reason
+
+
 @pytest.fixture
 def folder(model, tmp_path):
     path = tmp_path / "saved"
