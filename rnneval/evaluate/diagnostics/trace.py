@@ -24,6 +24,7 @@ from rnneval.evaluate.states import StateWatch, places, sampling
 from rnneval.evaluate.watch import NONE, Segment
 from rnneval.metrics.diagnostics import findings, gates, sums
 from rnneval.models.protocol import LanguageModel, LayerState, Place, Sees, Trajectories
+from rnneval.models.state import Packing
 from rnneval.models.step import StepLM
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
@@ -87,7 +88,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
         walk = max(longest // 2, min(TOKENS + SETTLING, longest - SEGMENT - 3))
         walk = min(TOKENS + probes.MOST_SETTLING, walk) // 50 * 50
-        begins_inside = lm.mixable or getattr(lm, "packing", None) is not None
+        begins_inside = lm.mixable or (isinstance(lm, StepLM) and isinstance(lm.carrier, Packing))
         if options.lyapunov and walk > SETTLING and begins_inside:
             targets = probes.spread(starts + 1, stops, walk + SEGMENT + 1, probes.ROWS, options.seed)
         watch = TraceWatch(encoded, options.stride or sampling(encoded.tokens), targets=targets, tokens=tokens)

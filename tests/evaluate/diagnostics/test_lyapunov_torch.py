@@ -207,6 +207,12 @@ def test_a_memory_that_grows_has_no_exponent():
     assert "its state grows with the text" in warning.message
 
 
+def test_a_model_that_reads_one_row_at_a_time_has_exponents():
+    text = "".join(np.random.default_rng(0).choice(list(LETTERS), 700))
+    run = rnneval.trace(OneRow(), vocabulary=list(LETTERS), string=text, check=False, lyapunov=True)
+    assert run.lyapunov["state"].value == pytest.approx(np.log(0.95), abs=1e-5)
+
+
 def test_trace_writes_and_refuses():
     text = "".join(np.random.default_rng(0).choice(list(LETTERS), 700))
     known = {"vocabulary": list(LETTERS), "string": text, "check": False, "lyapunov": True}
