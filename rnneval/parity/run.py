@@ -255,9 +255,15 @@ def _judged(
         departure=first_departure(first, second, text, columns, first_above) if first_above is not None else None,
         blocks=blocks,
     )
-    verdict, fault, reason, warnings = judge(record, kl_summary, loss)
-    warned = (*record.warnings, *(Warning(code="parity-state", message=message) for message in warnings))
-    return msgspec.structs.replace(record, verdict=verdict, fault=fault, reason=reason, warnings=warned)
+    judgement = judge(record, kl_summary, loss)
+    warned = tuple(Warning(code="parity-state", message=message) for message in judgement.warnings)
+    return msgspec.structs.replace(
+        record,
+        verdict=judgement.verdict,
+        fault=judgement.fault,
+        reason=judgement.reason,
+        warnings=(*record.warnings, *warned),
+    )
 
 
 def _byte(text: EncodedText, token: int) -> int:

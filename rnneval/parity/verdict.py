@@ -1,5 +1,7 @@
 """The verdict on a candidate: a wrong state fails whatever the limits are, rounding passes, limits decide the rest."""
 
+from dataclasses import dataclass, replace
+
 from rnneval.records.gate import Verdict
 from rnneval.records.parity import KlSummary, Parity
 from rnneval.records.run import Score
@@ -11,6 +13,16 @@ _WRONG_STATE = 3.0  # right states: 0.92 to 1.08, bounds up to 1.26; wrong ones:
 _EVEN = 1.5
 _LITTLE = 10.0  # a first position above the limit says nothing if the largest KL is not so many times the limit
 _HAND_OVERS = 64
+
+
+@dataclass(frozen=True)
+class ParityVerdict:
+    """A verdict and its reason."""
+
+    verdict: Verdict
+    reason: str
+    fault: str | None = None  # `state` where it fails whatever the limits are
+    warnings: tuple[str, ...] = ()
 
 
 def _in_lower_precision(parity: Parity) -> bool:
@@ -25,32 +37,55 @@ def _exact_before_hand_over(parity: Parity, largest: float) -> bool:
     return first is not None and hand_over is not None and first >= hand_over and far
 
 
-def judge(parity: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str | None, str, list[str]]:
-    """Return the verdict, the fault if it fails whatever the limits are, the reason, and warnings."""
+def judge(parity: Parity, kl: KlSummary, loss: Score) -> ParityVerdict:
+    """Return the verdict on a candidate, by its statistics and the limits that were given."""
     if parity.first_above is None:
         said = f"no token differs by more than rounding ({parity.floor.limit:.1e} nats)"
         few = _too_few_hand_overs(parity)
-        return ("pass", None, said, []) if few is None else ("inconclusive", None, f"{said}, but {few}", [])
-    where, limited, exact = _where(parity), _by_limits(parity, kl, loss), _exact_before_hand_over(parity, kl.largest)
-    before = f"tokens before the first hand-over agree up to rounding, later ones do not{where}"
-    if exact and _in_lower_precision(parity) and limited is not None and limited[0] == "pass":
-        return "pass", None, limited[1], [f"state of lower precision: {before}"]
+        return ParityVerdict("pass", said) if few is None else ParityVerdict("inconclusive", f"{said}, but {few}")
+    limited = _by_limits(parity, kl, loss)
+    if (of_state := _of_the_state(parity, kl.largest, limited)) is not None:
+        return of_state
+    doubt = _too_little(parity, kl)
+    if limited is not None and (doubt is None or limited.verdict == "fail"):
+        return limited
+    if doubt is None:
+        doubt = f"differs {_along_the_stream(parity, kl.largest)}; give a limit (--max-kl or --allow loss=+X)"
+    return ParityVerdict("inconclusive", doubt)
+
+
+def _of_the_state(parity: Parity, largest: float, limited: ParityVerdict | None) -> ParityVerdict | None:
+    """Return the verdict on a state that is handed over wrong or in lower precision; None if it seems right."""
+    before = f"tokens before the first hand-over agree up to rounding, later ones do not{_where(parity)}"
+    exact = _exact_before_hand_over(parity, largest)
+    if exact and _in_lower_precision(parity):
+        if limited is not None and limited.verdict == "pass":
+            return replace(limited, warnings=(f"state of lower precision: {before}",))
+        advice = "give a limit (--max-kl) if it is meant" if limited is None else limited.reason
+        said = f"the state is handed over in lower precision, or wrong: {before}; {advice}"
+        return ParityVerdict("fail", said, fault="state")
     for ratio, words in (
         (parity.start_over_end, "larger at the start of a call than at its end"),
         (parity.restarts, "larger with the state carried than after a restart"),
     ):
         if ratio is not None and ratio.low is not None and ratio.low > _WRONG_STATE:
-            return "fail", "state", f"the state is handed over wrong: KL is {ratio.value:.2g} times {words}{where}", []
-    if exact:
-        return "fail", "state", f"the state is handed over wrong, or in lower precision: {before}", []
-    doubt = _too_little(parity, kl)
-    if limited is not None and (doubt is None or limited[0] == "fail"):
-        return limited[0], None, limited[1], []
-    if doubt is None:
-        little = kl.largest <= _LITTLE * parity.floor.limit
-        how = "by little more than rounding" if little else "evenly along the stream: weights or arithmetic"
-        doubt = f"differs {how}; give a limit (--max-kl or --allow loss=+X)"
-    return "inconclusive", None, doubt, []
+            said = f"the state is handed over wrong: KL is {ratio.value:.2g} times {words}{_where(parity)}"
+            return ParityVerdict("fail", said, fault="state")
+    return ParityVerdict("fail", f"the state is handed over wrong: {before}", fault="state") if exact else None
+
+
+def _along_the_stream(parity: Parity, largest: float) -> str:
+    """Return where a candidate differs whose state is handed over right, and what makes such a difference."""
+    if largest <= _LITTLE * parity.floor.limit:
+        return "by little more than rounding"
+    bins = parity.by_position
+    above = [at for at, mean in enumerate(bins.mean_kl) if mean > parity.floor.limit] if bins is not None else []
+    if bins is not None and above and above[-1] < len(bins.mean_kl) - 1:
+        last = bins.edges[above[-1] + 1] - 1
+        return f"up to position {last:,}, and by rounding alone from there on, as after another initial state"
+    if parity.growth is not None and parity.growth.low is not None and parity.growth.low > _WRONG_STATE:
+        return f"more and more along the stream, {parity.growth.value:.2g} times as much at its end"
+    return "evenly along the stream: weights or arithmetic"
 
 
 def _where(parity: Parity) -> str:
@@ -94,9 +129,9 @@ def _too_few_hand_overs(parity: Parity) -> str | None:
     return f"the text has {count}, {_HAND_OVERS} are needed: give a longer text, or shorter calls (--cand-segment)"
 
 
-def _by_limits(parity: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str] | None:
+def _by_limits(parity: Parity, kl: KlSummary, loss: Score) -> ParityVerdict | None:
     """Return the verdict by the limits that were given, the gravest of several; None without a limit."""
-    verdicts: list[tuple[Verdict, str]] = []
+    verdicts: list[ParityVerdict] = []
     for name, value, low, high, most in (
         ("mean KL", kl.mean, kl.low, kl.high, parity.max_kl),
         ("loss", loss.value, loss.low, loss.high, parity.allowed_loss),
@@ -108,6 +143,6 @@ def _by_limits(parity: Parity, kl: KlSummary, loss: Score) -> tuple[Verdict, str
         within: Verdict = "inconclusive"
         if low is not None and high is not None:
             within = "fail" if low > most else "pass" if high <= most else "inconclusive"
-        verdicts.append((within, said))
+        verdicts.append(ParityVerdict(within, said))
     order = ("fail", "inconclusive", "pass")
-    return min(verdicts, key=lambda each: order.index(each[0])) if verdicts else None
+    return min(verdicts, key=lambda each: order.index(each.verdict)) if verdicts else None

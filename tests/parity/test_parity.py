@@ -103,12 +103,33 @@ def test_a_state_in_half_precision_passes_a_limit_with_a_warning() -> None:
     half = Leaky(half=True).lm()
     found = _parity(half)
     assert (found.verdict, found.fault, found.first_above) == ("fail", "state", found.first_hand_over)
+    assert found.reason.startswith("the state is handed over in lower precision, or wrong")
+    assert "give a limit" not in _parity(half, max_kl=found.kl.mean / 10).reason
     for segment in (64, 1):
         passed = _parity(half, max_kl=1e-4, cand_segment=segment)
         assert passed.verdict == "pass"
         assert "state of lower precision" in passed.warnings[-1].message
         assert passed.departure.difference <= 2.0**-8
     assert _parity(Leaky(handed=lambda h: 0.9 * h).lm(), max_kl=10.0).verdict == "fail"
+
+
+def test_another_initial_state_is_no_even_difference() -> None:
+    found = _parity(Leaky(handed=lambda h: np.where(h.any(axis=1, keepdims=True), h, 0.3)).lm())
+    assert (found.verdict, found.first_above) == ("inconclusive", 0)
+    last = int(found.reason.partition("differs up to position ")[2].partition(",")[0])
+    assert 1 <= last < 40
+    assert max(found.by_position.mean_kl[sum(edge <= last for edge in found.by_position.edges) :]) <= found.floor.limit
+
+
+def test_a_difference_that_grows_with_the_text_is_no_even_one() -> None:
+    class Drifting(Leaky):
+        def step(self, ids, state):
+            logits, (h, count) = super().step(ids, state)
+            return logits * (1 + 1e-6 * (count[..., None] + np.arange(ids.shape[1])[:, None])), (h, count)
+
+    found = _parity(Drifting(noise=1e-4).lm())
+    assert (found.verdict, found.first_above) == ("inconclusive", 0)
+    assert "more and more along the stream" in found.reason
 
 
 def _two_layers(names: tuple[str, str] | None, *, lost: bool = False):
