@@ -29,7 +29,6 @@ from rnneval.evaluate.span import KeptStates, SpanReading
 from rnneval.evaluate.stitch import Stitched, Stitching
 from rnneval.evaluate.watch import ChunkObservations, Watch
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
-from rnneval.models.state import numbers_of
 from rnneval.options import OpeningGroup
 from rnneval.processes import cores
 from rnneval.text import EncodedText
@@ -214,7 +213,7 @@ class ChunkReader:
         self._progress, self._scored = how.reporter(spans.predictions), 0
         self._first_row_states = KeptStates(range(len(self.chunks)), lm.start(), first=first)
         self._first_row_stops: dict[int, int] = {}
-        self._last: dict[int, Vectors] = {}
+        self._read_once: set[int] = set()  # numbers of the chunks that were read to their end
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
 
     def read_all(self, pool: Pool, *, here: bool = False) -> Stitched:
@@ -280,7 +279,7 @@ class ChunkReader:
     def _read_here(self, chunk: Chunk) -> ChunkRead:
         """Read a chunk in this process."""
         report, before = self._progress, self._scored
-        progress = None if report is None or chunk.index in self._last else lambda scored: report(before + scored)
+        progress = None if report is None or chunk.index in self._read_once else lambda scored: report(before + scored)
         return _read(self._lm, self._scorer, self._setup, chunk, progress)
 
     def _take(self, chunk: Chunk, reading: SpanReading, read: ChunkRead) -> None:
@@ -293,11 +292,9 @@ class ChunkReader:
             self._first_row_states.put(index, boundary, state)
         self._first_row_stops[index] = read.first_row_stop
         self._inner.append((index, read.stitched))
-        last = self._last.get(index)
-        if last is None:
+        if index not in self._read_once:
+            self._read_once.add(index)
             self._scored += predictions
             if self._progress is not None:
                 self._progress(self._scored)
-        if last is None or not np.array_equal(numbers_of(last), numbers_of(read.last), equal_nan=True):
-            self._last[index] = read.last
-        reading.tokens, reading.state = reading.tokens + predictions, self._last[index]
+        reading.tokens, reading.state = reading.tokens + predictions, read.last

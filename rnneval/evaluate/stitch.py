@@ -95,17 +95,15 @@ class Stitched:
 Read = Callable[[list[SpanReading]], Iterator[SpanReading]]
 """Makes the readings of a list, in any order, and yields each at its end.
 
-The list stays as it is; a reading that is appended to it meanwhile is made too. A reading that changes nothing keeps
-the very object of its last state, by which `Stitching` knows it.
+The list stays as it is; a reading that is appended to it meanwhile is made too.
 """
 
 
 class Stitching:
     """Decides which span is read from which state until nothing changes.
 
-    A new last state counts from the next pass on, whichever reading ends first; so results do not depend on the order
-    in which readings end. States are compared by identity here: a span is *stale* if the last state of the span before
-    it is another object than the one from which it was last read.
+    A span is *stale* if the span before it has another last state than the one from which it was last read. A new last
+    state counts from the next pass on, so results do not depend on the order in which readings end.
     """
 
     def __init__(
@@ -126,29 +124,28 @@ class Stitching:
         """
         self._read, self._spans, self._shape, self._audited = read, spans, shape, audited
         self._start, self._first = start, start if first is None else first
-        self._continuing: list[int] = np.flatnonzero(spans.continues).tolist()
+        self._continuing = frozenset(np.flatnonzero(spans.continues).tolist())
+        self._stale = set(self._continuing)
         self._kept_ends = {*(span - 1 for span in self._continuing), len(spans) - 1}  # spans whose last state is kept
         self._ends: dict[int, Vectors] = {}  # those states, of the pass before or the first reading
-        self._new_ends: dict[int, Vectors] = {}  # those that are new in this pass: they count from the next one on
-        self._starts: dict[int, Vectors] = {}  # the state, out of `_ends`, from which each span was last read again
+        self._new_ends: dict[int, Vectors] = {}  # those that a re-evaluation of this pass changed
         self._at_once = True  # whether all stale spans are re-evaluated in one pass
         self.result = Stitched(shape=shape, tolerance=tolerance)
 
     def run(self, *, look_for_growth: bool = False) -> Stitched:
         """Read everything, re-evaluate what has to be, and return the statistics; at the end, look for growth."""
         self._first_pass()
-        last_left = 1.0  # median difference of states at the ends of spans after the last pass; at first, its size
-        while stale := self._stale():
+        last_left = 1.0  # median difference of the ends that the last pass changed; at first, that of whole states
+        while due := self._due():
             self.result.passes += 1
-            self._new_ends = {}
-            for ended in self._read([self._re_evaluation(span, "again") for span in stale]):
+            for ended in self._read([self._re_evaluation(span, "again") for span in due]):
                 self._take(ended)
             # What is left of the differences at the ends of spans says whether another pass over all will pay.
             differences = [scaled_difference(state, self._ends[span]) for span, state in self._new_ends.items()]
-            left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
+            left = float(np.median(differences or [0.0]))
             self._at_once = self._at_once and left <= _LEFT * last_left
             last_left = left
-            self._ends |= self._new_ends
+            self._adopt_ends()
         if look_for_growth:
             self._look_for_growth()
         return self.result
@@ -163,47 +160,51 @@ class Stitching:
         Where their distance grows a hundredfold, the result depends on rounding.
         """
         never = [span for span, tokens in self.result.forgetting.items() if tokens is None]
-        some = never[: min(_NUDGED, self._shape.rows)]
-        starts = [self._ends[span - 1] for span in some]
-        noise, near = np.random.default_rng(0), [state.copy() for state in starts]
-        for state in map(numbers_of, near):
+        spans = never[: min(_NUDGED, self._shape.rows)]
+        starts = [self._ends[span - 1] for span in spans]
+        noise, nudged = np.random.default_rng(0), [state.copy() for state in starts]
+        for state in map(numbers_of, nudged):
             state[:] = state + noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state))
-        readings = [self._reading(span, state, "aside") for span, state in zip(some * 2, [*starts, *near], strict=True)]
-        for ended in self._read(readings):
-            self.result.tokens_rerun += ended.tokens
-        pairs = zip(starts, near, readings, readings[len(some) :], strict=False)
-        self.result.fragile = any(
-            scaled_difference(far.state, end.state) > _FRAGILE * scaled_difference(nudged, start)
-            for start, nudged, end, far in pairs
+        before = [scaled_difference(*pair) for pair in zip(nudged, starts, strict=True)]
+        plain, changed = (
+            [self._reading(span, state, "aside") for span, state in zip(spans, states, strict=True)]
+            for states in (starts, nudged)
         )
+        for ended in self._read([*plain, *changed]):
+            self.result.tokens_rerun += ended.tokens
+        after = [scaled_difference(one.state, other.state) for one, other in zip(changed, plain, strict=True)]
+        self.result.fragile = any(end > _FRAGILE * start for start, end in zip(before, after, strict=True))
 
     def _first_pass(self) -> None:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
         unread = set(range(len(self._spans)))
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()
         readings = [self._reading(span, self._start if span else self._first) for span in order]
-        halves = set() if self._audited is None else {self._audited - 1, self._audited}
+        # The audited span goes on from the one before it: both have to be read before it is read again.
+        both = set() if self._audited is None else {self._audited - 1, self._audited}
         for ended in self._read(readings):
             if ended.kind == "audit":
                 self._take(ended)
                 self._learn_from_audit(ended)
                 continue
             unread.discard(ended.span)
-            self._keep_end(ended, self._ends)
-            if self._audited is not None and ended.span in halves and not halves & unread:
+            state = self._released(ended)
+            if ended.span in self._kept_ends:
+                self._ends[ended.span] = state
+            if self._audited is not None and ended.span in both and not both & unread:
                 readings.append(self._re_evaluation(self._audited, "audit"))
-        self._ends |= self._new_ends
+        self._adopt_ends()
 
     def _reading(self, span: int, state: Vectors, kind: ReadingKind = "first") -> SpanReading:
         start, stop = int(self._spans.starts[span]), int(self._spans.stops[span])
         return SpanReading(span=span, at=start, stop=stop, state=state, kind=kind, tolerance=self.result.tolerance)
 
     def _re_evaluation(self, span: int, kind: ReadingKind) -> SpanReading:
-        start = self._starts[span] = self._ends[span - 1]
-        return self._reading(span, start, kind)
+        self._stale.discard(span)
+        return self._reading(span, self._ends[span - 1], kind)
 
     def _take(self, ended: SpanReading) -> None:
-        """Count a re-evaluation that has ended, and keep its last state if that is new."""
+        """Count a re-evaluation that has ended, and keep its last state if it is another one."""
         result = self.result
         result.tokens_rerun += ended.tokens
         if ended.settled:
@@ -211,7 +212,9 @@ class Stitching:
             result.largest_state_difference = max(result.largest_state_difference or 0.0, ended.difference or 0.0)
         elif ended.boundary >= _CONCLUSIVE:
             result.forgetting.setdefault(ended.span, None)
-        self._keep_end(ended, self._new_ends)
+        state = self._released(ended)
+        if not ended.settled and ended.span in self._kept_ends and scaled_difference(state, self._ends[ended.span]):
+            self._new_ends[ended.span] = state
 
     def _learn_from_audit(self, audit: SpanReading) -> None:
         """Choose between all stale spans at once and one after the other, and raise the tolerance to the noise floor.
@@ -228,13 +231,18 @@ class Stitching:
         if 0 < result.tolerance < 2 * floor <= _MOST_TOLERANCE:
             result.tolerance = 2 * floor
 
-    def _keep_end(self, ended: SpanReading, ends: dict[int, Vectors]) -> None:
-        state, ended.state = ended.state, self._start  # a list of all readings must not hold all last states
-        if not ended.settled and ended.span in self._kept_ends:
-            ends[ended.span] = state
+    def _released(self, ended: SpanReading) -> Vectors:
+        """Return the last state of a reading, which keeps none: a list of all readings must not hold all states."""
+        state, ended.state = ended.state, self._start
+        return state
 
-    def _stale(self) -> list[int]:
+    def _adopt_ends(self) -> None:
+        """Let the last states that this pass changed count: the spans behind them are stale."""
+        self._stale |= self._continuing.intersection(span + 1 for span in self._new_ends)
+        self._ends |= self._new_ends
+        self._new_ends = {}
+
+    def _due(self) -> list[int]:
         """Return the spans to re-evaluate now: all stale ones at once, or only those behind a span that is settled."""
-        stale = [span for span in self._continuing if self._starts.get(span) is not self._ends[span - 1]]
-        unsettled = set() if self._at_once else set(stale)
-        return [span for span in stale if span - 1 not in unsettled]
+        unsettled = set() if self._at_once else self._stale
+        return [span for span in sorted(self._stale) if span - 1 not in unsettled]
