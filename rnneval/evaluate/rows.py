@@ -29,8 +29,8 @@ from rnneval.text import EncodedText
 
 _FEWER_ROWS = (1, 4, 16, 64)
 """Rows of smaller steps, which are compiled too: a run takes the first number that holds its first readings."""
-_FEW, _WORTH = 4, 16
-"""Once so few rows are left, and are for so many steps, steps become that narrow: compiling costs as much as some."""
+_NARROW, _STEPS_TO_NARROW = 4, 16
+"""Once so few rows are left, for so many steps, steps become that narrow: to compile a step costs as much as some."""
 TextReader = Callable[[LanguageModel, EncodedText, Streaming, Observations, Watch | None], Stitched]
 """Reads a text with a model, and writes its predictions into the observations."""
 
@@ -67,30 +67,31 @@ class RowReader:
         most = min(self._shape.rows, next((rows for rows in _FEWER_ROWS if rows >= len(readings)), self._shape.rows))
         active: list[SpanReading] = []
         begun = 0  # readings of the list that have a row, or had one
-        few = 0  # steps with few rows, up to now
+        narrow_steps = 0  # steps in a row that a narrow step would have held
         while active or begun < len(readings):
             new = readings[begun : begun + most - len(active)]
             active, begun = [*active, *new], begun + len(new)
-            few = few + 1 if len(active) <= _FEW else 0
-            rows = min(_FEW, most) if few > _WORTH else most
-            steps = [active]
-            if not self._padded:
-                steps = [[*alike] for _, alike in groupby(sorted(active, key=self._next_tokens), self._next_tokens)]
-            segments = [segment for of_step in steps for segment in self._step(of_step, rows)]
-            active = []
+            narrow_steps = narrow_steps + 1 if len(active) <= _NARROW else 0
+            rows = min(_NARROW, most) if narrow_steps > _STEPS_TO_NARROW else most
+            segments = [segment for together in self._steps(active) for segment in self._step(together, rows)]
+            active = [segment.reading for segment in segments]
             for segment in segments:
-                reading = segment.reading
-                if reading.kind != "aside":
+                if segment.reading.kind != "aside":
                     self._keep(segment)
-                if not reading.ended:
-                    active.append(reading)
-                else:
-                    reading.state = reading.state.copy()  # of one row: that of all rows is not kept
-                    yield reading
+            for reading in (each for each in active if each.ended):
+                reading.state = reading.state.copy()  # of one row: that of all rows is not kept
+                yield reading
+            active = [each for each in active if not each.ended]
             new_predictions = sum(len(each.records) for each in segments if each.reading.kind == "first")
             if self._progress is not None and new_predictions:
                 self._scored += new_predictions
                 self._progress(self._scored)
+
+    def _steps(self, active: list[SpanReading]) -> list[list[SpanReading]]:
+        """Divide readings into those of each step: all in one where short rows are filled up, else one for a length."""
+        if self._padded:
+            return [active]
+        return [[*alike] for _, alike in groupby(sorted(active, key=self._next_tokens), self._next_tokens)]
 
     def _next_tokens(self, reading: SpanReading) -> int:
         return min(self._shape.segment, reading.stop - reading.at)
@@ -112,16 +113,17 @@ class RowReader:
             start = self._states.last_kept_before(reading.span, reading.boundary)
             group = None if start is None else SegmentGroup(reading.span, start)
             segments.append(Segment(reading, at, records[row, :count], group))
-        if self._watch is not None and readings[0].kind != "aside":
+        if self._watch is not None and readings[0].kind != "aside":  # readings aside are never beside others
             self._watch.see(segments, stepped.trajectories)
         return segments
 
     def _keep(self, segment: Segment) -> None:
         """Keep predictions and state of a segment, once they are compared with those that they replace."""
-        reading, first, count = segment.reading, segment.first + 1, len(segment.records)
+        reading, predicted = segment.reading, segment.first + 1  # an input token predicts the one after it
         if reading.kind != "first":
             earlier = self._states.get(reading.span, reading.boundary)
-            reading.compare(earlier, Predicted.of(segment.records), self._observations.get(first, first + count))
-        self._observations.write(first, segment.records)
+            replaced = self._observations.get(predicted, predicted + len(segment.records))
+            reading.compare(earlier, Predicted.of(segment.records), replaced)
+        self._observations.write(predicted, segment.records)
         if not reading.settled:
             self._states.put(reading.span, reading.boundary, reading.state)

@@ -79,8 +79,10 @@ def _walk(
 
 def _children(nest: Any) -> dict[str, Any] | None:
     """Return a nest's children by their steps of the path; None for a leaf, as is an object without arrays."""
-    if nest is None or is_array(nest):
-        return {} if nest is None else None
+    if nest is None:
+        return {}
+    if is_array(nest):
+        return None
     if isinstance(nest, Mapping):
         return {f"[{key!r}]": nest[key] for key in _keys(nest)}
     if isinstance(nest, _SEQUENCES):
@@ -122,8 +124,10 @@ def _attributes(value: Any) -> Mapping[str, Any]:
 
 def _holds_arrays(value: Any, above: frozenset[int] = frozenset()) -> bool:
     """Return whether a value is an array or holds one; objects without arrays may refer to those above them."""
-    if is_array(value) or id(value) in above:
-        return is_array(value)
+    if is_array(value):
+        return True
+    if id(value) in above:
+        return False
     members = value if isinstance(value, (*_SEQUENCES, Mapping)) else _attributes(value)
     inside = members.values() if isinstance(members, Mapping) else members
     return any(_holds_arrays(child, above | {id(value)}) for child in inside)
@@ -175,12 +179,12 @@ class StateLeaf:
     like: Any = field(repr=False)  # as the model returned it; its library and type are used again
     dtype: np.dtype[Any]
     axis: int | None  # the batch axis; None for a value that all rows of a call share
-    shape: tuple[int, ...]  # shape of one row, without the batch axis; the whole shape where there is none
+    shape: tuple[int, ...]  # of one row; of a memory its last entry; without a batch axis the whole array
     # A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed. A memory
     # grows with the text, as an attention cache does: a state that has one is not packed.
     kind: Literal["state", "counter", "constant", "memory"] = "state"
     growth: int = 0  # bytes by which a memory grows for each token of a row
-    along: int | None = None  # the axis along which it grows, if it is one; `shape` is that of its last entry then
+    along: int | None = None  # the axis along which it grows, if it is one
 
     @property
     def itemsize(self) -> int:
@@ -215,8 +219,8 @@ class StateLeaf:
 class StartMark(IntEnum):
     """The last number of a vector that cannot show the initial state otherwise."""
 
-    INITIAL = 0
-    BEGUN = 1  # the row has read a token
+    INITIAL = 0  # vectors of zeros stand for the initial state
+    READ = 1  # the row has read a token
 
 
 class StateCarrier(ABC):
@@ -234,7 +238,7 @@ class StateCarrier(ABC):
 
     @property
     def observed_types(self) -> Mapping[StateLeaf, np.dtype[Any]]:
-        """Return the type in which each array of the state is observed: its own, or that of its sizes."""
+        """Return the type in which each array of the state is observed: its own, or for complex numbers that of |s|."""
         return {leaf: np.zeros(0, leaf.dtype).real.dtype for leaf in self.leaves}
 
     @abstractmethod
@@ -307,8 +311,7 @@ class Packing(StateCarrier):
         if not self.marks_start:
             packed: Vectors = self.pack(self.begin(1), 1)[0]
             return packed
-        record = np.zeros(1, self.dtype)[0]  # the last number is StartMark.INITIAL
-        row: Vectors = record if record["counters"].size else record["numbers"]
+        row: Vectors = _as_vectors(np.zeros(1, self.dtype))[0]  # the last number is StartMark.INITIAL
         return row
 
     def pack(self, state: Any, rows: int) -> Vectors:
@@ -318,7 +321,7 @@ class Packing(StateCarrier):
             raise CheckpointError(f"step returned a state of the form {first}, and now {form}: always give one form")
         packed = np.empty(rows, self.dtype)
         if self.marks_start:
-            packed["numbers"][:, -1] = StartMark.BEGUN
+            packed["numbers"][:, -1] = StartMark.READ
         for leaf, value in zip(self.leaves, leaves_of(state).values(), strict=True):
             array = as_array(value, leaf.path)
             wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
@@ -329,7 +332,7 @@ class Packing(StateCarrier):
                 _by_kind(packed)[leaf.kind][:, self.columns[leaf]] = leaf.packed(array)
             elif not np.array_equal(array, as_array(leaf.like, leaf.path)):
                 raise CheckpointError(f"{leaf.path} has no batch axis, and changes after several calls: give it one")
-        return packed if packed["counters"].size else packed["numbers"]
+        return _as_vectors(packed)
 
     def unpack(self, vectors: Vectors) -> Any:
         """Make a state of packed rows that may go into one call."""
@@ -372,15 +375,21 @@ class OpaqueState(StateCarrier):
     def pack(self, state: Any, rows: int) -> Vectors:
         """Keep a state, and return the vectors that stand for it."""
         self._last = state
-        return np.full((rows, 1), StartMark.BEGUN, np.float32)
+        return np.full((rows, 1), StartMark.READ, np.float32)
 
     def unpack(self, vectors: Vectors) -> Any:
         """Return the state that was kept, or the initial one."""
-        return self._last if (vectors == StartMark.BEGUN).any() else self._begin(len(vectors))
+        return self._last if (vectors == StartMark.READ).any() else self._begin(len(vectors))
 
     def fresh(self) -> Self:
         """Return a carrier that keeps no state yet."""
         return type(self)(self._begin, self.leaves)
+
+
+def _as_vectors(records: Any) -> Vectors:
+    """Return packed rows as records where they have counters, else their numbers alone."""
+    vectors: Vectors = records if records["counters"].size else records["numbers"]
+    return vectors
 
 
 def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
@@ -390,5 +399,5 @@ def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
 
 
 def _by_kind(packed: Any) -> dict[str, NDArray[Any]]:
-    """Return the parts of packed rows, by the kind of leaf that they hold; rows without counters have but numbers."""
+    """Return the parts of packed rows, by the kind of leaf that they hold."""
     return {"state": numbers_of(packed)} | ({"counter": packed["counters"]} if packed.dtype.names else {})

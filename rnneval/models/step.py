@@ -19,10 +19,9 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,10 +137,10 @@ def from_step(
     Args:
         step: Called as `step(ids, state)` with ids of type int32 and shape `(batch, time)`, time ≥ 1. Returns logits
             `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, dataclass or other
-            object that holds arrays, which it must not change: a state is used again. An array may grow with the text,
-            as a cache does. An object without arrays that NumPy can read is carried as it is, even if `step` changes it
-            in place. So are containers that change from call to call, such as a list that grows, but not in place.
-            Whether each part is used is not tested then. All of these are read in one row, which is slower.
+            object that holds arrays, which it must not change: a state is used again. Three kinds of state are read in
+            one row, which is slower: an array that grows with the text, as a cache does; containers that change from
+            call to call, as a new list with one more item does; an object without arrays that NumPy can read, which
+            `step` may change in place. Of the last two it is not tested whether each part is used.
         initial_state: Called as `initial_state(batch)` for the state before the first token; None where `step` takes
             None for that.
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.
@@ -256,6 +255,13 @@ def layer_and_slot(path: str) -> tuple[str, str]:
     return outer, next(filter(None, last))
 
 
+class _Observed(NamedTuple):
+    """One state as it is observed, by `LAYER.SLOT`."""
+
+    states: dict[str, NDArray[Any]]  # `(rows, units)`
+    bytes: dict[str, int]  # of one row, of each memory
+
+
 class StepScorer:
     """Runs a step function, from the vectors of its states to the vectors after the call."""
 
@@ -269,7 +275,7 @@ class StepScorer:
             self._leaves = {key: leaf_of_key[key] for key in layout.states}
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids from states and score the targets."""
+        """Read ids from states and score the targets; `width` changes nothing."""
         groups = self._carrier.groups(states)
         if len(groups) == 1:
             return self._read(ids, targets, states)
@@ -283,41 +289,52 @@ class StepScorer:
         after = joined(*(part.states for part in read))
         if self._layout is None:
             return Stepped(predicted, after)
-        parts = [part.trajectories for part in read if part.trajectories is not None]
+        parts = [part.trajectories for part in read if part.trajectories is not None]  # of all: there is a layout
         by_key = {key: Trajectory(*map(joined, *(one.states[key] for one in parts))) for key in self._layout.states}
         inputs = {name: joined(*(one.inputs[name] for one in parts)) for name in self._layout.cells}
-        return Stepped(predicted, after, Trajectories(self._layout, by_key, inputs))
+        return Stepped(predicted, after, Trajectories(self._layout, by_key, inputs))  # memories are never in groups
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
-        """Read rows in one call, or in calls of one token."""
-        state, rows = self._carrier.unpack(vectors), len(ids)
-        observed = [self._observed(state, rows)]
+        """Read rows whose states can go into one call, and observe what the layout lists."""
+        state, trajectories = self._carrier.unpack(vectors), None
+        if self._layout is None:
+            logits, state = self._called(ids, state)
+        elif self._observer is not None:
+            with self._observer.watching(every_token=self._layout.call == 1) as observations:
+                logits, state = self._called(ids, state)
+            trajectories = Trajectories(self._layout, *observations())
+        else:
+            observed = [self._observed(state, len(ids))]
+            logits, state = self._called(ids, state, lambda after: observed.append(self._observed(after, len(ids))))
+            trajectories = self._of_returned(self._layout, observed)
+        return Stepped(score_logits(logits, targets), self._carrier.pack(state, len(ids)), trajectories)
+
+    def _called(
+        self, ids: NDArray[np.int32], state: Any, see: Callable[[Any], None] = lambda _: None
+    ) -> tuple[NDArray[Any], Any]:
+        """Call the step once, or for every token, and let `see` see each state that it returns."""
         pieces = np.arange(1, ids.shape[1] if self._lm.every_token else 1)
         outputs: list[NDArray[Any]] = []
-        watching: Any = nullcontext(lambda: ({}, {}))
-        if self._observer is not None and self._layout is not None:
-            watching = self._observer.watching(every_token=self._layout.call == 1)
-        with watching as observations:
-            for number, piece in enumerate(np.split(ids, pieces, axis=1)):
-                # The carrier may need the first state again; later ones were copied where they are observed.
-                logits, state = self._lm.function(piece, state, last=number > 0)
-                outputs.append(logits)
-                observed.append(self._observed(state, rows))
-        states, inputs = observations()
-        for key in self._leaves:
-            before, *after = (values[key] for values, _ in observed)
-            states[key] = Trajectory(np.stack(after, axis=1), before)
-        scored = score_logits(outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1), targets)
-        memories = [key for key, leaf in self._leaves.items() if leaf.along is not None]
-        sizes = {key: np.array([[bytes_of[key] for _, bytes_of in observed[1:]]] * rows) for key in memories}
-        trajectories = None if self._layout is None else Trajectories(self._layout, states, inputs, sizes)
-        return Stepped(scored, self._carrier.pack(state, rows), trajectories)
+        for number, piece in enumerate(np.split(ids, pieces, axis=1)):
+            # The carrier may need the first state again; later ones were copied where they are observed.
+            logits, state = self._lm.function(piece, state, last=number > 0)
+            outputs.append(logits)
+            see(state)
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1), state
 
-    def _observed(self, state: Any, rows: int) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """Return the states that are observed, `(rows, units)`, zeros where there is none yet; the bytes of memories.
+    def _of_returned(self, layout: Layout, observed: Sequence["_Observed"]) -> Trajectories:
+        """Return the trajectories of the initial state and of those that the calls returned."""
+        before, *after = observed
+        states = {
+            key: Trajectory(np.stack([each.states[key] for each in after], axis=1), before.states[key])
+            for key in self._leaves
+        }
+        rows = len(next(iter(before.states.values()), ()))
+        sizes = {key: np.array([[each.bytes[key] for each in after]] * rows) for key in before.bytes}
+        return Trajectories(layout, states, {}, sizes)
 
-        Of a memory its last entry is observed; the bytes are those of one row.
-        """
+    def _observed(self, state: Any, rows: int) -> "_Observed":
+        """Return what is observed of one state: zeros where there is none yet, and of a memory its last entry."""
         observed: dict[str, NDArray[Any]] = {}
         bytes_of = dict.fromkeys((key for key, leaf in self._leaves.items() if leaf.along is not None), 0)
         arrays, types = leaves_of(state) if self._leaves else {}, self._carrier.observed_types
@@ -333,4 +350,4 @@ class StepScorer:
                 numbers = leaf.packed(array)
                 is_complex = leaf.dtype.kind == "c"
                 observed[key][:] = np.hypot(numbers[:, ::2], numbers[:, 1::2]) if is_complex else numbers
-        return observed, bytes_of
+        return _Observed(observed, bytes_of)
