@@ -1,8 +1,8 @@
 """The list of what code may do before the user's builder is called: all that is not on it is refused.
 
-`allowed.toml` is the list, of full names such as `numpy.zeros`; a name that is added there is allowed. `is_allowed`
-holds one full name against it, `_JUDGES` has the few functions that are judged by their arguments. `uses` has the
-names that code mentions, and `refusals` what is said of those that are refused.
+`allowed.toml` is the list, of full names such as `numpy.zeros`; a name that is added there is allowed. Here
+`is_allowed` holds one full name against it, and `_JUDGES` has the few functions that are judged by their arguments.
+`uses.py` finds the names that code mentions, and `refusals.py` says what is wrong with those that are refused.
 """
 
 import ast
@@ -24,7 +24,8 @@ _FUNCTIONS = frozenset(f"{module}.{name}" for module, names in _DATA.pop("functi
 CALLERS: dict[str, list[int | str]] = _DATA.pop("callers")  # the arguments that a function calls, by its full name
 _LISTS = {key: frozenset(names.split()) for key, names in _DATA.items()}
 _METHODS, EFFECTS, CALLED_BY_LIBRARIES = _LISTS["methods"], _LISTS["effects"], _LISTS["called_by_libraries"]
-_PREFIXES = tuple(f"{name}." for name in (*_LISTS["namespaces"], *_LISTS["modules"], *_FUNCTIONS))
+_NAMES = (*_FUNCTIONS, *(f"{name}." for name in (*_LISTS["namespaces"], *_LISTS["modules"])))
+_NOT_UNBOUND = {"open", "replace", "write"}  # methods that act on files, as `pathlib.Path.replace`
 _PRINTING = {"end", "sep", "name", "summarize"}  # the arguments of tf.print that write nothing
 _READING = re.compile(r"r?[bt]?|[bt]r|rU")  # modes of `open`
 _REACHING = re.compile(r"__\w+|(gi|cr|ag|tb)_\w+|f_(back|builtins|globals|locals|code)")  # as in `x.gi_frame.f_globals`
@@ -32,21 +33,30 @@ _KERAS = re.compile(r"(tensorflow\.(compat\.v1\.)?|tensorflow\.python\.|tf_)kera
 
 
 def is_allowed(name: str, *, called: bool = False) -> bool:
-    """Return whether the list has a full name, of a method of an unknown object its last part if it is `called`."""
+    """Return whether a full name may be mentioned, or `called`.
+
+    A function of the list always may. What leads to frames or globals, or is excepted, never may. Each of the rest has
+    a rule: methods of objects of which nothing is known (`?.split`), builtins, and names of modules.
+    """
     (root, *parts), canonical = name.split("."), _canonical(name)
     if canonical in _FUNCTIONS or name == UNKNOWN:  # of what no name is known, only a mention is allowed
         return True
     if reaches(name) or not parts or canonical in _LISTS["except"]:
         return False
     if root == UNKNOWN:
-        known = parts[-1] in _METHODS or parts[-1].startswith("__")
-        return not EFFECTS.intersection(parts) and (known or not called)
+        return _is_method(*parts, called=called)
     return _is_builtin(*parts) if root == "builtins" else _is_of_module(canonical)
+
+
+def _is_method(*parts: str, called: bool) -> bool:
+    """Return whether a method of an unknown object is on the list; one that is only mentioned need not be."""
+    on_list = parts[-1] in _METHODS or parts[-1].startswith("__")
+    return not EFFECTS.intersection(parts) and (on_list or not called)
 
 
 def _is_builtin(name: str, *methods: str) -> bool:
     """Return whether a builtin is on the list or an error, and only methods of the list are reached through it."""
-    is_error = re.fullmatch(r"[A-Z]\w+", name) is not None
+    is_error = re.fullmatch(r"[A-Z]\w+", name) is not None  # as all capitalised builtins are that are no constants
     has_methods = all(method in _METHODS or method in {"__init__", "__getitem__"} for method in methods)
     return (name in _LISTS["builtins"] or is_error) and has_methods
 
@@ -60,8 +70,8 @@ def _is_of_module(name: str) -> bool:
         imported = importlib.import_module(module)
         return last in getattr(imported, "__all__", dir(imported))
     # A method of a class of such a namespace, as in `datetime.datetime.now` or `keras.layers.GRU.from_config`.
-    unbound = last in _METHODS - {"open", "replace", "write"}
-    return module in _LISTS["namespaces"] or (unbound and is_allowed(module))
+    is_unbound = last in _METHODS - _NOT_UNBOUND
+    return module in _LISTS["namespaces"] or (is_unbound and is_allowed(module))
 
 
 def _canonical(name: str) -> str:
@@ -82,7 +92,8 @@ def reaches(name: str) -> bool:
 
 def is_namespace(name: str) -> bool:
     """Return whether the list has names of a module or class, such as `keras.layers`."""
-    return not name.startswith((UNKNOWN, IN_FILE)) and any(p.startswith(_canonical(f"{name}.")) for p in _PREFIXES)
+    inside = _canonical(f"{name}.")
+    return not name.startswith((UNKNOWN, IN_FILE)) and any(each.startswith(inside) for each in _NAMES)
 
 
 def judge_of(name: str) -> Judge | None:
