@@ -69,6 +69,8 @@ class OpenOptions(OpeningGroup):
 
     expect_sha256: str | None = option(None, metavar="HEX", seldom=True)
     """Refuse a checkpoint with another SHA-256 hash."""
+    as_saved: bool = option(False, flag="")
+    """Let a Keras model that was saved in half precision compute in it; by default it is evaluated in float32."""
 
 
 class TextGroup(Options, heading="Text"):

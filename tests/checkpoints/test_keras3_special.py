@@ -112,6 +112,47 @@ def test_half_precision_is_evaluated_in_float32(tmp_path, policy, form):
     assert_driven_as(lm, stack_of(layers[0], [layers[1]], layers[2]))  # the weights as stored, in float64
 
 
+def loss_by_hand(model, text, tokens):
+    """Return the mean loss of one call of a model over a text, in float64."""
+    ids = np.array([[tokens.index(letter) for letter in text]])
+    logits = keras.ops.convert_to_numpy(keras.ops.cast(model(ids[:, :-1]), "float32")).astype(np.float64)[0]
+    chosen = logits[np.arange(len(logits)), ids[0, 1:]]
+    return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
+
+
+ALPHABET = [chr(ord("a") + k) for k in range(WIDTH)]
+SHORT_TEXT = "".join(np.random.default_rng(0).choice(ALPHABET, 400))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
+def test_half_precision_computes_as_it_was_saved_if_asked(tmp_path, policy):
+    _, model = parts(policy)
+    model.save(tmp_path / "half.keras")
+    lm = rnneval.open(tmp_path / "half.keras", as_saved=True, vocabulary=ALPHABET)
+    single = rnneval.open(tmp_path / "half.keras", vocabulary=ALPHABET)
+    assert (lm.checkpoint.dtype, single.checkpoint.dtype) == (policy.removeprefix("mixed_"), "float32")
+    run = rnneval.evaluate(lm, string=SHORT_TEXT, check=False)
+    by_hand = loss_by_hand(model, SHORT_TEXT, ALPHABET)
+    assert run.scores["cross_entropy"].value == pytest.approx(by_hand, abs=2e-7)
+    assert abs(rnneval.evaluate(single, string=SHORT_TEXT, check=False).scores["cross_entropy"].value - by_hand) > 1e-6
+    assert [each.norm_mean > 0 for each in run.states.values()] == [True]
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_quantised_models_are_read(tmp_path, mode):
+    _, model = parts("float32")
+    plain = loss_by_hand(model, SHORT_TEXT, ALPHABET)
+    model.quantize(mode)
+    model.save(tmp_path / "small.keras")
+    lm = rnneval.open(tmp_path / "small.keras", vocabulary=ALPHABET)
+    run = rnneval.evaluate(lm, string=SHORT_TEXT)
+    by_hand = loss_by_hand(model, SHORT_TEXT, ALPHABET)
+    assert abs(plain - by_hand) > 1e-6
+    assert run.scores["cross_entropy"].value == pytest.approx(by_hand, abs=1e-6)
+    assert run.wiring.verdict == "pass"
+
+
 @pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning", "ignore:You are saving your model:UserWarning")
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("form", ["keras", "h5"])

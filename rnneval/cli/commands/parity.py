@@ -68,7 +68,8 @@ def command(
 
 
 def _model(what: str, opening: OpenOptions, vocabulary: VocabularyGroup) -> Any:
-    """Return the model of a checkpoint or builder, with the vocabulary of both unless it has one of its own."""
+    """Return the model of a checkpoint or builder, as it computes, with the vocabulary of both if it has none."""
+    opening = replace(opening, as_saved=True)
     if opening.vocabulary is None and opening.vocabulary_from is None:
         opening = replace(opening, **vars(vocabulary))
     if not names_builder(what, opening):

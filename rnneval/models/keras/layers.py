@@ -24,6 +24,7 @@ from rnneval.models.protocol import GatedCell, LayerState, place_name
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 KERAS_CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
+HALVES = ("float16", "bfloat16")  # types of half precision
 _GATED = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
 
 

@@ -26,6 +26,7 @@ from rnneval.checkpoints import Artefact
 from rnneval.errors import CheckpointError, RnnevalError, type_and_message
 from rnneval.models.keras.adapters import Adapter, Answer, LayerStatesAdapter, WindowAdapter
 from rnneval.models.keras.layers import (
+    HALVES,
     RecurrentUnit,
     gated_cells,
     model_variables,
@@ -171,8 +172,15 @@ class RecurrentLM(LanguageModel):
         return call
 
     def weights_moved(self, draw: int) -> "RecurrentLM":
-        """Return the model with each weight moved by ± one unit in the last place, in the calls of `stepper`."""
-        return self._moved(partial(one_unit_off, generator=np.random.default_rng(draw)))
+        """Return the model with each weight moved by ± one unit in the last place, in the calls of `stepper`.
+
+        Where the model computes in half precision, the unit is that of this type.
+        """
+        generator = np.random.default_rng(draw)
+        if self.checkpoint.dtype not in HALVES:
+            return self._moved(partial(one_unit_off, generator=generator))
+        half = tf.as_dtype(self.checkpoint.dtype).as_numpy_dtype
+        return self._moved(lambda values: one_unit_off(values.astype(half), generator).astype(values.dtype))
 
     def in_dtype(self, dtype: str) -> "RecurrentLM | None":
         """Return the model with weights that are rounded to half precision, in the calls of `stepper`."""
@@ -257,6 +265,7 @@ class KerasScorer:
         with nullcontext() if self._sees == "losses" else record_runs(lm.units, every_step=True) as runs:
             logits, after = lm.step(ids, state)
         tensors: Any = ({}, {}) if runs is None else self._observed(runs, ids.shape[1])
+        tensors = tf.nest.map_structure(_in_single, tensors)  # NumPy cannot read bfloat16
         return scored(logits, targets), lm.pack(after) if lm.mixable else after, tensors
 
     def _observed(self, runs: Recorded, time: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -279,8 +288,14 @@ class KerasScorer:
         return states, inputs
 
 
+def _in_single(tensor: Any) -> Any:
+    """Return a tensor of half precision in float32, and another as it is."""
+    return tf.cast(tensor, tf.float32) if tensor.dtype.name in HALVES else tensor
+
+
 def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
     """Score targets `(rows, time)` under logits `(rows, time, V)`, as `rnneval.models.scoring` does."""
+    logits = _in_single(logits)
     top = tf.reduce_max(logits, axis=-1)
     log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - top[..., None]), axis=-1))  # Σ ≥ 1: its logarithm is ≥ 0
     target = tf.gather(logits, targets, batch_dims=2)
@@ -519,13 +534,19 @@ def _described(model: Any, contract: int, order: Sequence[RecurrentUnit], file: 
         format=file.format if file else "model",
         contract=int(contract),
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
-        dtype=str(getattr(model, "compute_dtype", None) or "float32"),
+        dtype=_compute_dtype(model),
         layers=tuple(  # once per place, in the order in which they run; a layer that never runs is left out
             LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.sizes[0], slots=unit.slots)
             for unit in order
         ),
         name=None if file else str(getattr(model, "name", "") or type(model).__name__),
     )
+
+
+def _compute_dtype(model: Any) -> str:
+    """Return the type in which a model computes: half precision if any of its layers does."""
+    types = [str(getattr(layer, "compute_dtype", None) or "float32") for layer in (model, *sublayers(model))]
+    return next((name for name in types if name in HALVES), types[0])
 
 
 def is_lookup(layer: Any) -> bool:

@@ -25,7 +25,7 @@ from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.checkpoints.rules import refused
 from rnneval.checkpoints.usercode import Builder, builder_of
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError, type_and_message
-from rnneval.models.keras.layers import is_graph, model_variables, overridden, sublayers
+from rnneval.models.keras.layers import HALVES, is_graph, model_variables, overridden, sublayers
 from rnneval.models.keras.lm import RecurrentLM, call_once, eagerly, is_lookup, wrap
 from rnneval.models.keras.weights import (
     changed_functions,
@@ -42,7 +42,6 @@ from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary, only_voc
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
-_HALVES = ("float16", "bfloat16")
 _SPECIAL = {
     1: "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",
     2: "two ids more than it has tokens, most likely the padding id 0 and [UNK] (TextVectorization puts them first)",
@@ -103,7 +102,7 @@ def _loaded(artefact: Artefact, options: OpenOptions) -> Loaded:
         return _built(artefact, builder, given, options)
     brings = None if builder is None else replace(builder, everything=True)
     full, read, changed = _full_model(artefact, _custom_objects(brings) if brings else {})
-    half = _in_float32(full)
+    half = () if options.as_saved else _in_float32(full)
     model, inside, left_out = from_ids(full)
     notes = (*(brings.notes() if brings else ()), *read, *half, *left_out)
     return Loaded(model=model, vocabulary=given or inside, notes=notes, warnings=changed)
@@ -122,7 +121,8 @@ def _built(artefact: Artefact, builder: Builder, vocabulary: Vocabulary | None, 
             notes, changed = load_weights(model, artefact, _map(options.weight_map))
         except WeightShapeError as error:
             raise explained(error, builder) from error
-    notes = (*builder.notes(), *notes, *_in_float32(model))
+    half = () if options.as_saved else _in_float32(model)
+    notes = (*builder.notes(), *notes, *half)
     texts = builder.text_read(namespace)
     return Loaded(model=model, vocabulary=vocabulary, notes=notes, warnings=changed, namespace=namespace, texts=texts)
 
@@ -200,7 +200,7 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
 
 def _in_float32(model: Any) -> tuple[str, ...]:
     """Let every layer of half precision compute in float32, and say so: products are not rounded to 3 digits."""
-    halves = [layer for layer in (model, *sublayers(model)) if getattr(layer, "compute_dtype", None) in _HALVES]
+    halves = [layer for layer in (model, *sublayers(model)) if getattr(layer, "compute_dtype", None) in HALVES]
     named = {layer.dtype_policy.name for layer in halves}
     if not named:
         return ()
@@ -208,7 +208,7 @@ def _in_float32(model: Any) -> tuple[str, ...]:
         layer.dtype_policy = "float32"
     for variable in model_variables(model):
         # Keras does not cast a float16 weight beside float32 inputs: it is an error.
-        if isinstance(variable, keras.Variable) and variable.dtype in _HALVES:
+        if isinstance(variable, keras.Variable) and variable.dtype in HALVES:
             values = tf.cast(variable.value, "float32")
             variable._dtype = "float32"
             variable._initialize(values)
