@@ -47,7 +47,6 @@ class CachedStep(TorchStep):
     """A step of a causal language model of transformers."""
 
     def __init__(self, module: torch.nn.Module) -> None:
-        """Take a model whose forward has an argument for a cache."""
         super().__init__(module, lambda _, ids, state: self._read(ids, state))
         parameters = inspect.signature(self.module.forward).parameters
         self.accepts = frozenset(parameters)

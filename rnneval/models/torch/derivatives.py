@@ -130,9 +130,8 @@ class TangentWalk:
             inside["stack"] = np.sum([*inside.values()], axis=0)
         self._layers = [*inside]
         self._inside = np.repeat(np.reshape([*inside.values()], (-1, size)), 2, axis=0)[:, None]  # (2 · layers, 1, D)
-        start = np.random.default_rng(0).standard_normal((1, len(places), size))
-        other = np.random.default_rng(1).standard_normal((1, len(places), size))
-        both = np.tile(np.concatenate([start, other]), (len(inside), 1, 1)) * self._inside
+        start = np.stack([np.random.default_rng(seed).standard_normal((len(places), size)) for seed in (0, 1)])
+        both = np.tile(start, (len(inside), 1, 1)) * self._inside
         self._vectors = both / np.linalg.norm(both, axis=2, keepdims=True)
         self._logs: list[Doubles] = []  # by token, `(2 · layers, rows)`
         self.missing = {} if inside else {"the state": "it has no arrays of real or complex numbers"}

@@ -71,7 +71,6 @@ class Forward:
     """
 
     def __init__(self, module: torch.nn.Module, form: Form) -> None:
-        """Read the arguments of a module's forward."""
         later = [*inspect.signature(module.forward).parameters.values()][1:]
         named = [each for each in later if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
         self._lengths = [each.name for each in named if each.default is each.empty and _LENGTHS.search(each.name)]
@@ -144,21 +143,20 @@ class Forward:
 
     def _read(self, module: torch.nn.Module, tokens: torch.Tensor, state: Any, shape: tuple[int, int]) -> Any:
         """Make one call, for ids of a shape."""
-        arguments: dict[str, Any] = dict.fromkeys(self.form.flags, True)
-        arguments |= {name: torch.full((shape[0],), shape[1]) for name in self._lengths}
-        if not self.takes_state:
-            return self._parts(module(tokens, **arguments), shape)
+        positional: list[Any] = [tokens]
+        named: dict[str, Any] = dict.fromkeys(self.form.flags, True)
+        named |= {name: torch.full((shape[0],), shape[1]) for name in self._lengths}
         if self.form.spread:
-            return self._parts(module(tokens, *vars(state or States()).values(), **arguments), shape)
-        if state is None and self._names:
-            arguments |= dict.fromkeys(self._required)
+            positional += vars(state or States()).values()
+        elif state is None and self._names:
+            named |= dict.fromkeys(self._required)
         elif isinstance(state, States):
-            arguments |= vars(state)
+            named |= vars(state)
         elif self._by_name:
-            arguments[self._names[0]] = state
-        else:
-            return self._parts(module(tokens, state, **arguments), shape)
-        return self._parts(module(tokens, **arguments), shape)
+            named[self._names[0]] = state
+        elif self.takes_state:
+            positional.append(state)
+        return self._parts(module(*positional, **named), shape)
 
     def _parts(self, returned: Any, shape: tuple[int, int]) -> Any:
         """Return logits and state of what a call for ids of a shape returned."""

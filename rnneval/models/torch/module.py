@@ -158,9 +158,8 @@ class TorchStep:
         """Return a copy of its model, in another type if one is given; None if the module cannot be copied so."""
         try:
             module = copy.deepcopy(self.module)
-            made = language_model(
-                self.of(module if dtype is None else module.to(dtype)), None, lm.checkpoint.title, lm.checkpoint.format
-            )
+            step = self.of(module if dtype is None else module.to(dtype))
+            made = language_model(step, None, lm.checkpoint.title, lm.checkpoint.format)
         except Exception:  # whatever the module raises
             return None
         return replace(made, vocabulary=lm.vocabulary)
@@ -198,7 +197,7 @@ class TorchStep:
         """The type of half precision of a weight or buffer; "" if there is none."""
         tensors = filter(torch.is_tensor, self.module.state_dict().values())
         types = {str(each.dtype).removeprefix("torch.") for each in tensors}
-        return next(iter(sorted(types & {"bfloat16", "float16"})), "")
+        return min(types & {"bfloat16", "float16"}, default="")
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -424,13 +423,11 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     try:
         rows = _rows_of(step)
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
-        said = f"failed on ids of shape {_TRIED}: {type_and_message(error)}; it is called as forward(ids, state)"
-        said += ", at first with the state None"
-        raise step.refusal(said) from error
+        called = "it is called as forward(ids, state), at first with the state None"
+        raise step.refusal(f"failed on ids of shape {_TRIED}: {type_and_message(error)}; {called}") from error
     ids = np.ones((rows, _TRIED[1]), np.int32)
     width = int(step(ids, None)[0].shape[-1])
     made = _model(step, width, name, batched=rows > 1)
-    made = replace(made, assumptions=(*made.assumptions, *step.form.sentences))
     if vocabulary is not None:
         made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"), why_no_vocabulary="")
     parameters = [*step.module.parameters()]
@@ -442,6 +439,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     modules = RecurrentModules(step.module)
     return replace(
         made,
+        assumptions=(*made.assumptions, *step.form.sentences),
         names=modules.names(step, ids),
         observer=modules if made.batched and numbers and modules.make_up(step, numbers) else None,
         checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),

@@ -23,6 +23,7 @@ from rnneval.models.state import leaves_of
 _ORDERS = {"GRU": [1, 0, 2], "LSTM": [0, 1, 2, 3]}  # PyTorch has r, z, n and i, f, g, o
 _NEAR = 1e-4  # largest difference between the states that a module returned and those that are computed
 
+Step = Callable[[NDArray[np.int32], Any], tuple[Any, Any]]
 WatchedStates = tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]
 
 
@@ -38,30 +39,26 @@ class RecurrentModules:
     """The recurrent modules of PyTorch inside of a model, whose calls are watched."""
 
     def __init__(self, module: torch.nn.Module) -> None:
-        """Find them."""
         self._modules = {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.RNNBase)}
         self._cells = {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.RNNCellBase)}
 
-    def make_up(self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]], numbers: int) -> bool:
+    def make_up(self, step: Step, numbers: int) -> bool:
         """Return whether their states are all of the model's, so many numbers, and can be computed: a call tells."""
         if any(module.bidirectional or module.proj_size for module in self._modules.values()):
             return False
-        layers = [layer for module in self._modules.values() for layer in _layers(module)]
-        if sum(layer.hidden_size * len(_slots(layer)) for layer in layers) != numbers:
+        if sum(each.num_layers * each.hidden_size * len(_slots(each)) for each in self._modules.values()) != numbers:
             return False
         ids = np.ones((2, 3), np.int32)
         state = step(ids, None)[1]
-        with self._calls() as calls:
+        with _calls(self._modules) as calls:
             step(ids, state)
         return all(self._repeats(name, calls[name], ids.size) for name in self._modules)
 
-    def names(
-        self, step: Callable[[NDArray[np.int32], Any], tuple[Any, Any]], ids: NDArray[np.int32]
-    ) -> dict[str, tuple[str, ...]]:
+    def names(self, step: Step, ids: NDArray[np.int32]) -> dict[str, tuple[str, ...]]:
         """Return the names of the arrays that these modules returned, by path: `gru.h`, or `gru.h[0]`, … of layers."""
         names_of: dict[str, tuple[str, ...]] = {}
         state = step(ids, None)[1]
-        with self._calls(self._modules | self._cells) as calls:
+        with _calls(self._modules | self._cells) as calls:
             leaves = leaves_of(step(ids, state)[1])
         for name, (_, _, output) in ((name, made[-1]) for name, made in calls.items() if made):
             returned = output if name in self._cells else output[1]
@@ -98,24 +95,8 @@ class RecurrentModules:
     @contextmanager
     def watching(self, *, every_token: bool) -> Iterator[Callable[[], WatchedStates]]:
         """Watch the calls in a block; the function that is given returns afterwards what was seen."""
-        with self._calls() as calls:
+        with _calls(self._modules) as calls:
             yield partial(self._watched if every_token else self._at_the_end, calls)
-
-    @contextmanager
-    def _calls(self, of: Mapping[str, torch.nn.Module] | None = None) -> Iterator[dict[str, list[Any]]]:
-        """Record input, initial state and output of the calls of each module, while the block runs."""
-        modules = self._modules if of is None else of
-        calls: dict[str, list[Any]] = {name: [] for name in modules}
-
-        def keep(name: str, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            given = dict(zip(("input", "hx"), args, strict=False)) | kwargs
-            calls[name].append((given["input"], given.get("hx"), output))
-
-        with ExitStack() as hooks:
-            for name, module in modules.items():
-                hooks.callback(module.register_forward_hook(partial(keep, name), with_kwargs=True).remove)
-            hooks.enter_context(uncompiled())  # a compiled model would be compiled again for the hooks
-            yield calls
 
     def _watched(self, calls: dict[str, list[Any]]) -> WatchedStates:
         states: dict[str, Trajectory] = {}
@@ -180,13 +161,28 @@ class RecurrentModules:
         )
 
 
+@contextmanager
+def _calls(modules: Mapping[str, torch.nn.Module]) -> Iterator[dict[str, list[Any]]]:
+    """Record input, initial state and output of the calls of each module, while the block runs."""
+    calls: dict[str, list[Any]] = {name: [] for name in modules}
+
+    def keep(name: str, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        given = dict(zip(("input", "hx"), args, strict=False)) | kwargs
+        calls[name].append((given["input"], given.get("hx"), output))
+
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.callback(module.register_forward_hook(partial(keep, name), with_kwargs=True).remove)
+        hooks.enter_context(uncompiled())  # a compiled model would be compiled again for the hooks
+        yield calls
+
+
 def _number(index: int, count: int) -> str:
     """Return what follows the name of a state of one of several layers."""
     return f"[{index}]" if count > 1 else ""
 
 
 def _slots(layer: torch.nn.RNNBase) -> tuple[str, ...]:
-    """Return the parts of the state of a layer."""
     return ("h", "c") if layer.mode == "LSTM" else ("h",)
 
 
