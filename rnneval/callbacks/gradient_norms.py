@@ -16,8 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.callbacks.gradient_table import NO_NORM, STATISTICS, Column, GradientTable
-from rnneval.callbacks.histories import chosen
+from rnneval.callbacks.histories import NO_NORM, STATISTICS, GradientTable, chosen
 from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 
@@ -233,7 +232,7 @@ class GradientNorms(HookedCallback):
         """
         if self._watched is None:
             return {}
-        columns = [Column(each.layer, each.variable) for each in self._watched.columns]
+        columns = [(each.layer, each.variable) for each in self._watched.columns]
         steps, values = self._watched.fetch()
         self.lost += self._watched.lost
         if not len(steps):

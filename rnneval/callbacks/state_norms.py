@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnneval.callbacks.state_table import StateNormsOptions, StateTable
+from rnneval.callbacks.histories import StateNormsOptions, StateTable
 from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.models.keras.layers import model_variables
 from rnneval.models.protocol import LanguageModel

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from rnneval.callbacks.gradient_table import NO_NORM, STATISTICS, Column, GradientTable
-from rnneval.callbacks.state_table import StateNormsOptions, StateTable
+from rnneval.callbacks.histories import NO_NORM, STATISTICS, GradientTable, StateNormsOptions, StateTable
 from rnneval.errors import UsageError
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.torch.module import StepOfModule, from_torch, require_module
@@ -38,11 +37,7 @@ class _History:
 
     _unit: ClassVar[str]  # "step" or "epoch": at its end the libraries call `_end`
 
-    def __enter__(self) -> Self:
-        raise NotImplementedError
-
     def __exit__(self, *_: object) -> None:
-        """Leave the model as it was, and write what is left."""
         self.close()
 
     def close(self) -> None:
@@ -179,7 +174,7 @@ class GradientNorms(_History):
         if not named:
             raise UsageError(f"GradientNorms: {type(model).__name__} has no parameter: there is no gradient to measure")
         places = (name.rpartition(".")[::2] for name in named)
-        self._columns = [Column(module or type(model).__name__, parameter) for module, parameter in places]
+        self._columns = [(module or type(model).__name__, parameter) for module, parameter in places]
         self._parameters = list(named.values())
         self._places = {id(parameter): place for place, parameter in enumerate(self._parameters)}
         self._scaler = scaler

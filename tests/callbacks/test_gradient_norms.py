@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rnneval.callbacks import GradientNorms
-from rnneval.callbacks.gradient_table import WRITTEN
+from rnneval.callbacks.histories import WRITTEN
 from rnneval.errors import RecordError
 from tests.callbacks.small import MODELS, compiled, data, loss, sequential, trained
 

@@ -42,7 +42,7 @@ while True:
     "history": """
 import numpy as np
 from rnneval.callbacks.histories import Parts
-parts = Parts(sys.argv[1], "step", {"rnneval.schema": "rnneval.gradient-history/1"}, existing="append")
+parts = Parts(sys.argv[1], "step", "rnneval.gradient-history/1", existing="append")
 version = 0
 columns = [(f"layer{i}", "kernel", "grad_norm") for i in range(30)]
 while True:
