@@ -123,7 +123,6 @@ def _refuse(name: str, kind: str, why: str) -> NoReturn:
 
 
 def _require_float32(config: Json) -> None:
-    """Refuse a layer or model that computes in another type."""
     dtype = config.get("dtype")
     if isinstance(dtype, dict):
         dtype = (dtype.get("config") or {}).get("name")

@@ -1,31 +1,77 @@
-"""Recurrent layers as loops over time. The docstring of each loop has its formula, a step at a time, in NumPy.
+"""Layers as arithmetic: recurrent ones as loops over time, and those that treat each token alone.
 
-The formulas are those of Keras' cells (and of its documentation; for the GRU with `reset_after`, cuDNN's variant): `x`
-is the input's part of the gates of a step, which no state enters, `U` the recurrent weights, `σ` the activation of the
-gates and `act` the layer's. The statements do the same without new arrays. A gate σ(a) = 1 / (1 + exp(-a)) only ever
-multiplies, so that dividing by 1 + exp(-a) does in one step what a reciprocal and a product do in two: `turn` makes
-1 / gate of the arguments of gates. The signs of a gate's weights are turned when they are read, and exp(-a) needs no
-negation.
+The docstring of each loop has its formula, a step at a time, in NumPy. The formulas are those of Keras' cells (and of
+its documentation; for the GRU with `reset_after`, cuDNN's variant): `x` is the input's part of the gates of a step,
+which no state enters, `U` the recurrent weights, `σ` the activation of the gates and `act` the layer's. The statements
+do the same without new arrays. A gate σ(a) = 1 / (1 + exp(-a)) only ever multiplies, so that dividing by 1 + exp(-a)
+does in one step what a reciprocal and a product do in two: `turn` makes 1 / gate of the arguments of gates. The signs
+of a gate's weights are turned when they are read, and exp(-a) needs no negation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from rnneval.arrays import Floats
-from rnneval.models.numpy.chain import FUNCTIONS, GATES, SLOTS, Entry, activation_name
+from rnneval.models.numpy.chain import FUNCTIONS, GATES, SLOTS, Entry, RowFunction, activation_name
 from rnneval.models.numpy.products import InPlace, Matrix
-from rnneval.models.numpy.timewise import Dense
 
 GateInputs = Callable[[int], Floats]
 """Function that returns the input's part of every gate of a step, `(gates, rows, units)`, valid until the next."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A Dense layer."""
+
+    kernel: Matrix
+    bias: Floats | None
+    activation: RowFunction
+
+    def __call__(self, rows: Floats | None, out: Floats | None = None) -> Floats:
+        """Return act(rows · kernel + bias), in `out` if given; rows None stands for one-hot rows of every id."""
+        product = self.kernel.times(rows, out)
+        if self.bias is not None:
+            product += self.bias
+        return self.activation(product)
+
+
+def normalized(rows: Floats, *, gamma: Floats | None, beta: Floats | None, epsilon: float) -> Floats:
+    """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)` (Ba et al. 2016, eq. 4)."""
+    centred: Floats = rows - rows.mean(axis=1, keepdims=True)
+    variance = np.square(centred).mean(axis=1, keepdims=True)
+    centred /= np.sqrt(variance + epsilon)
+    if gamma is not None:
+        centred *= gamma
+    if beta is not None:
+        centred += beta
+    return centred
+
+
+def through(layers: Iterable[RowFunction], rows: Floats) -> Floats:
+    """Apply layers that treat each token alone, one after the other: `(n, inputs)` → `(n, outputs)`."""
+    for layer in layers:
+        rows = layer(rows)
+    return rows
+
+
+def timewise(entry: Entry, weights: Mapping[str, Floats]) -> RowFunction:
+    """Return the function of a layer that treats each token alone."""
+    if entry.kind == "Dense":
+        function = FUNCTIONS[activation_name(entry.get("activation"))]
+        return Dense(Matrix(weights["kernel"]), weights.get("bias"), function)
+    if entry.kind == "LayerNormalization":
+        gamma, beta = weights.get("gamma"), weights.get("beta")
+        return partial(normalized, gamma=gamma, beta=beta, epsilon=float(entry.get("epsilon", 1e-3)))
+    return FUNCTIONS["softmax" if entry.kind == "Softmax" else activation_name(entry.get("activation"))]
 
 
 class RecurrentLoop:
     """A recurrent layer whose weights are arranged for the loop: gates first, GRU z, r, h; LSTM i, f, o, c."""
 
     def __init__(self, entry: Entry, weights: Mapping[str, Floats]) -> None:
-        """Arrange Keras' weights, `kernel`, `recurrent_kernel` and, if there is one, `bias`."""
         self.kind, self.slots, self.gates = entry.kind, SLOTS[entry.kind], GATES[entry.kind]
         gate = activation_name(entry.get("recurrent_activation", "sigmoid"))
         kernel, recurrent, bias = weights["kernel"], weights["recurrent_kernel"], weights.get("bias")

@@ -19,18 +19,10 @@ from rnneval.checkpoints.places import FULL_MODELS, failure
 from rnneval.errors import VocabularyError
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
-from rnneval.models.numpy.chain import (
-    FUNCTIONS,
-    GATES,
-    SLOTS,
-    Entry,
-    NotForNumpyError,
-    activation_name,
-    chain_of,
-)
+from rnneval.models.numpy.chain import FUNCTIONS, GATES, SLOTS, Entry, NotForNumpyError, activation_name, chain_of
+from rnneval.models.numpy.layers import through
 from rnneval.models.numpy.network import ForwardPass, Layers, Network, NumpyScorer
 from rnneval.models.numpy.products import one_blas_thread
-from rnneval.models.numpy.timewise import through
 from rnneval.models.protocol import (
     CARRIED,
     SCALED,
@@ -195,7 +187,6 @@ def _require_chain(artefact: Artefact, options: OpenOptions) -> None:
 
 
 def _language_model_of(model: FullModel, artefact: Artefact, vocabulary: Vocabulary | None) -> NumpyLM:
-    """Make the language model of a private copy of the file."""
     label, config = str(artefact.path), model.config
     notes: tuple[str, ...] = ()
     if model.keras2:

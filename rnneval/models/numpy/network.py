@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from rnneval.arrays import Floats
 from rnneval.errors import CheckpointError
 from rnneval.models.numpy.chain import SLOTS, Entry, NotForNumpyError, RowFunction
-from rnneval.models.numpy.loops import GateInputs, RecurrentLoop
+from rnneval.models.numpy.layers import Dense, GateInputs, RecurrentLoop, through, timewise
 from rnneval.models.numpy.products import aligned_empty, one_blas_thread
-from rnneval.models.numpy.timewise import Dense, through, timewise
 from rnneval.models.protocol import Layout, Predicted, Sees, Shape, Stepped, Trajectories, Trajectory, Vectors
 from rnneval.models.scoring import score_in_place
 
@@ -165,7 +164,6 @@ class NumpyScorer:
     """Scores a chain of layers: a `Scorer`. What it observes of a step is valid until the next."""
 
     def __init__(self, network: Network, layout: Layout, *, sees: Sees, shape: Shape) -> None:
-        """Make the buffers for steps of a shape."""
         self._network, self._layout = network, layout
         self._forward = ForwardPass(network, network.rows)
         self._logits = aligned_empty(_LOGITS + network.width)
