@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -182,13 +182,12 @@ def variable_name(variable: Any) -> str:
     return str(path).removesuffix(":0")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LayerVariable:
+class LayerVariable(NamedTuple):
     """One trainable variable of one layer."""
 
     layer: str  # `model` for a variable that belongs to no layer
     variable: str  # `kernel`, `recurrent_kernel`, `bias`, `embeddings`, …
-    tensor: Any = field(repr=False)
+    tensor: Any
 
 
 def layer_variables(model: Any) -> tuple[LayerVariable, ...]:
@@ -202,8 +201,7 @@ def layer_variables(model: Any) -> tuple[LayerVariable, ...]:
     counts = Counter((layer, path[-1]) for layer, path, _ in parts)
     # Of several cells in one layer, the cell's name goes before.
     return tuple(
-        LayerVariable(layer=layer, variable="/".join(path[-min(counts[layer, path[-1]], 2) :]), tensor=each)
-        for layer, path, each in parts
+        LayerVariable(layer, "/".join(path[-min(counts[layer, path[-1]], 2) :]), each) for layer, path, each in parts
     )
 
 

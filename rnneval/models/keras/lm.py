@@ -110,10 +110,7 @@ class RecurrentLM(LanguageModel):
 
     def start(self) -> Vectors:
         """Return the model's initial state as a vector, `(D,)`."""
-        if not self.mixable:
-            return np.zeros(1, np.float32)
-        packed: Vectors = self.pack(self.row).numpy()[0]
-        return packed
+        return np.asarray(self.pack(self.row))[0] if self.mixable else np.zeros(1, np.float32)
 
     def scorer(self, shape: Shape, *, padded: bool = True, sees: Sees = "losses") -> "KerasScorer":
         """Prepare the model for steps of at most one shape, as `LanguageModel.scorer` does."""

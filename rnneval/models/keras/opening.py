@@ -109,7 +109,6 @@ def _loaded(artefact: Artefact, options: OpenOptions) -> Loaded:
 
 
 def _built(artefact: Artefact, builder: Builder, vocabulary: Vocabulary | None, options: OpenOptions) -> Loaded:
-    """Load weights into the model that the builder makes."""
     known = vocabulary
     if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         known = only_vocabulary_beside(artefact.outside)
@@ -127,9 +126,9 @@ def _built(artefact: Artefact, builder: Builder, vocabulary: Vocabulary | None, 
     return Loaded(model=model, vocabulary=vocabulary, notes=notes, warnings=changed, namespace=namespace, texts=texts)
 
 
-def _map(weight_map: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _map(weight_map: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any]:
     if weight_map is None or isinstance(weight_map, Mapping):
-        return weight_map
+        return weight_map or {}
     try:
         return msgspec.json.decode(read_regular(weight_map, _MOST_MAP_BYTES), type=dict[str, str | float])
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
@@ -138,22 +137,20 @@ def _map(weight_map: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mappi
 
 def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
     """Load a full model once its configuration is known to be harmless; `custom` has the user's own classes by name."""
-    with private_model(artefact, tuple(custom)) as stored:
+    names = tuple(custom)
+    with private_model(artefact, names) as stored:
         try:
             with eagerly(), _allocation_limited(artefact.path, stored.stored_numbers):
                 if not stored.keras2:
-                    named = dict(custom)
-                    loaded = keras.models.load_model(stored.path, custom_objects=named, compile=False, safe_mode=True)
+                    loaded = keras.models.load_model(stored.path, custom_objects=custom, compile=False, safe_mode=True)
                     return loaded, (), ()
-                config, notes = rewrite(
-                    stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom)
-                )
+                config, notes = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=names)
                 known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
                 model = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
                 if not model.built:
                     call_once(model)
                 if artefact.format == "keras-h5":
-                    notes = (*notes, *load_keras2_weights(model, stored.weights, label=artefact.path)[0])
+                    notes = (*notes, *load_keras2_weights(model, stored.weights, label=artefact.path))
                 else:
                     load_hdf5(model, stored.weights, label=artefact.path)
                 return model, notes, changed_functions(model, f"Keras {stored.version or '2'}")

@@ -1,13 +1,13 @@
 """Loading weights into a built model. Weights that are missing or left over are an error that names them.
 
-Each format has its loader in `_LOADERS`. Keras 3 loads its own files; the layers of Keras 2 meet those of the model by
-name or in their order; the object graph of a TensorFlow checkpoint, or of a SavedModel, is walked beside the model; of
-a name-based checkpoint of TensorFlow 1 (`tf.train.Saver`) cells are matched by order, and other weights by shape.
+Keras 3 loads its own files; the layers of Keras 2 meet those of the model by name or in their order; the object graph
+of a TensorFlow checkpoint, or of a SavedModel, is walked beside the model; of a name-based checkpoint of TensorFlow 1
+(`tf.train.Saver`) cells are matched by order, and other weights by shape.
 """
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -69,26 +69,30 @@ _IN_THE_BUILDER = (
 )
 
 
-def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> LoadNotes:
+def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any]) -> LoadNotes:
     """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's.
 
     `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
     """
-    return _LOADERS[artefact.format](model, artefact, mapped or {})
+    if artefact.format == "weights-h5":
+        return _load_weights_h5(model, artefact)
+    if artefact.format == "keras2-weights-h5":
+        return _load_keras2_h5(model, artefact)
+    return _load_checkpoint(model, artefact, mapped)  # of a SavedModel, too
 
 
-def _load_weights_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
+def _load_weights_h5(model: Any, artefact: Artefact) -> LoadNotes:
     load_hdf5(model, artefact.place, label=artefact.path)
     with h5py.File(artefact.place, "r") as file:
         unnamed = "vars" in file and "name" not in file["vars"].attrs
     return LoadNotes(warnings=changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ())
 
 
-def _load_keras2_h5(model: Any, artefact: Artefact, _: Mapping[str, Any]) -> LoadNotes:
-    assumptions, rearranged = load_keras2_weights(model, artefact.place, label=artefact.path)
+def _load_keras2_h5(model: Any, artefact: Artefact) -> LoadNotes:
+    assumptions = load_keras2_weights(model, artefact.place, label=artefact.path)
     version = version_of(artefact.place)
     # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
-    since = None if rearranged else _sigmoid_since(version)
+    since = None if REARRANGED in assumptions else _sigmoid_since(version)
     return LoadNotes(assumptions, changed_functions(model, f"Keras {version or '2'}", since))
 
 
@@ -285,7 +289,7 @@ def _held_by(parent: Any, name: str) -> list[Any]:
     if isinstance(parent, dict):
         return [parent[name]] if name in parent else []
     try:
-        return [getattr(parent, name)] if hasattr(parent, name) else []
+        return [getattr(parent, name)]
     except (AttributeError, ValueError):
         return []
 
@@ -293,11 +297,8 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 # Keras 2
 
 
-def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[str, ...], bool]:
-    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `label`.
-
-    Return assumptions, and whether weights had the layout of cuDNN's own layers.
-    """
+def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[str, ...]:
+    """Load an `.h5` file of Keras 2, layers by name or in their order, and return assumptions; errors name `label`."""
     stored, in_order, rearranged = read_layers(path, label=label), False, False
     weighted = _weighted_layers(model)
     named = dict(weighted)
@@ -317,7 +318,7 @@ def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[s
         if len(variables) != len(arrays):
             seen = f"{len(arrays)} weights in the file and {len(variables)} in the model"
             raise CheckpointError(f"{label}: layer {layer} has {seen}: {_ANOTHER}")
-        roles = [variable_name(variable).rpartition("/")[2] for variable in variables]
+        roles = [role_of(variable_name(variable)) for variable in variables]
         for at in range(len(roles) - 2):
             wanted = tuple(variables[at + 2].shape)
             is_cell = roles[at : at + 3] == ["kernel", "recurrent_kernel", "bias"]
@@ -332,7 +333,7 @@ def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[s
     _require_match(label, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
     for _, array, variable in pairs:
         variable.assign(np.asarray(array, np.float32))
-    return (IN_ORDER,) * in_order + (REARRANGED,) * rearranged, rearranged
+    return (IN_ORDER,) * in_order + (REARRANGED,) * rearranged
 
 
 def _weighted_layers(model: Any) -> list[tuple[str, list[Any]]]:
@@ -429,11 +430,3 @@ def _names_of(
             '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
         )
     return [names[0] for names in fitting]
-
-
-_LOADERS: Mapping[str, Callable[[Any, Artefact, Mapping[str, Any]], LoadNotes]] = {
-    "weights-h5": _load_weights_h5,
-    "keras2-weights-h5": _load_keras2_h5,
-    "tf-checkpoint": _load_checkpoint,
-    "saved-model": _load_checkpoint,
-}
