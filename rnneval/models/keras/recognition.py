@@ -180,11 +180,9 @@ def _inputs_like(shape: Sequence[int | None]) -> Inputs:
 
 def fixed_batch(model: Any) -> int | None:
     """Return the batch size that a stateful layer was built for."""
-    for layer in recurrent_layers(model):
-        leaves = keras.tree.flatten(getattr(layer, "states", None) or ()) if layer.stateful else []
-        if leaves:
-            return int(leaves[0].shape[0])
-    return None
+    stateful = (layer for layer in recurrent_layers(model) if layer.stateful)
+    states = (state for layer in stateful for state in keras.tree.flatten(getattr(layer, "states", None) or ()))
+    return next((int(state.shape[0]) for state in states), None)
 
 
 def call_parameters(model: Any) -> list[inspect.Parameter]:
