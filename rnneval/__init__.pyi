@@ -5,8 +5,7 @@ from rnneval import callbacks, errors, gates, metrics, models, testing, text
 from rnneval import records as recordfile
 from rnneval import records as records
 from rnneval._version import __version__
-from rnneval.callbacks.gradient_norms import GradientNorms
-from rnneval.callbacks.state_norms import StateNorms
+from rnneval.callbacks.keras import GradientNorms, StateNorms
 from rnneval.evaluate.check import check
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.trace import trace

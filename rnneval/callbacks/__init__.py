@@ -3,13 +3,11 @@
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"GradientNorms": "gradient_norms", "StateNorms": "state_norms"}
-
 __all__ = ["GradientNorms", "StateNorms"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name in __all__:
         import_module("rnneval.models.keras")  # says in one line what is missing
-        return getattr(import_module(f"rnneval.callbacks.{_HOMES[name]}"), name)
+        return getattr(import_module("rnneval.callbacks.keras"), name)
     raise AttributeError(f"module 'rnneval.callbacks' has no attribute {name!r}")

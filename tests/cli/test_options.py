@@ -9,7 +9,7 @@ import pytest
 
 import rnneval
 from rnneval import options
-from rnneval.callbacks.state_norms import StateNormsOptions
+from rnneval.callbacks.histories import StateNormsOptions
 from rnneval.cli.main import run
 from rnneval.errors import UsageError, errors_name_flags
 from rnneval.evaluate.opening import open as open_checkpoint

@@ -1,13 +1,19 @@
-"""`rnneval.GradientNorms`: norms of all gradients at every training step, and the first that is not finite.
+"""Gradients and states in training with Keras: `rnneval.GradientNorms` and `rnneval.StateNorms`.
 
-`WatchedOptimizer` measures them inside the graph of the training step. `optimizer.apply` is replaced on the instance
-inside a block, and at no other time. Every training step calls it: Keras' own, a custom `train_step`, a custom loop,
-compiled by XLA or not. The numbers of each step go into one line of a ring buffer, a variable on the device, and are
-fetched later: so many steps may run in one call (`steps_per_execution`), and no step waits for the host.
+Both change the model for one fit. `fit` tells callbacks when it begins, but not that it was broken off: an exception in
+another callback or an interrupt between two steps ends it without `on_train_end`. So a callback that changes a model
+hooks into `make_train_function`, which every fit and every `train_on_batch` calls. The first call after a hook was
+added belongs to its own fit. A later call belongs to another fit, and removes the hook before anything is trained. A
+forced call, by which a fit learns that a layer was frozen, belongs to the same fit: the hook begins again.
+
+`WatchedOptimizer` measures gradients inside the graph of the training step. `optimizer.apply` is replaced on the
+instance inside a block, and at no other time. Every training step calls it: Keras' own, a custom `train_step`, a custom
+loop, compiled by XLA or not. The numbers of each step go into one line of a ring buffer, a variable on the device, and
+are fetched later: so many steps may run in one call (`steps_per_execution`), and no step waits for the host.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
@@ -16,11 +22,92 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.callbacks.histories import NO_NORM, STATISTICS, GradientTable, chosen
-from rnneval.callbacks.training_hook import HookedCallback
-from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
+from rnneval.callbacks.histories import (
+    NO_NORM,
+    STATISTICS,
+    GradientTable,
+    StateNormsOptions,
+    StateTable,
+    chosen,
+    require_logs,
+)
+from rnneval.models.keras.layers import LayerVariable, layer_variables, model_variables, overridden
+from rnneval.models.protocol import LanguageModel
+from rnneval.models.wrapping import language_model
+from rnneval.options import by_keyword
+from rnneval.records.run import Run
+from rnneval.text import Paths
 
+_MAKER = "make_train_function"
+_LOGS = "_get_metrics_result_or_logs"
 _RING = 256  # steps that the buffer holds; older ones are overwritten
+
+
+class HookedCallback(keras.callbacks.Callback):
+    """A callback that changes a model for one fit."""
+
+    def set_model(self, model: Any) -> None:
+        """Add the hook for the fit that begins."""
+        super().set_model(model)
+        self.ends()  # one that was broken off
+        hooked = vars(model).get(_MAKER)
+        if isinstance(hooked, _HookedFunction) and hooked.begun:
+            hooked.remove()
+        if not isinstance(hooked, _HookedFunction) or hooked.begun:
+            hooked = vars(model)[_MAKER] = _HookedFunction(model)  # past Keras' tracking of attributes
+        hooked.hooks[id(self)] = self
+
+    def begins(self, function: Any) -> Any:
+        """Take the training function of this fit, and return the one to use in its place."""
+        raise NotImplementedError
+
+    def ends(self) -> None:
+        """Restore the model: the fit has ended, or was broken off; a second call does nothing."""
+        raise NotImplementedError
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Restore the model, and write what is left."""
+        hooked = vars(self.model).get(_MAKER)
+        if isinstance(hooked, _HookedFunction):
+            hooked.remove()
+        self.ends()
+
+
+class _HookedFunction:
+    """Replacement of a model's `make_train_function` for one fit."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.original = model, getattr(model, _MAKER)
+        self.was_own = _MAKER in vars(model)  # whether the model itself had the attribute, and not only its class
+        self.hooks: dict[int, HookedCallback] = {}
+        self.begun = False
+
+    def __call__(self, force: bool = False) -> Any:
+        if self.begun and not force:  # another fit
+            self.remove()
+            return self.original(force)
+        for hook in self.hooks.values():  # of a forced call: they begin again
+            hook.ends()
+        self.begun = True
+        self.model.train_function = None  # one that was made without the hooks
+        made = self.original(force)
+        try:
+            for hook in self.hooks.values():
+                self.model.train_function = hook.begins(self.model.train_function)
+        except BaseException:
+            self.remove()
+            raise
+        return made
+
+    def remove(self) -> None:
+        """Restore the model; the next use makes another training function."""
+        self.model.train_function = None
+        if self.was_own:
+            vars(self.model)[_MAKER] = self.original
+        else:
+            del vars(self.model)[_MAKER]
+        for hook in self.hooks.values():
+            hook.ends()
 
 
 class WatchedOptimizer:
@@ -45,18 +132,17 @@ class WatchedOptimizer:
             self._make_ready(self._optimizer._trainable_variables)
         return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
 
-    def fetch(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the numbers `(n,)` of the steps since the last call, from 1, and their statistics.
+    def fetch(self) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+        """Return the numbers `(n,)` of the steps since the last call, from 1, and their statistics; None without steps.
 
-        These are `(n, variables, statistics)`, NaN where there is none.
+        The statistics are `(n, variables, statistics)`, NaN where there is none.
         """
         count = 0 if self._count is None else int(self._count.numpy())
+        if count == self.fetched:
+            return None
         first = max(self.fetched, count - _RING)
         steps, self.lost, self.fetched = np.arange(first, count), first - self.fetched, count
-        values = np.zeros((0, len(self.columns), len(STATISTICS)))
-        if len(steps):
-            values = tf.gather(self._lines, steps % _RING).numpy().astype(np.float64)
-        return steps + 1, values
+        return steps + 1, tf.gather(self._lines, steps % _RING).numpy().astype(np.float64)
 
     def _apply_beside(self, original: Any) -> Any:
         """Return an `apply` that measures the step which the original `apply` makes."""
@@ -182,7 +268,9 @@ class GradientNorms(HookedCallback):
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: `existing` or `logs` is not known.
         """
-        super().__init__(logs)
+        super().__init__()
+        require_logs(logs)
+        self._logs = logs
         self._table = GradientTable(path, steps_per_part, existing)
         self._watched: WatchedOptimizer | None = None
         self._steps_of_earlier_fits = 0
@@ -230,13 +318,11 @@ class GradientNorms(HookedCallback):
 
         The numbers are those that `fit` has in `logs` with logs="all"; empty if there was no step.
         """
-        if self._watched is None:
+        if self._watched is None or (fetched := self._watched.fetch()) is None:
             return {}
-        columns = [(each.layer, each.variable) for each in self._watched.columns]
-        steps, values = self._watched.fetch()
+        steps, values = fetched
         self.lost += self._watched.lost
-        if not len(steps):
-            return {}
+        columns = [(each.layer, each.variable) for each in self._watched.columns]
         return self._table.add(columns, steps + self._steps_of_earlier_fits, values)
 
     def close(self) -> None:
@@ -246,3 +332,103 @@ class GradientNorms(HookedCallback):
             self._table.flush()
             self._steps_of_earlier_fits += watched.fetched
             self._watched = None
+
+
+class StateNorms(HookedCallback):
+    """Evaluate the model on held-out text at the end of each epoch, exactly, with the state carried.
+
+    For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
+    of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically.
+
+    The wiring is checked once, when the first fit begins: a second or two. A model that fails is warned about; its
+    history says so, and figures, reports and gates take none of its numbers for a result. What they are then depends on
+    the length of a segment: 100 tokens unless `segment` says otherwise. With check=False nothing is checked.
+
+    A training run that diverges goes on: a number that an epoch does not have, because weights or losses are not
+    finite or a perplexity is larger than any float, is written as NaN.
+
+    `heldout_perplexity` stands in `logs`, wherever this callback stands in the list; with logs="all" also
+    `heldout_cross_entropy`, `heldout_bits_per_char`, and `LAYER.SLOT/norm_mean`, … of every state.
+
+    A vocabulary need not be given where the model holds one (a StringLookup or TextVectorization layer as wide as its
+    output).
+
+    Example:
+        `model.fit(…, callbacks=[rnneval.StateNorms("states.parquet", "held_out.txt", vocabulary=tokens)])`
+    """
+
+    @by_keyword(StateNormsOptions)
+    def __init__(self, path: str | os.PathLike[str], text: Paths | None = None, *, options: StateNormsOptions) -> None:
+        """Prepare a history.
+
+        Args:
+            path: The folder to be made.
+            text: Held-out text: one or more files; or give `string`.
+            options: Keyword arguments, each a field of `StateNormsOptions`.
+
+        Raises:
+            VocabularyError: the vocabulary cannot be read (or, when a fit begins: none was given, and the model holds
+                none).
+            TextError: the text is missing, empty or not UTF-8.
+            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
+            UsageError: an option is not known, or its value is not allowed.
+        """
+        super().__init__()
+        self._table, self._logs = StateTable(path, text, options), options.logs
+        self._due: int | None = None  # the epoch to be measured
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run record of every epoch whose weights are finite."""
+        return self._table.runs
+
+    def begins(self, function: Any) -> Any:
+        """Find the vocabulary, hook into the function that makes the logs of an epoch, return `function` unchanged.
+
+        Keras has no public hook between the last step of an epoch and the first `on_epoch_end`, when the number of
+        steps is not known. Without this one, callbacks before this one in the list do not see its numbers.
+        """
+        if (lm := self._language_model()) is not None:
+            self._table.check(lm)
+        original = getattr(self.model, _LOGS, None)
+        if original is None or self._logs == "none":
+            return function
+
+        def with_ours(logs: Any) -> Any:
+            result = original(logs)
+            numbers = self._measure()
+            return {**result, **numbers} if numbers and isinstance(result, dict) else result
+
+        self.model.__dict__[_LOGS] = with_ours  # past Keras' tracking of attributes
+        return function
+
+    def ends(self) -> None:
+        """Restore the model."""
+        self.model.__dict__.pop(_LOGS, None)
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Remember that this epoch is to be measured."""
+        self._due = epoch + 1  # as Keras prints it
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Evaluate now if the hook on the logs did not."""
+        numbers = self._measure()
+        if logs is not None:
+            logs.update(numbers)
+
+    def _language_model(self) -> LanguageModel | None:
+        """Return the model as it is now; None if a weight is not finite: it cannot be evaluated."""
+        weights = (tf.cast(variable, tf.float32) for variable in model_variables(self.model))
+        if not all(bool(tf.reduce_all(tf.math.is_finite(weight))) for weight in weights):
+            return None
+        return language_model(self.model, self._table.vocabulary, "StateNorms")
+
+    def _measure(self) -> dict[str, float]:
+        """Evaluate if this epoch is still to be measured, and return the numbers for `logs`; else return none.
+
+        The first call is for the epoch itself, later calls are for its validation.
+        """
+        if self._due is None:
+            return {}
+        epoch, self._due = self._due, None
+        return self._table.add(epoch, self._language_model())
