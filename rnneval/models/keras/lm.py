@@ -110,7 +110,7 @@ class RecurrentLM(LanguageModel):
 
     def start(self) -> Vectors:
         """Return the model's initial state as a vector, `(D,)`."""
-        return np.asarray(self.pack(self.row))[0] if self.mixable else np.zeros(1, np.float32)
+        return np.array(self.pack(self.row))[0] if self.mixable else np.zeros(1, np.float32)
 
     def scorer(self, shape: Shape, *, padded: bool = True, sees: Sees = "losses") -> "KerasScorer":
         """Prepare the model for steps of at most one shape, as `LanguageModel.scorer` does."""

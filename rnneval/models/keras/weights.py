@@ -92,15 +92,10 @@ def _load_keras2_h5(model: Any, artefact: Artefact) -> LoadNotes:
     assumptions = load_keras2_weights(model, artefact.place, label=artefact.path)
     version = version_of(artefact.place)
     # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
-    since = None if REARRANGED in assumptions else _sigmoid_since(version)
+    since = None
+    if REARRANGED not in assumptions and (not version or _BEFORE_2_3.match(version)):
+        since = "TensorFlow 2" if version.endswith("-tf") else "Keras 2.3"
     return LoadNotes(assumptions, changed_functions(model, f"Keras {version or '2'}", since))
-
-
-def _sigmoid_since(version: str) -> str | None:
-    """Return the release that made sigmoid the default of gates after a version; None if it has the new one."""
-    if version and not _BEFORE_2_3.match(version):
-        return None
-    return "TensorFlow 2" if version.endswith("-tf") else "Keras 2.3"
 
 
 def keras2_hard_sigmoid(x: Any) -> Any:
