@@ -28,7 +28,6 @@ from rnneval.text import Vocabulary, given_vocabulary
 
 _TRIED = (2, 3)  # rows and tokens of the call that finds the number of logits
 StepOfModule = Callable[[torch.nn.Module, torch.Tensor, Any], tuple[torch.Tensor, Any]]
-GivenVocabulary = Vocabulary | str | PathLike[str] | Sequence[str] | Mapping[str, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,7 +373,7 @@ def from_torch(
     module: torch.nn.Module,
     step: StepOfModule | None = None,
     *,
-    vocabulary: GivenVocabulary = None,
+    vocabulary: Vocabulary | str | PathLike[str] | Sequence[str] | Mapping[str, int] | None = None,
     name: str = "",
     time_first: bool = False,
 ) -> StepLM:
