@@ -150,7 +150,7 @@ def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tup
                 if not model.built:
                     call_once(model)
                 if artefact.format == "keras-h5":
-                    notes = (*notes, *load_keras2_weights(model, stored.weights, label=artefact.path))
+                    notes = (*notes, *load_keras2_weights(model, stored.weights, label=artefact.path)[0])
                 else:
                     load_hdf5(model, stored.weights, label=artefact.path)
                 return model, notes, changed_functions(model, f"Keras {stored.version or '2'}")

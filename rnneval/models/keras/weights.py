@@ -89,11 +89,11 @@ def _load_weights_h5(model: Any, artefact: Artefact) -> LoadNotes:
 
 
 def _load_keras2_h5(model: Any, artefact: Artefact) -> LoadNotes:
-    assumptions = load_keras2_weights(model, artefact.place, label=artefact.path)
+    assumptions, rearranged = load_keras2_weights(model, artefact.place, label=artefact.path)
     version = version_of(artefact.place)
     # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
     since = None
-    if REARRANGED not in assumptions and (not version or _BEFORE_2_3.match(version)):
+    if not rearranged and (not version or _BEFORE_2_3.match(version)):
         since = "TensorFlow 2" if version.endswith("-tf") else "Keras 2.3"
     return LoadNotes(assumptions, changed_functions(model, f"Keras {version or '2'}", since))
 
@@ -292,8 +292,11 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 # Keras 2
 
 
-def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[str, ...]:
-    """Load an `.h5` file of Keras 2, layers by name or in their order, and return assumptions; errors name `label`."""
+def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[tuple[str, ...], bool]:
+    """Load an `.h5` file of Keras 2, layers by name or in their order; errors name `label`.
+
+    Return assumptions, and whether weights had the layout of cuDNN's own layers.
+    """
     stored, in_order, rearranged = read_layers(path, label=label), False, False
     weighted = _weighted_layers(model)
     named = dict(weighted)
@@ -328,7 +331,7 @@ def load_keras2_weights(model: Any, path: Path, *, label: Path) -> tuple[str, ..
     _require_match(label, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
     for _, array, variable in pairs:
         variable.assign(np.asarray(array, np.float32))
-    return (IN_ORDER,) * in_order + (REARRANGED,) * rearranged
+    return (IN_ORDER,) * in_order + (REARRANGED,) * rearranged, rearranged
 
 
 def _weighted_layers(model: Any) -> list[tuple[str, list[Any]]]:
