@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from rnneval.option import Options, option
 if TYPE_CHECKING:
     from rnneval.options import Progress
     from rnneval.paths import AnyPath, Places
+    from rnneval.records import Gate
     from rnneval.render.document import Block
 
 Texts = Mapping[str, Callable[[], str]]  # Functions that make the text of a result, by its form.
@@ -31,6 +33,9 @@ FORMS: Mapping[str, Sequence[str]] = {
     ".txt": ("text", "table", "github"),
 }
 """Forms of a result by the ending of its file: that of --format if it is among them, else the first."""
+VERDICT_FORMS = ("table", "json", "junit", "github", "markdown")
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "not comparable": 3, "not tested": 3}
+"""Exit code of each verdict."""
 
 
 class OutputOptions(Options, heading="Output"):
@@ -99,6 +104,15 @@ class RunOutput(TableOutput):
     """Format of what is printed; github prints annotations, and also writes the summary of the job."""
 
 
+class VerdictOutput(OutputOptions):
+    """Output of a verdict that continuous integration reads."""
+
+    form: str = option("table", flag="--format", choices=VERDICT_FORMS)
+    """Format of what is printed."""
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".xml", ".md"))
+    """File to write the result to as well: .json is the record, .xml JUnit, .md Markdown."""
+
+
 class Printed(OutputOptions):
     """Output of a command that adds an option --out of its own, or has none."""
 
@@ -110,6 +124,16 @@ class StrictGroup(Options):
 
     strict: bool = option(False)
     """Exit with 1 on any warning."""
+
+
+def verdict_texts(gate: "Gate", *, strict: bool = False) -> dict[str, Callable[[], str]]:
+    """Return what makes the text of a verdict as continuous integration reads it, by its form."""
+    from rnneval.render.gate_document import gate_github, gate_junit
+
+    return {
+        "junit": lambda: gate_junit(gate, datetime.now(UTC)),
+        "github": lambda: gate_github(gate, strict=strict),
+    }
 
 
 def add_to_summary(markdown: str) -> None:

@@ -4,11 +4,9 @@ from typing import Annotated
 
 from rnneval.cli.checkpoint import built, names_builder
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions, chatter_held, command_line, say
+from rnneval.cli.output import EXIT_CODES, OutputOptions, chatter_held, command_line, say
 from rnneval.option import option
 from rnneval.options import CheckOptions, OpenOptions
-
-_EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
 class WiringOutput(OutputOptions):
@@ -49,7 +47,7 @@ def command(
 
     output.deliver(wiring, wiring_document)
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
-    return 1 if output.strict and warned else _EXIT[wiring.verdict]
+    return 1 if output.strict and warned else EXIT_CODES[wiring.verdict]
 
 
 def _write_script(path: str, script: str | None) -> None:

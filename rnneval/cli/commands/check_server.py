@@ -1,15 +1,12 @@
 """`rnneval check-server URL`."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from rnneval.cli.checkpoint import opened
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions, chatter_held, command_line, say
+from rnneval.cli.output import EXIT_CODES, VerdictOutput, chatter_held, command_line, say, verdict_texts
 from rnneval.option import Options, option
 from rnneval.options import OpenOptions
-
-_EXIT = {"pass": 0, "fail": 1, "inconclusive": 3, "not tested": 3}
 
 
 class ServerOptions(Options, heading="Server"):
@@ -37,13 +34,9 @@ class ServerOptions(Options, heading="Server"):
     """Random seed of the prompts: a server that knows the prompts of one seed is better asked with another."""
 
 
-class ServerOutput(OutputOptions):
+class ServerOutput(VerdictOutput):
     """Output of `rnneval check-server`."""
 
-    form: str = option("table", flag="--format", choices=("table", "json", "junit", "github", "markdown"))
-    """Format of what is printed."""
-    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".xml", ".md"))
-    """File to write the result to as well: .json is the record, .xml JUnit, .md Markdown."""
     reproduce: str | None = option(None, metavar="FILE.py", endings=(".py",), heading="Output")
     """Write the requests of a fail as a script of its own, without rnneval."""
 
@@ -61,8 +54,7 @@ def command(
     URL is the server of llama.cpp, or one with /v1/completions of OpenAI. The requests fill its caches; a key
     is taken from RNNEVAL_SERVER_KEY. Exit code: 0 pass, 1 fail, 3 no verdict or nothing tested.
     """
-    from rnneval.records import encode, write_text
-    from rnneval.render.gate_document import gate_github, gate_junit
+    from rnneval.records import write_text
     from rnneval.render.server_document import as_gate, server_document
     from rnneval.servers import check_server
 
@@ -77,11 +69,5 @@ def command(
         say(f"rnneval: {output.reproduce} shows a fault without rnneval: start the server anew, run it with python")
     elif output.reproduce is not None:
         say(f"rnneval: {output.reproduce} was not written: no wrong answer came again")
-    output.deliver(
-        record,
-        server_document,
-        json=lambda: encode(record),
-        junit=lambda: gate_junit(as_gate(record), datetime.now(UTC)),
-        github=lambda: gate_github(as_gate(record)),
-    )
-    return _EXIT[record.verdict]
+    output.deliver(record, server_document, **verdict_texts(as_gate(record)))
+    return EXIT_CODES[record.verdict]

@@ -3,14 +3,13 @@
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import OutputOptions, require, require_places, say
+from rnneval.cli.output import VERDICT_FORMS, OutputOptions, require, require_places, say, verdict_texts
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 EXIT_FAIL = 1
 EXIT_NO_VERDICT = 3
-_FORMATS = ("table", "json", "junit", "github", "markdown")
 
 
 class GateOptions(Options):
@@ -42,7 +40,7 @@ class GateOptions(Options):
 class GateOutput(OutputOptions):
     """Output of `rnneval gate`."""
 
-    form: str = option("table", flag="--format", choices=_FORMATS)
+    form: str = option("table", flag="--format", choices=VERDICT_FORMS)
     """Format of what is printed; github also writes the summary of the job."""
     out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".xml", ".md"))
     """File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown."""
@@ -160,11 +158,7 @@ def _deliver(gate: "Gate", output: GateOutput, *, strict: bool) -> None:
 def _texts(gate: "Gate", *, strict: bool) -> "dict[str, Callable[[], str]]":
     """Return what makes the text of a verdict in each form."""
     from rnneval.records import encode
-    from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
+    from rnneval.render.gate_document import gate_markdown
 
-    return {
-        "json": lambda: encode(gate),
-        "junit": lambda: gate_junit(gate, datetime.now(UTC)),
-        "github": lambda: gate_github(gate, strict=strict),
-        "markdown": lambda: gate_markdown(gate),
-    }
+    own = {"json": lambda: encode(gate), "markdown": lambda: gate_markdown(gate)}
+    return own | verdict_texts(gate, strict=strict)

@@ -1,30 +1,18 @@
 """`rnneval parity REFERENCE CANDIDATE TEXT…`."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from rnneval.cli.checkpoint import built, names_builder, opened_by_any
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions, chatter_held, command_line, say
+from rnneval.cli.output import EXIT_CODES, VerdictOutput, chatter_held, command_line, say, verdict_texts
 from rnneval.option import option
 from rnneval.options import OpenOptions, ParityOptions, VocabularyGroup
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from rnneval.records import Parity
-
-_EXIT = {"pass": 0, "fail": 1, "inconclusive": 3, "not comparable": 3}
-
-
-class ParityOutput(OutputOptions):
+class ParityOutput(VerdictOutput):
     """Output of `rnneval parity`."""
 
-    form: str = option("table", flag="--format", choices=("table", "json", "junit", "github", "markdown"))
-    """Format of what is printed."""
-    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".xml", ".md"))
-    """File to write the result to as well: .json is the record, .xml JUnit, .md Markdown."""
     plot: str | None = option(None, metavar="FILE", endings=(".png", ".svg", ".pdf"))
     """File to draw KL along the text to, PNG, SVG or PDF by its ending."""
     strict: bool = option(False)
@@ -61,10 +49,10 @@ def command(
         from rnneval.render.figures import figure_of, save
 
         save(figure_of(record, "kl_along_text"), output.plot)
-    from rnneval.render.parity_document import parity_document
+    from rnneval.render.parity_document import as_gate, parity_document
 
-    output.deliver(record, parity_document, **_texts(record))
-    return 1 if output.strict and record.verdict == "inconclusive" else _EXIT[record.verdict]
+    output.deliver(record, parity_document, **verdict_texts(as_gate(record)))
+    return 1 if output.strict and record.verdict == "inconclusive" else EXIT_CODES[record.verdict]
 
 
 def _model(what: str, opening: OpenOptions, vocabulary: VocabularyGroup) -> Any:
@@ -79,15 +67,3 @@ def _model(what: str, opening: OpenOptions, vocabulary: VocabularyGroup) -> Any:
 
     given = given_vocabulary(opening.vocabulary, opening.vocabulary_from)
     return language_model(built(what, opening), given, "parity")
-
-
-def _texts(record: "Parity") -> "dict[str, Callable[[], str]]":
-    from rnneval.records import encode
-    from rnneval.render.gate_document import gate_github, gate_junit
-    from rnneval.render.parity_document import as_gate
-
-    return {
-        "json": lambda: encode(record),
-        "junit": lambda: gate_junit(as_gate(record), datetime.now(UTC)),
-        "github": lambda: gate_github(as_gate(record)),
-    }
