@@ -97,13 +97,13 @@ def from_function(
         groups: dict[str, tuple[type[Options], list[Option]]] = {}
         params: list[click.Parameter] = []
         for each in inspect.signature(function).parameters.values():
-            kind, prefix = (
-                get_args(each.annotation) if get_origin(each.annotation) is Annotated else (each.annotation, "")
-            )
+            annotated = get_origin(each.annotation) is Annotated
+            kind, word = get_args(each.annotation) if annotated else (each.annotation, None)
             if not (isinstance(kind, type) and issubclass(kind, Options)):
-                params.append(_argument(each))
+                nargs, required = -1 if get_origin(kind) is tuple else 1, each.default is each.empty
+                params.append(click.Argument([each.name], required, type=click.Path(), nargs=nargs, metavar=word))
                 continue
-            known = [_prefixed(one, prefix) for one in options_of(kind) if one.flag]
+            known = [_prefixed(one, word) for one in options_of(kind) if one.flag]
             groups[each.name] = kind, known
             params += [GroupedOption(replace(one, seldom=one.seldom or one.name in seldom)) for one in known]
 
@@ -120,7 +120,7 @@ def from_function(
     return decorate
 
 
-def _prefixed(option: Option, prefix: str) -> Option:
+def _prefixed(option: Option, prefix: str | None) -> Option:
     """Return an option of a group that a command takes twice: `--ref-builder` of `--builder`, under its own heading."""
     if not prefix:
         return option
@@ -154,13 +154,3 @@ def _value(option: Option, typed: Any) -> Any:
     if typed is None or typed == ():
         return option.default
     return typed if option.parse is None else option.parse(typed)
-
-
-def _argument(parameter: inspect.Parameter) -> click.Argument:
-    kind, metavar = parameter.annotation, None
-    if get_origin(kind) is Annotated:
-        kind, metavar = get_args(kind)
-    several = get_origin(kind) is tuple
-    required = parameter.default is inspect.Parameter.empty
-    nargs = -1 if several else 1
-    return click.Argument([parameter.name], type=click.Path(), nargs=nargs, required=required, metavar=metavar)

@@ -26,8 +26,6 @@ _GROUPS = {
     "Look": ["open", "plot", "report", "explain"],
     "Try": ["demo"],
 }
-
-
 _NAMES = tuple(name.replace("_", "-") for name in names(commands.__name__))
 
 
@@ -46,9 +44,7 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
-        if cmd_name not in self.commands:
-            return None
-        return _command(cmd_name)
+        return _command(cmd_name) if cmd_name in self.commands else None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click would take the end of a file that is cut off for an interrupt."""

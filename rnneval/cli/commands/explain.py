@@ -66,8 +66,7 @@ def command(*, output: ExplainOutput, name: str | None = None) -> None:
 
 def entries() -> list[Page]:
     """Read every text of the package, by kind and then by name."""
-    order = [*_HEADINGS]
-    return sorted(all_pages(), key=lambda entry: (order.index(entry.kind), entry.name))
+    return sorted(all_pages(), key=lambda entry: list(_HEADINGS).index(entry.kind))
 
 
 def _named(name: str) -> list[Page]:

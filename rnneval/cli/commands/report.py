@@ -40,7 +40,8 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, has_losses, html_of, page_of, sources, with_text
 
-    given = sources(records, _say_skipped)
+    not_ours = "skipped: it does not say that it is a record of rnneval"
+    given = sources(records, lambda path: say(f"rnneval: {path}: {not_ours}"))
     if options.text:
         if not any(map(has_losses, given)):
             say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
@@ -55,7 +56,3 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
         size = f"{place.stat().st_size / 1e3:,.0f} kB" if place.is_file() else "written"
         tell(f"{visible(page.claims[0].sentence)}\n{visible(str(out))}: {counted(len(page.records), 'record')}, {size}")
     return 0
-
-
-def _say_skipped(path: Path) -> None:
-    say(f"rnneval: {path}: skipped: it does not say that it is a record of rnneval")
