@@ -48,14 +48,11 @@ def lint_github(findings: Iterable[LintFinding]) -> str:
     """Write an annotation for each finding; in a notebook it names the cell, since lines count within the cell."""
     lines = []
     for each in findings:
-        place: dict[str, object] = {"file": each.path}
-        where = ""
+        message, end = each.message, each.end_column if each.end_line == each.line else None
+        place = {"line": each.line, "endLine": each.end_line, "col": each.column, "endColumn": end}
         if each.cell is not None:
-            where = f" (cell {each.cell}, line {each.line})"
-        else:
-            place |= {"line": each.line, "endLine": each.end_line, "col": each.column}
-            place |= {"endColumn": each.end_column} if each.end_line == each.line else {}
-        lines.append(annotation(each.severity, each.message + where, **place, title=f"{each.code} {each.rule}"))
+            message, place = f"{message} (cell {each.cell}, line {each.line})", {}
+        lines.append(annotation(each.severity, message, file=each.path, **place, title=f"{each.code} {each.rule}"))
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from rnneval.records import Gate, Parity
 from rnneval.records.gate import Comparison
 from rnneval.records.parity import KlSummary, ParitySide, Ratio
-from rnneval.render.document import KINDS, Block, Notice, VerdictBlock, facts
+from rnneval.render.document import KINDS, Block, VerdictBlock, facts
 from rnneval.render.phrasing import counted, file_name, interval, number, per_cent, signed
+from rnneval.render.run_document import warnings
 
 
 def parity_document(record: Parity) -> Iterator[Block]:
     """Write the models, the floor, every statistic, and the verdict."""
     yield facts(_rows(record))
-    for warning in record.warnings:
-        yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
+    yield from warnings(record.warnings)
     about = f"parity, {record.fault}" if record.fault else "parity"
     yield VerdictBlock(kind=KINDS[record.verdict], word=record.verdict, about=about, reason=record.reason)
 
@@ -34,11 +34,10 @@ def _rows(record: Parity) -> Iterator[tuple[str, str]]:
     yield "same top", f"{per_cent(same.value, '.2f')} · 95 % {top} · {margin}"
     bounds = interval(record.loss.low, record.loss.high, lambda value: signed(value, "+.2g"))
     yield "loss", f"{signed(record.loss.value, '+.2g')} nats a token · 95 % {bounds}"
-    calls = "in a call"
     if record.start_over_end is not None:
-        yield calls, f"{_ratio(record.start_over_end)} times as large at the start as at the end of a call"
+        yield "in a call", f"{_ratio(record.start_over_end)} times as large at the start as at the end of a call"
     if record.restarts is not None:
-        yield calls, f"{_ratio(record.restarts)} times as large with the state carried as after a restart"
+        yield "in a call", f"{_ratio(record.restarts)} times as large with the state carried as after a restart"
     if record.growth is not None and record.first_above is not None:
         yield "growth", f"{_ratio(record.growth)}: last eighth of the text over the first"
     if record.worst:
@@ -66,11 +65,9 @@ def first_in_words(record: Parity) -> str:
         return f"never above rounding ({limit})"
     where = "before any state is handed over"
     if hand_over is not None and first >= hand_over:
-        segment = record.candidate.segment
-        later = first >= hand_over + segment
-        where = f"after {hand_over // segment} or more hand-overs" if later else (
-            "in the first call that reads a state of the candidate's"
-        )  # fmt: skip
+        where, segment = "in the first call that reads a state of the candidate's", record.candidate.segment
+        if first >= hand_over + segment:
+            where = f"after {hand_over // segment} or more hand-overs"
     return f"first above rounding ({limit}) at position {first:,}, {where}"
 
 
@@ -86,14 +83,16 @@ def _ratio(ratio: Ratio) -> str:
 
 def as_gate(record: Parity) -> Gate:
     """Return the verdict as that of a gate, for JUnit and for annotations."""
+    kl = record.kl
+    difference, low, high = (None, None, None) if kl is None else (kl.mean, kl.low, kl.high)
     comparison = Comparison(
         metric="parity",
         baseline=record.reference.checkpoint.title,
         candidate=record.candidate.checkpoint.title,
         unit="nats a token",
-        difference=None if record.kl is None else record.kl.mean,
-        low=None if record.kl is None else record.kl.low,
-        high=None if record.kl is None else record.kl.high,
+        difference=difference,
+        low=low,
+        high=high,
         allowed=record.max_kl,
         verdict=record.verdict,
         reason=record.reason,

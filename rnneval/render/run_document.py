@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from rnneval.metrics import by_name
@@ -176,24 +175,17 @@ def scores_table(run: Run) -> doc.TableBlock:
 def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
     """Return loss and perplexity with the state carried and with the state reset, and the change."""
 
-    def cells(name: str, scores: Sequence[Any], forms: Sequence[Callable[[float], str]], between: str) -> list[str]:
-        values = zip(scores, forms, strict=True)
-        pairs = ((form(s.value), interval(s.low, s.high, form, between)) if s else ("–", "–") for s, form in values)
-        return [name, *chain(*pairs)]
+    def cells(score: Any, write: Callable[[float], str] = figure, between: str = " – ") -> tuple[str, str]:
+        return (write(score.value), interval(score.low, score.high, write, between)) if score else ("–", "–")
+
+    def in_per_cent(change: float) -> str:
+        return f"{signed(change, '+.2f' if abs(change) < 1e6 else '+.3g')} %"
 
     rows = []
     for name, scores in ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores)):
-        given = [scores.get("cross_entropy"), scores.get("perplexity")]
-        rows.append(cells(name, given, (figure, figure), " – "))
-    changes = beside.change, beside.perplexity_change
-    rows.append(
-        cells(
-            "change by carrying",
-            changes,
-            (signed, lambda value: f"{signed(value, '+.2f' if abs(value) < 1e6 else '+.3g')} %"),
-            " to ",
-        )
-    )
+        rows.append((name, *cells(scores.get("cross_entropy")), *cells(scores.get("perplexity"))))
+    change = cells(beside.change, signed, " to ")
+    rows.append(("change by carrying", *change, *cells(beside.perplexity_change, in_per_cent, " to ")))
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
     note = page("beside-reset").paragraph(_TABLE)
     if beside.how_far is not None:

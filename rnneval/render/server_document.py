@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rnneval.records import Gate, Server
 from rnneval.records.gate import Comparison
 from rnneval.records.server import SentRequest, ServerScenario
-from rnneval.render.document import KINDS, Block, Notice, TableBlock, TableCell, VerdictBlock, facts
-from rnneval.render.phrasing import counted
+from rnneval.render.document import KINDS, Block, Notice, TableCell, VerdictBlock, facts, table
+from rnneval.render.phrasing import counted, figure
 
 _SHOWN = 8  # requests of a history, and tokens of a prompt
 
@@ -14,12 +14,9 @@ _SHOWN = 8  # requests of a history, and tokens of a prompt
 def server_document(record: Server) -> Iterator[Block]:
     """Write the server, the limit, the scenarios, the requests that show a fail, and the verdict."""
     yield facts(_rows(record))
-    yield TableBlock(
-        caption="Answers that may use caches against cold ones",
-        head=("scenario", "requests", "cached tokens", "largest difference (nats)", "verdict"),
-        rows=tuple(_row(each) for each in record.scenarios),
-        right=(1, 2, 3),
-    )
+    head = ("scenario", "requests", "cached tokens", "largest difference (nats)", "verdict")
+    rows = map(_row, record.scenarios)
+    yield table("Answers that may use caches against cold ones", head, rows, right=(1, 2, 3))
     for each in record.scenarios:
         if each.verdict == "fail" and (each.explanation or each.history):
             yield Notice(kind="fail", title=each.name, text="; ".join(_of_fail(each)))
@@ -40,13 +37,11 @@ def _rows(record: Server) -> Iterator[tuple[str, str]]:
     yield "sent", f"{counted(record.requests, 'request')} in {record.seconds:.1f} s"
 
 
-def _row(each: ServerScenario) -> tuple[TableCell, ...]:
-    difference = "–" if each.largest_difference is None else f"{each.largest_difference:.2g}"
-    cached = "–" if each.cached is None else f"{each.cached:,}"
+def _row(each: ServerScenario) -> tuple[str | TableCell, ...]:
     untested = f"not tested: {each.explanation or 'no token came from the cache'}"
     word = untested if each.verdict == "not tested" else each.verdict
-    cells = (each.name, f"{each.requests:,}", cached, difference)
-    return (*(TableCell(text=text) for text in cells), TableCell(text=word, kind=KINDS[each.verdict]))
+    verdict = TableCell(text=word, kind=KINDS[each.verdict])
+    return each.name, f"{each.requests:,}", figure(each.cached, ","), figure(each.largest_difference, ".2g"), verdict
 
 
 def _of_fail(each: ServerScenario) -> Iterator[str]:

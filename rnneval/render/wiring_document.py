@@ -122,15 +122,10 @@ def finding_blocks(findings: Iterable[Finding]) -> Iterator[doc.FindingBlock]:
 def oracles_table(oracles: dict[str, TestResult]) -> doc.TableBlock:
     """Return the behavioural tests of the whole model."""
     questions = dict(re.findall(r"^- `(\w+)`: (.*)$", page("flow_matrix").section("Tests of behaviour"), re.MULTILINE))
-    rows = (
-        (
-            doc.code(name),
-            questions.get(name, name),
-            doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict]),
-            each.detail,
-        )
-        for name, each in oracles.items()
-    )
+    rows = []
+    for name, each in oracles.items():
+        verdict = doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])
+        rows.append((doc.code(name), questions.get(name, name), verdict, each.detail))
     head = ("test", "question", "verdict", "observation")
     note = "These tests compare predictions of the whole model and look into no layer."
     return doc.table("Tests of behaviour", head, rows, extra=(1,), note=note)

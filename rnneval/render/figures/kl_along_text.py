@@ -8,7 +8,7 @@ import numpy as np
 from rnneval.records import Parity
 from rnneval.records.parity import ByPosition
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, legend, plain
+from rnneval.render.figures._style import SMALLEST, Look, legend
 from rnneval.render.parity_document import first_in_words
 from rnneval.render.phrasing import file_name
 
@@ -29,31 +29,27 @@ def figure(record: Parity) -> Figure | None:
         f"{record.kl.largest:.2g}; the limit of rounding is {record.floor.limit:.2g}.",
         x="position (tokens): along the text, and in a call of the candidate",
         y="KL(reference ‖ candidate), nats a token",
-        paint=partial(_paint, record),
+        paint=partial(_paint, record, record.by_position),
         chapter="numbers",
     )
 
 
-def _paint(record: Parity, ax: Any, look: Look) -> None:
-    along, in_call = record.by_position, record.in_call
-    assert along is not None  # noqa: S101 - `figure` has looked
-    x = _middles(along)
+def _paint(record: Parity, along: ByPosition, ax: Any, look: Look) -> None:
+    in_call, x = record.in_call, _middles(along)
     low, high = _drawn(along.floor_low), _drawn(along.floor_high)
     ax.fill_between(x, low, high, color=look.muted, alpha=0.3, linewidth=0, label="floor: reference against itself")
-    ax.plot(
-        x, _drawn(along.mean_kl), color=look.palette[0], marker="o", markersize=3, label="along the text", gid="text"
-    )
+    style = {"marker": "o", "markersize": 3, "label": "along the text", "gid": "text"}
+    ax.plot(x, _drawn(along.mean_kl), color=look.palette[0], **style)
     if in_call is not None:
-        ax.plot(_middles(in_call), _drawn(in_call.mean_kl), color=look.palette[1], dashes=(4, 1.6), marker="s",
-                markersize=3, label="in a call, from the second on", gid="call")  # fmt: skip
+        style = {"marker": "s", "markersize": 3, "label": "in a call, from the second on", "gid": "call"}
+        ax.plot(_middles(in_call), _drawn(in_call.mean_kl), color=look.palette[1], dashes=(4, 1.6), **style)
     ax.axhline(record.floor.limit, color=look.muted, linestyle=":", label="limit of rounding", gid="limit")
     if record.first_hand_over is not None:
         ax.axvline(record.first_hand_over + 1, color=look.muted, linewidth=0.8, gid="hand-over")
         place = (record.first_hand_over + 1, 0.02)
-        text = plain("first hand-over")
-        ax.annotate(text, place, (3, 0), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7.2)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+        style = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": SMALLEST}
+        ax.annotate("first hand-over", place, (3, 0), **style)
+    ax.set(xscale="log", yscale="log")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
     legend(ax, ncols=2)
 

@@ -55,14 +55,8 @@ def _paint(curve: ContextCurve, length: int | None, forgetting: Forgetting | Non
         forgets = f"state forgets its start within {forgetting.median:,.0f} (median)"
         ax.axvline(forgetting.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)
         if forgetting.p95 > forgetting.median:
-            ax.axvspan(
-                forgetting.median,
-                forgetting.p95,
-                color=look.bad,
-                alpha=0.15,
-                linewidth=0,
-                label="… in 95 % of excerpts",
-            )
+            most = "… in 95 % of excerpts"
+            ax.axvspan(forgetting.median, forgetting.p95, color=look.bad, alpha=0.15, linewidth=0, label=most)
     named = curve.lengths[:: 2 if narrow(ax) else 1]
     ax.set_xticks(curve.lengths, [f"{k:,}" if k in named else "" for k in curve.lengths])
     ax.minorticks_off()

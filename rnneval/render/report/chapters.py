@@ -343,16 +343,16 @@ def provenance(gathered: Gathered) -> Iterator[doc.Block]:
 
 def parity(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every candidate beside its reference: the figure, the numbers and the verdict."""
-    for number_of, (each, record) in enumerate(gathered.of_kind(Parity)):
-        blocks: list[doc.Block] = [*parity_document(record)]
-        yield _part(f"parity-{number_of}", each.label, [*blocks[-1:], *pictures([each]), *blocks[:-1]])
+    for n, (each, record) in enumerate(gathered.of_kind(Parity)):
+        *details, verdict = parity_document(record)
+        yield _part(f"parity-{n}", each.label, [verdict, *pictures([each]), *details])
 
 
 def servers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every check of a server."""
-    for number_of, (each, record) in enumerate(gathered.of_kind(Server)):
-        blocks: list[doc.Block] = [*server_document(record)]
-        yield _part(f"server-{number_of}", each.label, [*blocks[-1:], *blocks[:-1]])
+    for n, (each, record) in enumerate(gathered.of_kind(Server)):
+        *details, verdict = server_document(record)
+        yield _part(f"server-{n}", each.label, [verdict, *details])
 
 
 CHAPTERS = (
