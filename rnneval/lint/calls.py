@@ -98,9 +98,8 @@ def _call_by_name(call: Call, callee: v.GlobalName) -> v.Abstract:
     name, last = callee.name, callee.name.rpartition(".")[2]
     if last in names.STACKS:
         call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or v.NOTHING))
-    result = _construct(call, name) or _contain(call, name)
-    if result is not None:
-        return result
+    if made := _construct(call, name) or _contain(call, name):
+        return made
     defined_here = name in call.machine.classes or name in call.machine.makers
     layer = last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
     if not defined_here and not layer:
@@ -115,8 +114,7 @@ def _call_by_name(call: Call, callee: v.GlobalName) -> v.Abstract:
 
 def _construct(call: Call, name: str) -> v.Abstract | None:
     """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
-    known = names.recurrent(name)
-    if known is not None:
+    if known := names.recurrent(name):
         return v.LayerValue(call.machine.place_key(call.node), _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
         case "Bidirectional" if isinstance(inner := call.get(0, "layer"), v.LayerValue):
@@ -325,8 +323,7 @@ def _method(call: Call, callee: v.Method) -> v.Abstract:
             machine.mark_read(call.positional[0])
             machine.env[owner.carrier] = call.positional[0]
             return call.positional[0]
-    changed = _change(call, owner, name)
-    if changed is not None:
+    if changed := _change(call, owner, name):
         return changed
     same = isinstance(owner, v.Incoming) and name in names.SAME_STATE
     if isinstance(owner, v.Incoming) and not same:

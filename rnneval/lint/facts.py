@@ -209,10 +209,7 @@ class FileFacts:
             case v.Incoming():
                 element = v.Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
             case v.DictValue():
-                stored = value.get(key)
-                if stored is None:
-                    stored = v.NOTHING if value.base is None else self.part(value.base, key)
-                element = stored
+                element = value.get(key) or (self.part(value.base, key) if value.base else v.NOTHING)
             case v.Initial():
                 element = value
             case v.Emitted() if not isinstance(key, str):
@@ -274,10 +271,10 @@ class FileFacts:
                     continue
                 for event in function.events:
                     for part, value in event.sources:
-                        if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
-                            outgoing = self.at_path(carried.outgoing, value.path)
-                            if outgoing is not None:
-                                yield GivenState(event, part, outgoing, carried)
+                        if not isinstance(value, v.Incoming) or value.carrier != carried.carrier or value.sliced:
+                            continue
+                        if outgoing := self.at_path(carried.outgoing, value.path):
+                            yield GivenState(event, part, outgoing, carried)
 
     def shared_arrivals(self) -> Iterator[tuple[LayerCall, LayerCall]]:
         """Yield layers that take in, whole, what another one of the stack has taken in, while one state comes back."""

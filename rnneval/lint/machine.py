@@ -144,10 +144,7 @@ class Machine:
 
     def lookup(self, name: str) -> v.Abstract:
         """Return the meaning of a bare name here."""
-        value = self.env.get(name)
-        if value is None and self.env is not self.top:
-            value = self.top.get(name)
-        if value is not None:
+        if value := self.env.get(name) or self.top.get(name):
             return value
         if name in self.classes:
             return v.GlobalName(name)
@@ -166,12 +163,8 @@ class Machine:
 
     def attribute(self, name: str) -> v.Abstract:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""
-        key = f"self.{name}"
-        value = self.env.get(key)
-        if value is not None:
-            return value
-        value_of_class = self.frame.owner.attributes.get(name) if self.frame.owner else None
-        return v.Incoming(key) if value_of_class is None else value_of_class
+        key, owner = f"self.{name}", self.frame.owner
+        return self.env.get(key) or (owner and owner.attributes.get(name)) or v.Incoming(key)
 
     # Values
 

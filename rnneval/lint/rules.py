@@ -54,8 +54,7 @@ def _rule(code: str, severity: LintSeverity = "error") -> Callable[[Finder], Fin
 def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
     for event in facts.events:
-        giver = _giver(facts, event)
-        if giver is not None:
+        if giver := _giver(facts, event):
             yield Match(
                 event.node,
                 f"`{event.name}` starts from the state that {giver.at} gave "
@@ -92,8 +91,7 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
     shared = list(facts.shared_arrivals())
     mixed_later = mixed_now | {event.function for event, _ in shared}
     for arrival in facts.arrivals():
-        other = _other_giver(facts, arrival)
-        if other is not None and arrival.event.function not in mixed_later:
+        if arrival.event.function not in mixed_later and (other := _other_giver(facts, arrival)):
             yield _crossed(arrival.event, other, "at the call before")
     for event, first in shared:
         if event.function not in mixed_now:
@@ -262,8 +260,7 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
     """Find parameters that are only written, and states that come back unasked."""
     for function in facts.functions:
         for name, values in function.overwritten.items():
-            event = _ignoring(function, values) if name not in function.reads else None
-            if event is not None:
+            if name not in function.reads and (event := _ignoring(function, values)):
                 yield Match(
                     event.node,
                     f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every "
@@ -326,8 +323,7 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
             keeping.setdefault(event.function, []).append(event)
     for event in forgotten:
         alone = event.state is None and event.spec.returns_sequences
-        stateful = event.neighbour(keeping.get(event.function, ())) if alone else None
-        if stateful is not None:
+        if alone and (stateful := event.neighbour(keeping.get(event.function, ()))):
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every batch while {stateful.at}"
@@ -354,14 +350,13 @@ def shared_layer(facts: FileFacts) -> Iterator[Match]:
     """Find layers that read what they gave, and lists in which one cell stands several times."""
     for event in facts.events:
         # Cells run once per token; only one that stands several times in a list that is run as a stack is a fault.
-        if event.spec.framework in ("keras", "torch") and (event.layer in facts.repeated or not event.spec.cell):
-            first = _first(facts, event)
-            if first is not None:
-                yield Match(
-                    event.node,
-                    f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer object, its "
-                    "weights and its state, stands twice in the stack; make one for each place",
-                )
+        in_stack = event.spec.framework in ("keras", "torch") and (event.layer in facts.repeated or not event.spec.cell)
+        if in_stack and (first := _first(facts, event)):
+            yield Match(
+                event.node,
+                f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer object, its weights "
+                "and its state, stands twice in the stack; make one for each place",
+            )
     for node, cells in facts.stacks:
         if not isinstance(cells, v.Many) or all(isinstance(cell, v.Const) for cell in cells.items):
             continue
