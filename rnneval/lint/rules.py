@@ -55,11 +55,9 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
     for event in facts.events:
         if giver := _giver(facts, event):
-            yield Match(
-                event.node,
-                f"`{event.name}` starts from the state that {giver.at} gave "
-                f"back in the same call: give each layer a state of its own, `{event.name}`'s from the call before",
-            )
+            fault = f"`{event.name}` starts from the state that {giver.at} gave back in the same call"
+            own = f"give each layer a state of its own, `{event.name}`'s from the call before"
+            yield Match(event.node, f"{fault}: {own}")
 
 
 def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
@@ -95,11 +93,8 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
             yield _crossed(arrival.event, other, "at the call before")
     for event, first in shared:
         if event.function not in mixed_now:
-            yield Match(
-                event.node,
-                f"`{event.name}` gets the same incoming state as {first.at}: one "
-                "state comes in for all layers; take in and give back one for each",
-            )
+            fault = f"`{event.name}` gets the same incoming state as {first.at}"
+            yield Match(event.node, f"{fault}: one state comes in for all layers; take in and give back one for each")
 
 
 def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
@@ -116,11 +111,8 @@ def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
 
 
 def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
-    return Match(
-        event.node,
-        f"`{event.name}` starts from the state that {giver.at} gave back {when}: "
-        "return and take in the states in one order, each layer its own",
-    )
+    fault = f"`{event.name}` starts from the state that {giver.at} gave back {when}"
+    return Match(event.node, f"{fault}: return and take in the states in one order, each layer its own")
 
 
 @_rule("RNN003")
@@ -134,20 +126,14 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     )
     for event, part, giver, given in handed:
         if event.spec.parts in (2, 4) and giver.spec.parts == event.spec.parts and given != part:
-            yield Match(
-                event.node,
-                f"{_part(event, part)} of `{event.name}` starts from {_part(giver, given)} that {giver.at} gave back: "
-                "hand over each part in its own place",
-            )
+            fault = f"{_part(event, part)} of `{event.name}` starts from {_part(giver, given)} that {giver.at}"
+            yield Match(event.node, f"{fault} gave back: hand over each part in its own place")
     for arrival in facts.arrivals():
         wrong = _part_in_its_place(facts, arrival)
         if wrong is not None:
             event = arrival.event
-            yield Match(
-                event.node,
-                f"{_part(event, arrival.part)} of `{event.name}` starts from what was {_part(event, wrong)} "
-                "at the call before: take in and give back the parts in one order",
-            )
+            fault = f"{_part(event, arrival.part)} of `{event.name}` starts from what was {_part(event, wrong)}"
+            yield Match(event.node, f"{fault} at the call before: take in and give back the parts in one order")
 
 
 def _part_in_its_place(facts: FileFacts, arrival: GivenState) -> int | None:
@@ -180,11 +166,9 @@ def stale_state(facts: FileFacts) -> Iterator[Match]:
                 # The place as the source writes it, as far as its keys are literals.
                 keys = takewhile(lambda key: isinstance(key, int | str), place.path)
                 written = "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
-                yield Match(
-                    node,
-                    f"the state that came in (`{place.carrier}{written}`) is returned, and the new state of "
-                    f"{event.at} is thrown away: return what the layer gave back",
-                )
+                fault = f"the state that came in (`{place.carrier}{written}`) is returned"
+                why = f"and the new state of {event.at} is thrown away"
+                yield Match(node, f"{fault}, {why}: return what the layer gave back")
 
 
 def _standing(facts: FileFacts) -> Iterator[Match]:
@@ -198,13 +182,9 @@ def _standing(facts: FileFacts) -> Iterator[Match]:
                 if carrier.startswith("self."):
                     standing[event.number] = carrier
     for event, arrival in _beside_carried(facts, (facts.events[number] for number in standing)):
-        beside = arrival.event
         if not arrival.carried.returned and not _is_used(facts, event.function, event):
-            yield Match(
-                event.node,
-                f"`{event.name}` starts from `{standing[event.number]}`, which stays as it is, and its new "
-                f"state is thrown away, while that of {beside.at} is kept: keep both",
-            )
+            fault = f"`{event.name}` starts from `{standing[event.number]}`, which stays as it is, and its new state"
+            yield Match(event.node, f"{fault} is thrown away, while that of {arrival.event.at} is kept: keep both")
 
 
 def _beside_carried(facts: FileFacts, events: Iterable[LayerCall]) -> Iterator[tuple[LayerCall, GivenState]]:
@@ -261,11 +241,8 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
     for function in facts.functions:
         for name, values in function.overwritten.items():
             if name not in function.reads and (event := _ignoring(function, values)):
-                yield Match(
-                    event.node,
-                    f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every "
-                    "call: pass it as the layer's initial state",
-                )
+                fault = f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every call"
+                yield Match(event.node, f"{fault}: pass it as the layer's initial state")
     yield from _never_given(facts)
 
 
@@ -275,11 +252,8 @@ def _never_given(facts: FileFacts) -> Iterator[Match]:
     unfed = (event for event in facts.events if event.one_way and (event.function, event.layer) not in fed)
     for event, arrival in _beside_carried(facts, unfed):
         if event.number in v.emissions(arrival.carried.outgoing):
-            yield Match(
-                event.node,
-                f"`{event.name}` starts anew at every call although its state comes back beside that of "
-                f"{arrival.event.at}: pass it as the layer's initial state",
-            )
+            fault = f"`{event.name}` starts anew at every call although its state comes back beside that of"
+            yield Match(event.node, f"{fault} {arrival.event.at}: pass it as the layer's initial state")
 
 
 def _ignoring(function: FunctionFacts, values: Sequence[v.Abstract]) -> LayerCall | None:
@@ -302,21 +276,14 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
     """Find passes of loops that forget, and stacks that are carried in part."""
     for event in facts.events:
         if _repeats(facts, event):
-            yield Match(
-                event.node,
-                f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
-                "give it the state that it gave back at the pass before",
-            )
+            fault = f"`{event.name}` reads its own output at every pass and starts from the same state each time"
+            yield Match(event.node, f"{fault}: give it the state that it gave back at the pass before")
     fed = {(event.function, event.layer) for event in facts.events if event.state is not None}
     forgotten = [event for event in facts.events if event.one_way and not event.read]
     unfed = (event for event in forgotten if (event.function, event.layer) not in fed)
     for event, arrival in _beside_carried(facts, unfed):
-        beside = arrival.event
-        yield Match(
-            event.node,
-            f"`{event.name}` starts anew at every call while the state of {beside.at}"
-            f" is carried: take in and give back a state for each layer",
-        )
+        fault = f"`{event.name}` starts anew at every call while the state of {arrival.event.at} is carried"
+        yield Match(event.node, f"{fault}: take in and give back a state for each layer")
     keeping: dict[FunctionFacts, list[LayerCall]] = {}
     for event in facts.events:
         if event.spec.stateful is True:
@@ -324,11 +291,8 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
     for event in forgotten:
         alone = event.state is None and event.spec.returns_sequences
         if alone and (stateful := event.neighbour(keeping.get(event.function, ()))):
-            yield Match(
-                event.node,
-                f"`{event.name}` starts anew at every batch while {stateful.at}"
-                f" is stateful: make both stateful, or neither",
-            )
+            fault = f"`{event.name}` starts anew at every batch while {stateful.at} is stateful"
+            yield Match(event.node, f"{fault}: make both stateful, or neither")
 
 
 def _repeats(facts: FileFacts, event: LayerCall) -> bool:
@@ -352,22 +316,18 @@ def shared_layer(facts: FileFacts) -> Iterator[Match]:
         # Cells run once per token; only one that stands several times in a list that is run as a stack is a fault.
         in_stack = event.spec.framework in ("keras", "torch") and (event.layer in facts.repeated or not event.spec.cell)
         if in_stack and (first := _first(facts, event)):
-            yield Match(
-                event.node,
-                f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer object, its weights "
-                "and its state, stands twice in the stack; make one for each place",
-            )
+            fault = f"`{event.name}` runs on its own outputs (line {first.node.lineno})"
+            why = "one layer object, its weights and its state, stands twice in the stack"
+            yield Match(event.node, f"{fault}: {why}; make one for each place")
     for node, cells in facts.stacks:
         if not isinstance(cells, v.Many) or all(isinstance(cell, v.Const) for cell in cells.items):
             continue
         kinds = v.LayerValue | v.Object
         known = [cell for cell in cells.items if all(isinstance(option, kinds) for option in v.alternatives(cell))]
         if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
-            yield Match(
-                node,
-                "one cell object stands several times in the stack: all of its layers share their weights, "
-                "or building it fails; make a cell for each: `[make_cell() for _ in range(n)]`",
-            )
+            fault = "one cell object stands several times in the stack"
+            why = "all of its layers share their weights, or building it fails"
+            yield Match(node, f"{fault}: {why}; make a cell for each: `[make_cell() for _ in range(n)]`")
 
 
 def _first(facts: FileFacts, event: LayerCall) -> LayerCall | None:
@@ -395,11 +355,9 @@ def mutable_default(facts: FileFacts) -> Iterator[Match]:
             mutable = mutable or any(isinstance(part, ast.List) for part in parts)
             put = (leaf for value in function.changed.get(name, ()) for leaf in v.leaves(value))
             if mutable and any(isinstance(leaf, v.Emitted | v.Initial) for leaf in put):
-                yield Match(
-                    default,
-                    f"the default of `{name}` is made once and states are put into it: the next call starts "
-                    "from this call's states; take None and make a new list in the call",
-                )
+                fault = f"the default of `{name}` is made once and states are put into it"
+                why = "the next call starts from this call's states"
+                yield Match(default, f"{fault}: {why}; take None and make a new list in the call")
 
 
 @_rule("RNN010", "warning")
@@ -410,12 +368,9 @@ def stateful_shuffle(facts: FileFacts) -> Iterator[Match]:
         switch = named.get("shuffle")
         by_default = None not in named and (len(node.args) >= 2 or "y" in named or shuffled)
         if by_default if switch is None else isinstance(switch, ast.Constant) and switch.value:
-            yield Match(
-                node,
-                f"`{name}` has stateful layers and is trained on shuffled batches: the state of one "
-                "batch goes to rows that do not follow on it; pass shuffle=False, or leave the dataset in its "
-                "order",
-            )
+            fault = f"`{name}` has stateful layers and is trained on shuffled batches"
+            why = "the state of one batch goes to rows that do not follow on it"
+            yield Match(node, f"{fault}: {why}; pass shuffle=False, or leave the dataset in its order")
 
 
 UNREADABLE = Rule("RNN000", "invalid-source", "warning", lambda _: iter(()))
@@ -437,8 +392,7 @@ def _chosen(rules: Iterable[str], where: str) -> frozenset[str]:
         matching = {code for name, code in CODES.items() if name == word or (start and code.startswith(start))}
         if not matching:
             names = ", ".join(sorted(name for name in CODES if not name.startswith("RNN")))
-            raise UsageError(
-                f"{where}: no rule is called {word!r}: there are RNN000 to {max(CODES.values())}, or {names}"
-            )
+            known = f"RNN000 to {max(CODES.values())}, or {names}"
+            raise UsageError(f"{where}: no rule is called {word!r}: there are {known}")
         codes |= matching
     return frozenset(codes)
