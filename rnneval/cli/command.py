@@ -65,7 +65,6 @@ class Command(click.Command):
 
 
 def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    """Print the help with all options, and end."""
     if wanted and not ctx.resilient_parsing:
         ctx.meta[_ALL] = True
         click.echo(ctx.get_help())

@@ -42,8 +42,6 @@ def run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
 
 
 class _Steps:
-    """Steps of one model."""
-
     def __init__(self, files: Files, recipe: DemoRecipe, name: str) -> None:
         self.files, self.recipe, self.name, self.part = files, recipe, name, f"{recipe.trained}%:"
         self.builder = f"{files.source}:{BUILDERS[name]}"  # the code that makes the model, as `--builder` takes it

@@ -212,17 +212,10 @@ def _layer(call: Call, layer: v.LayerValue) -> v.Abstract:
 def _new_event(call: Call, key: v.LayerKey, spec: v.Spec, enters: v.Data, state: v.Abstract | None) -> LayerCall:
     machine = call.machine
     event = LayerCall(
-        number=len(machine.facts.events),
-        layer=key,
-        name=_name_of(call.node.func),
-        spec=spec,
-        node=call.node,
-        enters=enters,
-        state=state,
-        sources=machine.sources_of(state, spec),
-        turns=machine.loops,
-        function=machine.frame.function,
-    )
+        number=len(machine.facts.events), layer=key, name=_name_of(call.node.func), spec=spec, node=call.node,
+        enters=enters, state=state, sources=machine.sources_of(state, spec),
+        turns=machine.loops, function=machine.frame.function,
+    )  # fmt: skip
     machine.facts.events.append(event)
     machine.frame.function.events.append(event)
     machine.facts.by_layer[machine.frame.function, key].append(event)
@@ -295,9 +288,8 @@ def _graph(call: Call, graph: v.Graph) -> v.Abstract:
     enters = machine.blend(item for index, item in enumerate(items) if index not in places)
     event = _new_event(call, ("graph", *carriers), _GRAPH, enters, v.Many(tuple(states)))
     rest = v.Data(enters.origins, enters.passed | {event.number})
-    return v.Many(
-        tuple(v.Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
-    )
+    places_out = range(len(graph.outputs))
+    return v.Many(tuple(v.Emitted(event.number, index) if index in outputs else rest for index in places_out))
 
 
 def _unknown(call: Call) -> v.Abstract:

@@ -239,9 +239,8 @@ def blend(several: Iterable[Data]) -> Data:
     if len(origins) > MOST_ORIGINS or len(passed) > MOST_ORIGINS:
         return Data(frozenset({OVERFLOW}))
     whole = {piece.whole_of for piece in pieces}
-    return Data(
-        origins, passed, whole_of=whole.pop() if len(whole) == 1 else None, grown=any(piece.grown for piece in pieces)
-    )
+    grown = any(piece.grown for piece in pieces)
+    return Data(origins, passed, whole_of=whole.pop() if len(whole) == 1 else None, grown=grown)
 
 
 def cut(data: Data, place: object) -> Data:

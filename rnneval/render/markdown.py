@@ -25,11 +25,8 @@ def _lines(block: doc.Block) -> Iterator[str]:
             title = "" if block.title == "warning" else f"**{escaped(block.title)}**: "
             yield f"- ⚠️ {title}{escaped(block.text)}"
         case doc.VerdictBlock():
-            yield (
-                escaped(framed("", block.about, ": "))
-                + f"**{escaped(block.word)}**"
-                + escaped(framed(" ", block.reason))
-            )
+            about, reason = framed("", block.about, ": "), framed(" ", block.reason)
+            yield f"{escaped(about)}**{escaped(block.word)}**{escaped(reason)}"
         case doc.FindingBlock():
             place = escaped(framed(" ", block.place))
             yield f"- **{escaped(block.severity)} {escaped(block.rule)}**{place}: {escaped(block.message)}"

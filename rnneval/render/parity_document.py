@@ -86,18 +86,10 @@ def as_gate(record: Parity) -> Gate:
     kl = record.kl
     difference, low, high = (None, None, None) if kl is None else (kl.mean, kl.low, kl.high)
     comparison = Comparison(
-        metric="parity",
-        baseline=record.reference.checkpoint.title,
-        candidate=record.candidate.checkpoint.title,
-        unit="nats a token",
-        difference=difference,
-        low=low,
-        high=high,
-        allowed=record.max_kl,
-        verdict=record.verdict,
-        reason=record.reason,
+        metric="parity", baseline=record.reference.checkpoint.title, candidate=record.candidate.checkpoint.title,
+        unit="nats a token", difference=difference, low=low, high=high, allowed=record.max_kl,
+        verdict=record.verdict, reason=record.reason, about="these checkpoints",
         method="mean KL" if record.interval is None else record.interval.method,
-        about="these checkpoints",
-    )
+    )  # fmt: skip
     warnings = tuple(warning.message for warning in record.warnings)
     return Gate(verdict=record.verdict, reason=record.reason, comparisons=(comparison,), warnings=warnings)

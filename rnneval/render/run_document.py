@@ -90,16 +90,10 @@ def opened_document(opened: Opened) -> Iterator[doc.Block]:
     checkpoint, vocabulary = opened.checkpoint, f"none: {opened.why_no_vocabulary or ''}"
     if opened.vocabulary is not None:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
-    yield doc.facts(
-        [
-            ("checkpoint", opened.title),
-            ("sha256", checkpoint.sha256),
-            ("model", describe(checkpoint)),
-            ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
-            ("vocabulary", vocabulary),
-            *(("assumed", assumption) for assumption in opened.assumptions),
-        ]
-    )
+    ends = f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"
+    facts = [("checkpoint", opened.title), ("sha256", checkpoint.sha256), ("model", describe(checkpoint))]
+    facts += [("in, out", ends), ("vocabulary", vocabulary)]
+    yield doc.facts([*facts, *(("assumed", assumption) for assumption in opened.assumptions)])
     if checkpoint.layers:
         rows = (
             (doc.code(layer.name), doc.code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))

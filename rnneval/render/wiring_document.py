@@ -95,9 +95,8 @@ def runs_of_calls(calls: Sequence[int]) -> str:
     """
     every = sorted(set(calls))
     firsts, lasts = ([call for call in every if call + step not in every] for step in (-1, 1))
-    return ",".join(
-        str(first) if first == last else f"{first}–{last}" for first, last in zip(firsts, lasts, strict=True)
-    )
+    runs = zip(firsts, lasts, strict=True)
+    return ",".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
 
 
 def finding_blocks(findings: Iterable[Finding]) -> Iterator[doc.FindingBlock]:

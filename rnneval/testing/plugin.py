@@ -26,11 +26,8 @@ _written = pytest.StashKey[dict[Path, str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that find, create and update baselines."""
     group = parser.getgroup("rnneval", "rnneval: gates on held-out perplexity")
-    group.addoption(
-        "--rnneval-baseline",
-        metavar="FOLDER",
-        help=f"where baselines are kept (default: ini value rnneval_baseline, else {_FOLDER}/ beside each test file)",
-    )
+    where = f"where baselines are kept (default: ini value rnneval_baseline, else {_FOLDER}/ beside each test file)"
+    group.addoption("--rnneval-baseline", metavar="FOLDER", help=where)
     group.addoption("--rnneval-create", action="store_true", help="write the baselines that are missing")
     group.addoption("--rnneval-update", action="store_true", help="make every run the new baseline")
     parser.addini("rnneval_baseline", "folder of the baselines, from the root of the tests", default="")

@@ -17,6 +17,5 @@ from rnneval.text.vocabulary import (
 __all__ = [
     "BlockCuts", "EncodedText", "FinalText", "InMemory", "Paths", "TextOptions", "TokenSlice", "Vocabulary",
     "encode", "encode_spans", "final_text", "find_vocabulary", "given_vocabulary", "only_vocabulary_beside",
-    "refuse_overlap", "scored_text", "siblings", "text_given", "vocabulary_of_lookup",
-    "vocabulary_of_tokenizer",
+    "refuse_overlap", "scored_text", "siblings", "text_given", "vocabulary_of_lookup", "vocabulary_of_tokenizer",
 ]  # fmt: skip

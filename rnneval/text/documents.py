@@ -94,10 +94,9 @@ class TextOptions(TextGroup):
         part = ":" if self.part is None else self.part
         match = _SPEC.fullmatch(part.strip())
         if match is None:
-            raise UsageError(
-                f"{self.part_option} {part!r} is not a slice: give START:STOP in characters or per cent, "
-                "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
-            )
+            advice = "give START:STOP in characters or per cent, such as"
+            such_as = "90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
+            raise UsageError(f"{self.part_option} {part!r} is not a slice: {advice} {such_as}")
         bounds = [  # exactly, since 0.29 · 100 is not 29 in floating point
             None if bound is None else floor(Fraction(bound.rstrip("%")) * (characters if "%" in bound else 100) / 100)
             for bound in match.groups()

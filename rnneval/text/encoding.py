@@ -82,10 +82,9 @@ class NumberColumn:
                 self._file.write(np.ascontiguousarray(part).data)
             self._file.flush()  # a map of bytes that a full disk did not take would end the process
         except OSError as error:
-            raise TextError(
-                f"{tempfile.gettempdir()}: cannot hold {self.size * self._dtype.itemsize:,} bytes of encoded text: "
-                f"{reason_of(error)}: set TMPDIR to a folder with more room"
-            ) from error
+            said = f"cannot hold {self.size * self._dtype.itemsize:,} bytes of encoded text: {reason_of(error)}"
+            advice = "set TMPDIR to a folder with more room"
+            raise TextError(f"{tempfile.gettempdir()}: {said}: {advice}") from error
         self._parts = []
 
     def array(self) -> NDArray[Any]:
@@ -250,7 +249,6 @@ class EncodedText:
     def _warnings(
         self, text: FinalText, unknown_message: str | None, why_lossy: str | None
     ) -> Iterator[tuple[str, str]]:
-        """Yield what a reader of the scores should know."""
         options = text.options
         if unknown_message:
             done = "skipped" if options.unknown == "skip" else f"read as {options.unknown!r}"

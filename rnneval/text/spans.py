@@ -81,10 +81,8 @@ def tokens_of(table: LossTable, utf8: Bytes, documents: Ints) -> tuple[Ints, Int
         hint = "it was dropped with the last incomplete batch or segment"
         if end == int(np.count_nonzero(is_lead(utf8))):
             hint = f"the text has {end:,} characters, so that the spans seem to count characters, not bytes"
-        raise RecordError(
-            f"{table.name}: the end of the text has no row: bytes {end:,} to {size:,}, "
-            f"{size - end:,} after token {table.token[-1]:,}: {hint}; score the whole text"
-        )
+        lost = f"bytes {end:,} to {size:,}, {size - end:,} after token {table.token[-1]:,}"
+        raise RecordError(f"{table.name}: the end of the text has no row: {lost}: {hint}; score the whole text")
     if unscored.any() and not unscored.all():
         row = int(np.flatnonzero(opens)[unscored != unscored[0]][0])
         said = "the first tokens of some documents have a row: score those of all documents, or of none"

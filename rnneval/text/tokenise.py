@@ -52,10 +52,8 @@ class Tokeniser(ABC):
         named = unknown not in {"error", "skip"}
         stand_in = vocabulary.id_of(unknown) if named else vocabulary.first_id  # `error`: it is refused in the end
         if stand_in is None:
-            raise VocabularyError(
-                f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
-                "give error, skip, or one of its tokens"
-            )
+            said = f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source})"
+            raise VocabularyError(f"{said}: give error, skip, or one of its tokens")
         self._stand_in = stand_in
 
     @abstractmethod
@@ -161,10 +159,9 @@ class SubwordTokeniser(Tokeniser):
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__("piece", vocabulary, unknown)
         if vocabulary.subword is None:
-            raise VocabularyError(
-                f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens: "
-                "give --vocab tokenizer.json (Hugging Face) or a .model file of SentencePiece"
-            )
+            said = f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens"
+            advice = "give --vocab tokenizer.json (Hugging Face) or a .model file of SentencePiece"
+            raise VocabularyError(f"{said}: {advice}")
         self._subword, self._unknown_id = vocabulary.subword, vocabulary.subword.unknown_id
         self.kind = f"subword-{self._subword.sha256[:8]}"
 

@@ -263,9 +263,8 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         return next(iter(distinct.values()))
     if distinct:
         names = " and ".join(sorted({found.source for found in kept}))
-        raise VocabularyError(
-            f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
-        )
+        said = f"two vocabularies beside it fit {width:,} outputs and differ: {names}"
+        raise VocabularyError(f"{path}: {said}: say which by --vocab FILE")
     link = "is a link out of its folder and is not followed: give it by --vocab, if you trust it"
     for other in _named(path):
         if _leads_out(other):
@@ -273,10 +272,9 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         elif other.suffix.lower() in _PICKLES:
             refused.append(str(_about_pickle(str(other))))
     tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
-    raise VocabularyError(
-        f"{path}: no vocabulary for its {width:,} outputs beside it (tried: {tried}): "
-        "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
-    )
+    said = f"no vocabulary for its {width:,} outputs beside it (tried: {tried})"
+    advice = "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
+    raise VocabularyError(f"{path}: {said}: {advice}")
 
 
 def _named(checkpoint: Path) -> Iterator[Path]:
@@ -312,10 +310,9 @@ def _ordered(listing: object, source: str) -> tuple[int | None, list[Any]]:
     elif odd := next(((at, id_) for at, (id_, _) in enumerate(pairs, first) if id_ != at), None):
         wrong = f"id {odd[0]} is missing" if odd[1] > odd[0] else f"id {odd[1]} is given to two tokens"
     if wrong:
-        raise VocabularyError(
-            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {pairs[-1][0]:,}: ids must run from 0 or "
-            "1 without a gap, one for each token"
-        )
+        said = f"{wrong}, of {len(pairs):,} ids up to {pairs[-1][0]:,}"
+        allowed = "ids must run from 0 or 1 without a gap, one for each token"
+        raise VocabularyError(f"the vocabulary ({source}): {said}: {allowed}")
     return first, [token for _, token in pairs]
 
 
@@ -353,7 +350,6 @@ def _as_string(token: Any, kind: str, source: str) -> str:
 
 
 def _read(path: str | os.PathLike[str]) -> _Content:
-    """Read a vocabulary file."""
     name = os.fspath(path)
     try:
         raw = read_regular(name, _LARGEST_FILE)

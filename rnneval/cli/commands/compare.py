@@ -36,9 +36,8 @@ def command(
     from rnneval.render.gate_document import ranking_document
 
     runs = list(_runs(records))
-    output.deliver(
-        compare(runs, metric=options.metric, blocks=options.blocks, text=options.text or None), ranking_document
-    )
+    ranking = compare(runs, metric=options.metric, blocks=options.blocks, text=options.text or None)
+    output.deliver(ranking, ranking_document)
     return 0
 
 

@@ -45,7 +45,6 @@ def command(
 
 @contextmanager
 def _reader(checkpoint: str, opening: OpenOptions, workers: WorkerGroup) -> Iterator["TextReader"]:
-    """Return a reader of the text on workers."""
     from rnneval.evaluate.chunks import reader_over
     from rnneval.evaluate.executor import connected
 

@@ -97,13 +97,8 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
             error = RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
             output.write(_texts(without_baseline(records[0], path, str(error)), strict=strict))  # CI collects them
             raise error
-    gate = judge(
-        records,
-        baseline,
-        allow=parse_allow(options.allow) if options.allow else None,
-        require=options.require,
-        better_than_counting=options.better_than_counting,
-    )
+    allow, better = parse_allow(options.allow) if options.allow else None, options.better_than_counting
+    gate = judge(records, baseline, allow=allow, require=options.require, better_than_counting=better)
     _deliver(gate, output, strict=strict)
     verdicts = {comparison.verdict for comparison in gate.comparisons}
     if "fail" in verdicts or (strict and "inconclusive" in verdicts):
@@ -156,7 +151,6 @@ def _deliver(gate: "Gate", output: GateOutput, *, strict: bool) -> None:
 
 
 def _texts(gate: "Gate", *, strict: bool) -> "dict[str, Callable[[], str]]":
-    """Return what makes the text of a verdict in each form."""
     from rnneval.records import encode
     from rnneval.render.gate_document import gate_markdown
 

@@ -71,9 +71,8 @@ def _row(each: Comparison, candidate: str | None) -> _ForestRow | None:
 
 def _title(gate: Gate, drawn: Sequence[Comparison]) -> str:
     """State the first failure, else the first inconclusive comparison, else the verdict."""
-    worst = min(
-        (each for each in drawn if each.verdict in _URGENCY), key=lambda e: _URGENCY.index(e.verdict), default=None
-    )
+    urgent = [each for each in drawn if each.verdict in _URGENCY]
+    worst = min(urgent, key=lambda each: _URGENCY.index(each.verdict), default=None)
     if worst is None:
         reason = gate.reason.partition(" (")[0]
         if gate.improved:

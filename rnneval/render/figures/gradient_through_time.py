@@ -24,9 +24,8 @@ def figure(gradients: Gradients) -> Figure | None:
     if not states:
         return None
     last = max(states, key=lambda name: states[name].gone or 0)
-    title = (
-        f"99 % of the gradient is gone after {counted(states[last].gone or 0, 'token')} ({label(last)} lasts longest)"
-    )
+    gone = counted(states[last].gone or 0, "token")
+    title = f"99 % of the gradient is gone after {gone} ({label(last)} lasts longest)"
     if lasting := [name for name, state in states.items() if state.gone is None]:
         lags = max(len(states[name].median) - 1 for name in lasting)
         title = f"In {label(lasting[0])} the gradient still acts {counted(lags, 'token')} back"

@@ -44,14 +44,13 @@ def figure(run: Run) -> Figure | None:
     documents = f"{counted(len(ends) + 1, 'document')}." if len(ends) else ""
     unit, unit_name = (1000.0, "kB") if size >= 10_000 else (1.0, "bytes")
     blocks["middle"] /= unit
+    paint = partial(_paint, blocks=blocks, documents=ends / unit, size=size / unit, mean=mean, score=score, note=note)
     return Figure(
         title=title,
         alt=" ".join(filter(None, (along, documents, note))),
         x=f"position in the text ({unit_name})",
         y="loss (nats a token)",
-        paint=partial(
-            _paint, blocks=blocks, documents=ends / unit, size=size / unit, mean=mean, score=score, note=note
-        ),
+        paint=paint,
         chapter="numbers",
     )
 

@@ -49,9 +49,8 @@ def figure(table: TidyTable) -> Figure | None:
         return None
     mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
-    title = (
-        f"The most surprising excerpt has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
-    )
+    whole = number(tokens["bits"].mean())
+    title = f"The most surprising excerpt has {number(mean)} bits a token, the whole text {whole}"
     if start == 0 and stop == len(text):
         title = f"The text has {number(mean)} bits a token"
     place, largest = f"Bytes {start:,} to {stop:,}", f"the largest surprise is {number(peak['bits'])} bits at {word}"

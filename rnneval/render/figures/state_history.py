@@ -78,7 +78,6 @@ def _lanes(frame: Any) -> dict[str, Any]:
 
 
 def _finite(lane: Any) -> Any:
-    """Return the epochs of a lane whose value is finite."""
     return lane[np.isfinite(lane["value"])]
 
 

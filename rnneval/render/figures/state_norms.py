@@ -66,16 +66,14 @@ def _paint(states: Mapping[str, Doubles], changes: Mapping[str, float], end: flo
         positions, norms = states[name]
         table, pooled = bands(positions, norms)
         top, new = max(float(norms.max()), 1e-12), place == 0  # one entry of the legend for all lanes
-        heights = base + 0.84 * table / top
+        x, heights = table["x"], base + 0.84 * table / top
         ax.axhline(base, color=look.muted, linewidth=0.7)
         text = (f"median of {pooled} positions" if pooled > 1 else "each position of the trace") * new
         marker = "o" if len(table) < 3 else None
-        ax.plot(
-            table["x"], heights[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=name, label=text
-        )
+        ax.plot(x, heights[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=name, label=text)
         for low, high, alpha in ((2.5, 97.5, 0.22), (25, 75, 0.4)) if pooled > 1 else ():
             text = f"middle {high - low:.0f} %" * new
-            ax.fill_between(table["x"], heights[low], heights[high], color=look.good, alpha=alpha, lw=0, label=text)
+            ax.fill_between(x, heights[low], heights[high], color=look.good, alpha=alpha, lw=0, label=text)
         beside_lane(ax, look, base, "0", number(top), both=len(shown) <= 6)
     ax.set_xlim(0, max(end, 1))
     counting(ax.xaxis)

@@ -119,10 +119,8 @@ class Gathered:
             owner.records.append(each)
         self.names = [*known]
         """Names of all models, also of those of which there is a check alone."""
-        checked = ((model, model.worst) for model in known.values())
-        self.wirings = sorted(
-            ((model, worst) for model, worst in checked if worst), key=lambda pair: pair[1].verdict == "pass"
-        )
+        checked = ((model, worst) for model in known.values() if (worst := model.worst))
+        self.wirings = sorted(checked, key=lambda pair: pair[1].verdict == "pass")
         """Every model whose wiring was checked, with its worst check; those that did not pass first."""
         unchecked = (model.name for model, run in self.scored if run.valid and run.unchecked and not model.worst)
         self.unchecked = tuple(dict.fromkeys(unchecked))
