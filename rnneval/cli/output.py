@@ -130,10 +130,7 @@ def verdict_texts(gate: "Gate", *, strict: bool = False) -> dict[str, Callable[[
     """Return what makes the text of a verdict as continuous integration reads it, by its form."""
     from rnneval.render.gate_document import gate_github, gate_junit
 
-    return {
-        "junit": lambda: gate_junit(gate, datetime.now(UTC)),
-        "github": lambda: gate_github(gate, strict=strict),
-    }
+    return {"junit": lambda: gate_junit(gate, datetime.now(UTC)), "github": lambda: gate_github(gate, strict=strict)}
 
 
 def add_to_summary(markdown: str) -> None:

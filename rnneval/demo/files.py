@@ -9,8 +9,6 @@ from rnneval.errors import UsageError
 ONE, WRONG, RIGHT = "one-layer", "wrong-stack", "right-stack"
 BUILDERS = {RIGHT: "RightStack", WRONG: "WrongStack", ONE: "OneLayer"}
 """The models by name, that with the most work first, and the class in `models.py` that makes each."""
-
-
 KINDS = ("wiring.json", "run.json", "inside.json", "states.parquet", "gradients.json", "training.parquet")
 """Records of a model: its wiring, its evaluation, a trace of its states with its run record, its gradients on the
 held-out text, and those of its training."""

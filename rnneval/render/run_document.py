@@ -21,9 +21,6 @@ _GROWS = 0.1  # growth of a norm along a text, as a share of its mean, from whic
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
-# Documents
-
-
 def run_document(run: Run) -> Iterator[doc.Block]:
     """Write the scores of a run, what was counted, and the warnings."""
     yield from _opening(run)

@@ -101,8 +101,7 @@ class Vocabulary:
             UsageError: the library of a subword tokenizer is not installed.
         """
         tokens, kind_said, subword = _read(path)
-        found = cls.from_tokens(tokens, source=os.fspath(path), kind=kind or kind_said)
-        return found if subword is None else replace(found, subword=subword)
+        return replace(cls.from_tokens(tokens, os.fspath(path), kind or kind_said), subword=subword)
 
     @classmethod
     def from_tokenizer(cls, text: str, source: str = "the tokenizer") -> "Vocabulary":

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import VERDICT_FORMS, OutputOptions, require, require_places, say, verdict_texts
+from rnneval.cli.output import EXIT_CODES, VERDICT_FORMS, OutputOptions, require, require_places, say, verdict_texts
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.records import Gate
-
-EXIT_FAIL = 1
-EXIT_NO_VERDICT = 3
 
 
 class GateOptions(Options):
@@ -101,11 +98,8 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     gate = judge(records, baseline, allow=allow, require=options.require, better_than_counting=better)
     _deliver(gate, output, strict=strict)
     verdicts = {comparison.verdict for comparison in gate.comparisons}
-    if "fail" in verdicts or (strict and "inconclusive" in verdicts):
-        return EXIT_FAIL
-    if gate.verdict != "pass":
-        return EXIT_NO_VERDICT
-    return EXIT_FAIL if strict and gate.warnings else 0
+    warned = "inconclusive" in verdicts or (gate.verdict == "pass" and gate.warnings)
+    return EXIT_CODES["fail" if "fail" in verdicts or (strict and warned) else gate.verdict]
 
 
 def _update(records: Sequence[str], options: GateOptions, output: GateOutput) -> int:
@@ -141,7 +135,7 @@ def _update(records: Sequence[str], options: GateOptions, output: GateOutput) ->
     if gate is None and accepted:  # else the warnings stand with the verdict
         for warning in warnings_of_runs(candidates):
             say(f"rnneval: warning: {warning}")
-    return 0 if accepted else EXIT_FAIL
+    return EXIT_CODES["pass" if accepted else "fail"]
 
 
 def _deliver(gate: "Gate", output: GateOutput, *, strict: bool) -> None:

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from rnneval.lint.check import LintFinding
 
 STANDARD_INPUT = "-"
-_FORMATS = ("text", "json", "sarif", "github", "table")
 
 
 class LintOutput(OutputOptions):
     """Output of `rnneval lint`."""
 
-    form: str = option("text", flag="--format", choices=_FORMATS)
+    form: str = option("text", flag="--format", choices=("text", "json", "sarif", "github", "table"))
     out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".sarif", ".txt"))
     """File to write the findings to as well: .json and .sarif are these formats, .txt is text."""
 
