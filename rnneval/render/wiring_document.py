@@ -103,19 +103,14 @@ def finding_blocks(findings: Iterable[Finding]) -> Iterator[doc.FindingBlock]:
     """Yield findings with their places; what helps several of them stands with the first."""
     helps = set()
     for finding in findings:
-        place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
+        place = finding.file if None in (finding.file, finding.line) else f"{finding.file}:{finding.line}"
         # Diagnostic rules give their whole text as help: a report shows it folded.
         said = finding.help in helps or "## " in finding.help
         helps.add(finding.help)
         yield doc.FindingBlock(
-            kind=doc.KINDS[finding.severity],
-            rule=finding.rule,
-            severity=finding.severity,
-            place=None if finding.file is None else place,
-            layer=finding.layer,
-            message=finding.message,
-            help=None if said else finding.help,
-        )
+            kind=doc.KINDS[finding.severity], rule=finding.rule, severity=finding.severity, place=place,
+            layer=finding.layer, message=finding.message, help=None if said else finding.help,
+        )  # fmt: skip
 
 
 def oracles_table(oracles: dict[str, TestResult]) -> doc.TableBlock:

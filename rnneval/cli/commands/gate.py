@@ -99,7 +99,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     _deliver(gate, output, strict=strict)
     verdicts = {comparison.verdict for comparison in gate.comparisons}
     warned = "inconclusive" in verdicts or (gate.verdict == "pass" and gate.warnings)
-    return EXIT_CODES["fail" if "fail" in verdicts or (strict and warned) else gate.verdict]
+    return EXIT_CODES["fail" if strict and warned else gate.verdict]
 
 
 def _update(records: Sequence[str], options: GateOptions, output: GateOutput) -> int:

@@ -47,21 +47,13 @@ class Look:
 
 
 LIGHT = Look(
-    paper="#ffffff",
-    ink="#1b1e23",
-    muted="#5a6069",
-    grid="#dfe2e6",
+    paper="#ffffff", ink="#1b1e23", muted="#5a6069", grid="#dfe2e6", hot="#ea7231",
     palette=("#0072b2", "#d55e00", "#009e73", "#882255", "#999933", "#332288"),
-    hot="#ea7231",
-)
+)  # fmt: skip
 DARK = Look(
-    paper="#16181d",
-    ink="#eceff3",
-    muted="#a6adb8",
-    grid="#343942",
+    paper="#16181d", ink="#eceff3", muted="#a6adb8", grid="#343942", hot="#a8500c",
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
-    hot="#a8500c",
-)
+)  # fmt: skip
 _DASHES = ((), (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LEGEND = {
