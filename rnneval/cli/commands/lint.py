@@ -2,16 +2,13 @@
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import click
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import OutputOptions, say
 from rnneval.option import Options, option
-
-if TYPE_CHECKING:
-    from rnneval.lint.check import LintFinding
 
 STANDARD_INPUT = "-"
 
@@ -53,12 +50,11 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
 
     codes = wanted(options.select, options.ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT])
-    findings: tuple[LintFinding, ...] = ()
+    found = [finding for file in files for finding in check_file(file)]
     if STANDARD_INPUT in paths:
         content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
-        findings = check_bytes(options.stdin_filename or STANDARD_INPUT, content)
-    findings = (*findings, *(finding for file in files for finding in check_file(file)))
-    findings = tuple(finding for finding in findings if finding.code in codes)
+        found = [*check_bytes(options.stdin_filename or STANDARD_INPUT, content), *found]
+    findings = [finding for finding in found if finding.code in codes]
     count = len(files) + (STANDARD_INPUT in paths)
     made_by = {"sarif": lint_sarif, "github": lint_github, "json": lint_json, "text": lint_text, "table": lint_text}
     texts = {form: partial(make, findings) for form, make in made_by.items()}
