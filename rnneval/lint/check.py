@@ -66,9 +66,8 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
 
 
 def _unreadable(path: str, trouble: Trouble) -> LintFinding:
-    line, column = trouble.line, trouble.column
-    place = {"cell": trouble.cell, "line": line, "column": column, "end_line": line, "end_column": column}
-    return _of_rule(UNREADABLE, path=path, **place, message=f"cannot be read: {trouble.message}")
+    place = {"line": trouble.line, "column": trouble.column, "end_line": trouble.line, "end_column": trouble.column}
+    return _of_rule(UNREADABLE, path=path, cell=trouble.cell, **place, message=f"cannot be read: {trouble.message}")
 
 
 def _of_rule(rule: Rule, **where: Any) -> LintFinding:

@@ -115,9 +115,8 @@ class Machine:
         self._count(1)
         handler = self._expressions.get(type(node))
         if handler is None:  # arithmetic and the like: the provenance of everything in it
-            return self.blend(
-                self.value_of(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
-            )
+            parts = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+            return self.blend(map(self.value_of, parts))
         value = handler(self, node)
         if getattr(value, "weight", 1) > v.MOST_WEIGHT:
             value = v.Data(frozenset({v.OVERFLOW}))

@@ -63,12 +63,9 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
     rules = []
     for rule in (UNREADABLE, *RULES):
         about = page(rule.name)
-        summary = {"text": about.summary}
-        described = {"shortDescription": summary, "fullDescription": summary}
-        help_text = {"text": about.text, "markdown": about.text}
-        level = {"level": rule.severity}
-        names = {"id": rule.code, "name": rule.name}
-        rules.append({**names, **described, "help": help_text, "defaultConfiguration": level})
+        summary, help_text = {"text": about.summary}, {"text": about.text, "markdown": about.text}
+        names = {"id": rule.code, "name": rule.name, "shortDescription": summary, "fullDescription": summary}
+        rules.append({**names, "help": help_text, "defaultConfiguration": {"level": rule.severity}})
     numbers = {rule["id"]: number for number, rule in enumerate(rules)}
     run = {
         "tool": {"driver": {"name": "rnneval", "version": __version__, "rules": rules}},
