@@ -204,6 +204,18 @@ def floor_readings(reference: CalledModel, text: EncodedText) -> list[SelfReadin
     ]
 
 
+def rounded_reading(reference: CalledModel, segment: int, text: EncodedText) -> tuple[CalledModel, TokenColumns] | None:
+    """Return the reference with weights in bfloat16, in calls of a length, and its comparison with the reference.
+
+    It hands its state over right, and differs. None where the reference cannot be had in bfloat16.
+    """
+    if (rounded := reference.lm.in_dtype("bfloat16")) is None:
+        return None
+    model = replace(reference, lm=rounded, segment=segment)
+    (columns,) = read_columns(reference, [model], text, _FLOOR_TOKENS)
+    return model, columns
+
+
 # The two sides
 
 

@@ -26,9 +26,10 @@ from rnneval.parity.reading import (
     floor_readings,
     in_type,
     read_columns,
+    rounded_reading,
     same_ids,
 )
-from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, judge
+from rnneval.parity.verdict import LEAST_LIMIT, TIMES_FLOOR, is_large, judge
 from rnneval.processes import one_thread
 from rnneval.records.parity import Floor, FloorReading, KlPlace, Parity, Ratio
 from rnneval.records.run import VocabularyRecord, Warning  # noqa: A004 - the record's own word
@@ -225,12 +226,14 @@ def _judged(
     first_above = int(above.argmax()) if above.any() else None
     first_hand_over = columns.first_position(second.segment)
     places = statistics.worst_places(columns.kl, limit) if first_above is not None else []
-    ratio = restarts = None
+    ratio = restarts = rounded_restarts = None
     if first_above is not None and first_hand_over is not None:
         if second.segment > statistics.START:
             ratio = statistics.start_over_end(columns, second.segment, blocks, rounding)
         else:
             restarts = _restarts(first, second, text, columns, rounding=rounding, seed=seed)
+            if is_large(restarts) and (rounded := rounded_reading(first, second.segment, text)) is not None:
+                rounded_restarts = _restarts(first, rounded[0], text, rounded[1], rounding=rounding, seed=seed)
     worst = columns.token_at(int(columns.kl.argmax()))
     kl_summary = statistics.divergence(columns.kl, kl, at=worst, byte=_byte(text, worst))
     loss = mean_of(blocks, np.subtract(blocks.sums["nats_cand"], blocks.sums["nats_ref"]), "nats a token")
@@ -245,6 +248,7 @@ def _judged(
         in_call=statistics.along_call(columns, second.segment, floor),
         start_over_end=ratio,
         restarts=restarts,
+        rounded_restarts=rounded_restarts,
         growth=statistics.growth(columns, rounding),
         by_position=statistics.along_text(columns, floor),
         worst=tuple(

@@ -110,6 +110,7 @@ class Parity(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     in_call: ByPosition | None = None  # By position in a call of the candidate, from its second call on.
     start_over_end: Ratio | None = None  # Start of a call over its end; absent for calls of up to 8 tokens.
     restarts: Ratio | None = None  # Carried over restarted, for calls of up to 8 tokens.
+    rounded_restarts: Ratio | None = None  # The same of the reference in bfloat16; absent where `restarts` is near 1.
     growth: Ratio | None = None  # Last eighth of the text over the first.
     by_position: ByPosition | None = None  # Along the text.
     worst: tuple[KlPlace, ...]

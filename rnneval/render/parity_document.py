@@ -37,7 +37,9 @@ def _rows(record: Parity) -> Iterator[tuple[str, str]]:
     if record.start_over_end is not None:
         yield "in a call", f"{_ratio(record.start_over_end)} times as large at the start as at the end of a call"
     if record.restarts is not None:
-        yield "in a call", f"{_ratio(record.restarts)} times as large with the state carried as after a restart"
+        rounded = record.rounded_restarts
+        right = "" if rounded is None else f"; {_ratio(rounded)} of the reference in bfloat16"
+        yield "in a call", f"{_ratio(record.restarts)} times as large with the state carried as after a restart{right}"
     if record.growth is not None and record.first_above is not None:
         yield "growth", f"{_ratio(record.growth)}: last eighth of the text over the first"
     if record.worst:

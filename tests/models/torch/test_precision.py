@@ -93,3 +93,41 @@ def test_dynamic_int8_counts_its_weights_and_can_be_declared():
             wanted = ids[0, at + 1 : at + 1 + piece.shape[1]]
             nats += torch.nn.functional.cross_entropy(logits[0].double(), wanted, reduction="sum").item()
     assert runs[0].total_nats == pytest.approx(nats, rel=1e-6)
+
+
+class Slow(torch.nn.Module):
+    """A GRU that gathers what it reads over some 20 tokens: its state begins small, and so do errors of weights."""
+
+    def __init__(self, keeps=1.0):
+        super().__init__()
+        torch.manual_seed(3)
+        self.embedding, self.out = torch.nn.Embedding(8, 8), torch.nn.Linear(16, 8, bias=False)
+        self.rnn, self.keeps = torch.nn.GRU(8, 16, batch_first=True), keeps
+        with torch.no_grad():
+            self.rnn.weight_hh_l0.mul_(0.3)
+            self.out.weight.mul_(4)
+            self.rnn.bias_hh_l0.zero_()
+            self.rnn.bias_ih_l0.zero_()
+            self.rnn.bias_ih_l0[16:32] = 3.0  # the gate that keeps the state
+
+    def forward(self, ids, state=None):
+        outputs, state = self.rnn(self.embedding(ids), None if state is None else self.keeps * state)
+        return self.out(outputs), state
+
+
+def rounded(model):
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_((weight * 128).round() / 128)
+    return model
+
+
+@pytest.mark.parametrize(("keeps", "verdict"), [(1.0, "inconclusive"), (0.5, "fail")])
+def test_a_quantised_copy_that_is_called_token_by_token_fails_only_if_its_state_is_wrong(keeps, verdict):
+    letters = list("abcdefgh")
+    text = "".join(np.random.default_rng(0).choice(letters, 34_000))
+    reference, candidate = (rnneval.from_torch(each, vocabulary=letters) for each in (Slow(), rounded(Slow(keeps))))
+    record = rnneval.parity(reference, candidate, string=text, check=False, cand_segment=1)
+    assert (record.verdict, record.first_above) == (verdict, 0)
+    assert record.restarts.low > 10  # also of the right copy
+    assert record.rounded_restarts.value > 10
