@@ -176,7 +176,8 @@ def _finding(lm: StepLM, name: str, oracle: TestResult, declared: Declarations) 
         seen += f" ({_SCALED})"
     sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
     module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
-    function = inspect.unwrap(type(module).forward if module is not None else step)
+    function: Any = step if module is None else getattr(type(module), "forward", None)  # TorchScript shows none
+    function = inspect.unwrap(function)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     ours = str(getattr(function, "__module__", "")).startswith("rnneval.")  # a graph's step is no line of its author
     spot = Spot() if code is None or ours else Spot(file=code.co_filename, line=code.co_firstlineno)

@@ -71,7 +71,7 @@ class Forward:
     """
 
     def __init__(self, module: torch.nn.Module, form: Form) -> None:
-        later = [*inspect.signature(module.forward).parameters.values()][1:]
+        later = _parameters_of(module)[1:]
         named = [each for each in later if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
         self._lengths = [each.name for each in named if each.default is each.empty and _LENGTHS.search(each.name)]
         named = [each for each in named if each.name not in self._lengths]
@@ -186,6 +186,18 @@ def _in_rows(logits: Any, shape: tuple[int, int]) -> Any:
     if torch.is_tensor(logits) and logits.dim() in {1, 2} and logits[..., 0].numel() == math.prod(shape):
         return logits.reshape(*shape, -1)
     return logits
+
+
+def _parameters_of(module: torch.nn.Module) -> list[inspect.Parameter]:
+    """Return the parameters of a module's forward, which a file of TorchScript has in a schema alone."""
+    schema = getattr(module.forward, "schema", None)
+    if schema is None:
+        return [*inspect.signature(module.forward).parameters.values()]
+    kind, required = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    return [
+        inspect.Parameter(each.name, kind, default=each.default_value if each.has_default_value() else required)
+        for each in schema.arguments[1:]  # the first one is the module
+    ]
 
 
 def _may_be_state(argument: inspect.Parameter) -> bool:

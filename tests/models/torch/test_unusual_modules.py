@@ -1,5 +1,6 @@
 """Modules whose states or calls are unusual: each public call answers, or says in one line why it does not."""
 
+import io
 import os
 
 import numpy as np
@@ -93,16 +94,33 @@ def scripted():
     return torch.jit.script(made(Gru))
 
 
+def loaded(module=None):
+    """Return a module as a file of TorchScript gives it: without a function of Python."""
+    file = io.BytesIO()
+    torch.jit.save(scripted() if module is None else torch.jit.script(module), file)
+    file.seek(0)
+    return torch.jit.load(file)
+
+
+class Forgets(Gru):
+    """Hands half of its state on."""
+
+    def forward(self, ids, state: torch.Tensor | None = None):
+        outputs, state = self.gru(self.embedding(ids), state)
+        return self.out(outputs), 0.5 * state
+
+
 RIGHT = {
     "counter": lambda: made(Counting),
     "place": lambda: made(Placed),
     "complex": lambda: made(Rotating, False),
     "complex beside a GRU": lambda: made(Rotating, True),
     "scripted": scripted,
+    "loaded": loaded,
 }
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("make", RIGHT.values(), ids=RIGHT)
 def test_every_public_call_answers(make):
     module = make()
@@ -119,6 +137,13 @@ def test_every_public_call_answers(make):
 def test_a_scripted_module_says_what_is_not_tested():
     wiring = rnneval.check(scripted())
     assert wiring.reason.endswith("torch.jit lets no call of a module be watched")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("form", [torch.jit.script, loaded])
+def test_a_scripted_module_that_loses_state_fails(form):
+    (finding,) = rnneval.check(form(made(Forgets))).findings
+    assert (finding.rule, finding.file) == ("chunk-variance", None)
 
 
 @pytest.mark.parametrize("beside", [False, True])
