@@ -40,10 +40,11 @@ def variable_gradients(
         with step.differentiating(parameters.values()):
             logits, _ = step.read(ids[:, :-1], packing.unpack(place.state[None]))
             loss = _loss(logits, ids[:, 1:])
-            gradients = _gradients(loss, [*parameters.values()])
+            gradients = _gradients(loss, [*parameters.values()]) if parameters else ()
         losses.append(loss.item())
         of_places.append([_exact(gradient) for gradient in gradients])
-    variables, missing = {}, {}
+    variables = {}
+    missing = {} if parameters else {"any parameter": "the module shows none of real or complex numbers"}
     for (name, parameter), gradients in zip(parameters.items(), zip(*of_places, strict=True), strict=True):
         stacked = torch.stack(gradients)
         if not stacked.isfinite().all():

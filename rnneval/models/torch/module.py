@@ -6,6 +6,7 @@ holds the state, is taken out after the call and put back before the next one.
 """
 
 import copy
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from rnneval.models.torch.forward import Form, Forward
 from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 
+_DYNAMIC_INT8 = re.compile(r"quantized::\w*dynamic|aten::quantized_(lstm|gru)")  # operators of TorchScript
 _TRIED = (2, 3)  # rows and tokens of the call that finds the number of logits
 StepOfModule = Callable[[torch.nn.Module, torch.Tensor, Any], tuple[torch.Tensor, Any]]
 
@@ -112,7 +114,9 @@ class TorchStep:
     @property
     def scales_calls(self) -> bool:
         """True if a part has dynamic int8, with one scale for all numbers of a call."""
-        return any(".quantized.dynamic." in type(part).__module__ for part in self.module.modules())
+        if any(".quantized.dynamic." in type(part).__module__ for part in self.module.modules()):
+            return True
+        return self.is_scripted and _DYNAMIC_INT8.search(str(getattr(self.module, "inlined_graph", ""))) is not None
 
     def attributes(self) -> dict[str, Any]:
         """Return the state that the module holds now: the attributes that a call changes, by path."""
@@ -201,15 +205,13 @@ class TorchStep:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Put the module into evaluation mode, without gradients, while the block runs."""
-        training = [vars(module) for module in self.module.modules() if module.training]
-        for attributes in training:  # past `Module.__setattr__`, which is slow
-            attributes["training"] = False
+        training = [each for each in self.module.modules() if getattr(each, "training", False)]  # frozen ones have none
+        _set_training(training, False)
         try:
             with torch.no_grad():
                 yield
         finally:
-            for attributes in training:
-                attributes["training"] = True
+            _set_training(training, True)
 
     @contextmanager
     def differentiating(self, parameters: Iterable[torch.nn.Parameter] = ()) -> Iterator[None]:
@@ -320,6 +322,14 @@ def require_module(value: Any, function: str, advice: str) -> None:
         raise UsageError(f"rnneval.{function} takes a torch.nn.Module, and was given a {kind}: {advice}")
 
 
+def _set_training(modules: Iterable[torch.nn.Module], training: bool) -> None:
+    for module in modules:
+        if isinstance(module, torch.jit.ScriptModule):
+            module.training = training
+        else:
+            vars(module)["training"] = training  # past `Module.__setattr__`, which is slow
+
+
 def copy_of(state: Any) -> Any:
     """Return a nest whose tensors are copies; one tensor that stands in several places is still one in the copy."""
     leaves = [*leaves_of(state).values()]
@@ -421,7 +431,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     """Return the model of a step of PyTorch, once the state is known that the module holds itself."""
     try:
         rows = _rows_of(step)
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError, torch.jit.Error) as error:
         called = "it is called as forward(ids, state), at first with the state None"
         raise step.refusal(f"failed on ids of shape {_TRIED}: {type_and_message(error)}; {called}") from error
     ids = np.ones((rows, _TRIED[1]), np.int32)

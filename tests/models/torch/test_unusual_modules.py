@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -117,6 +118,7 @@ RIGHT = {
     "complex beside a GRU": lambda: made(Rotating, True),
     "scripted": scripted,
     "loaded": loaded,
+    "frozen": lambda: torch.jit.freeze(scripted()),
 }
 
 
@@ -137,6 +139,24 @@ def test_every_public_call_answers(make):
 def test_a_scripted_module_says_what_is_not_tested():
     wiring = rnneval.check(scripted())
     assert wiring.reason.endswith("torch.jit lets no call of a module be watched")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_scripted_module_that_is_in_training_drops_nothing():
+    torch.manual_seed(0)
+    module = Gru()
+    module.gru = torch.nn.GRU(8, 8, num_layers=2, dropout=0.9, batch_first=True)
+    run = rnneval.evaluate(torch.jit.script(module), check=False, **KNOWN)
+    assert run.scores["cross_entropy"].value == pytest.approx(nats_of(module.eval()), abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dynamic_int8_is_seen_in_a_scripted_module():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.ao.quantization.quantize_dynamic(made(Gru), {torch.nn.GRU}, torch.qint8)
+    scales = [rnneval.wrap(each).function.step.scales_calls for each in (module, torch.jit.script(module), scripted())]
+    assert scales == [True, True, False]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
